@@ -1,0 +1,66 @@
+"""Time: integer microseconds since 1970 in UTC inside, aware datetimes outside."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from jobq._errors import OptionError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+SECOND = 1_000_000
+
+
+class Clock(Protocol):
+    """What time it is.
+
+    On SQLite jobq asks this clock; on PostgreSQL it asks the database's, except when `frozen`
+    is true: then this clock's time is sent along with every statement.
+    """
+
+    @property
+    def frozen(self) -> bool:
+        """Whether this clock also stands in for the database's."""
+
+    def now(self) -> int:
+        """Microseconds since 1970-01-01T00:00:00Z."""
+
+
+class SystemClock:
+    """The clock of this process."""
+
+    frozen = False
+
+    def now(self) -> int:
+        return time.time_ns() // 1000
+
+
+def to_datetime(instant: int) -> datetime:
+    """The aware UTC datetime of an instant in microseconds."""
+    return _EPOCH + timedelta(microseconds=instant)
+
+
+def from_datetime(value: datetime, *, name: str) -> int:
+    """The instant of an aware datetime; `name` is the option that an error talks about."""
+    if not isinstance(value, datetime):
+        raise OptionError(f"{name} must be a datetime, not {value!r}")
+    if value.utcoffset() is None:
+        raise OptionError(
+            f"{name}={value!r} has no time zone; use datetime.now(UTC) or "
+            f"value.replace(tzinfo=…), so that it means one instant"
+        )
+    return (value - _EPOCH) // _MICROSECOND
+
+
+def to_span(value: float | timedelta, *, name: str) -> int:
+    """A duration given as seconds or a timedelta, in microseconds."""
+    if isinstance(value, timedelta):
+        return value // _MICROSECOND
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise OptionError(f"{name} must be seconds or a timedelta, not {value!r}")
+    if not -1e12 < value < 1e12:  # also refuses NaN
+        raise OptionError(f"{name}={value!r} is not a number of seconds that can be stored")
+    return round(value * SECOND)

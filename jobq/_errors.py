@@ -1,0 +1,141 @@
+"""The exceptions that jobq raises.
+
+    JobqError
+    ├── ConfigurationError (ValueError)   wrong options; raised where they are declared
+    │   └── HandlerError (TypeError)      a function that cannot be a handler
+    ├── OptionError (ValueError)          a bad option of one call
+    ├── UnknownType (LookupError)         no handler for a type, where types are strict
+    ├── PayloadError (ValueError)         a payload that does not fit; `type`, `path`, `reason`
+    ├── ResultError (ValueError)          a handler's result that cannot be stored
+    ├── JobNotFound (LookupError)         no job has this id
+    ├── IllegalMove                       the job's status does not allow the verb
+    ├── DuplicateJob                      a live job holds the unique key
+    ├── LeaseLost                         the job is no longer this worker's
+    ├── WaitTimeout (TimeoutError)        the job was not finished in time
+    ├── BackendError                      the database refused; the driver's error is the cause
+    │   └── BackendUnavailable            it could not be reached, or did not answer in time
+    └── SchemaError                       the tables are missing, too old or too new
+
+Attributes are for machines, the text is for people: it names the value and the fix.
+"""
+
+from __future__ import annotations
+
+
+class JobqError(Exception):
+    """The base of everything that jobq raises on purpose."""
+
+
+class ConfigurationError(JobqError, ValueError):
+    """An option is wrong. Raised when it is declared, not when it is used."""
+
+
+class HandlerError(ConfigurationError, TypeError):
+    """A function cannot be a handler as it is written."""
+
+
+class OptionError(JobqError, ValueError):
+    """An option of a call (`priority=`, `run_at=`, …) has a value that cannot be used."""
+
+
+class UnknownType(JobqError, LookupError):
+    """No handler is registered for a type, and the queue was told `strict_types=True`."""
+
+    def __init__(self, type: str, known: list[str]) -> None:
+        self.type = type
+        self.known = known
+        names = ", ".join(repr(name) for name in known) or "none"
+        super().__init__(
+            f"no handler is registered for type {type!r} (registered: {names}). Import the module "
+            f"that declares it, or drop strict_types=True to leave the check to the worker."
+        )
+
+
+class PayloadError(JobqError, ValueError):
+    """A payload does not fit its type, or is not JSON.
+
+    `path` locates the value inside the payload, as in `$.images[2].width`.
+    """
+
+    def __init__(self, reason: str, *, path: str = "$", type: str | None = None) -> None:
+        self.reason = reason
+        self.path = path
+        self.type = type
+        where = f"payload of {type!r}" if type else "payload"
+        super().__init__(f"{where}: {reason} (at {path})")
+
+
+class ResultError(JobqError, ValueError):
+    """A handler's result cannot be stored; `path` locates the value inside the result."""
+
+    def __init__(self, reason: str, *, path: str = "$") -> None:
+        self.reason = reason
+        self.path = path
+        super().__init__(f"result: {reason} (at {path})")
+
+
+class JobNotFound(JobqError, LookupError):
+    """No job has this id: it never existed, was deleted, or was pruned after its retention."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"no job has the id {job_id!r}; finished jobs are pruned after `keep`")
+
+
+class IllegalMove(JobqError):
+    """The job's status does not allow what was asked; see `jobq.MOVES`."""
+
+    def __init__(self, job_id: str, status: str, verb: str, allowed: list[str]) -> None:
+        self.job_id = job_id
+        self.status = status
+        self.verb = verb
+        self.allowed = allowed
+        super().__init__(
+            f"cannot {verb} job {job_id}: it is {status!r}, and only {', '.join(allowed)} jobs can"
+        )
+
+
+class DuplicateJob(JobqError):
+    """A live job already holds the unique key, with another payload."""
+
+    def __init__(self, type: str, unique_key: str, existing_id: str | None) -> None:
+        self.type = type
+        self.unique_key = unique_key
+        self.existing_id = existing_id
+        holder = f"job {existing_id}" if existing_id else "another live job"
+        super().__init__(
+            f"{holder} of type {type!r} holds the unique_key {unique_key!r}; wait until it is "
+            f"finished, cancel it, or use another key"
+        )
+
+
+class LeaseLost(JobqError):
+    """The job is no longer held by this claim: its lease ended, or someone moved it.
+
+    Raised inside a handler it means: stop, another attempt may be running already.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"job {job_id} is no longer held by this claim; its write was refused")
+
+
+class WaitTimeout(JobqError, TimeoutError):
+    """`wait` gave up; the job goes on."""
+
+    def __init__(self, job_id: str, status: str, timeout: float) -> None:
+        self.job_id = job_id
+        self.status = status
+        super().__init__(f"job {job_id} is still {status!r} after {timeout:g} s")
+
+
+class BackendError(JobqError):
+    """The database refused a statement; `__cause__` is the driver's error."""
+
+
+class BackendUnavailable(BackendError):
+    """The database could not be reached, or did not answer within the bound."""
+
+
+class SchemaError(JobqError):
+    """jobq's tables are missing, older than this version needs, or too new for it."""

@@ -1,0 +1,216 @@
+"""Payloads and results: checked, typed by annotation, stored as JSON text."""
+
+from __future__ import annotations
+
+import math
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from jobq._errors import HandlerError, PayloadError, ResultError
+
+MAX_DEPTH = 100
+_INT64 = range(-(2**63), 2**63)
+
+_encode = msgspec.json.Encoder().encode
+loads: Callable[[str], Any] = msgspec.json.Decoder().decode
+
+
+class NotJson(ValueError):
+    """A value outside JSON, with its path."""
+
+    def __init__(self, reason: str, path: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+
+
+def _check_text(value: str, path: str) -> None:
+    if "\x00" in value:
+        raise NotJson("text contains a NUL character, which PostgreSQL cannot store", path)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise NotJson(f"text contains a lone surrogate: {value!r}", path) from None
+
+
+def check_json(value: Any, path: str = "$", depth: int = 0) -> None:
+    """Raise `NotJson` unless the value is JSON as it stands: nothing is converted."""
+    kind = type(value)
+    if kind is str:
+        if not value.isascii() or "\x00" in value:
+            _check_text(value, path)
+    elif value is None or kind is bool:
+        pass
+    elif kind is int:
+        if value not in _INT64:
+            raise NotJson(f"the integer {value} needs more than 64 bits; send it as text", path)
+    elif kind is float:
+        if not math.isfinite(value):
+            raise NotJson(f"{value!r} is not a JSON number", path)
+    elif depth >= MAX_DEPTH:
+        raise NotJson(f"nested deeper than {MAX_DEPTH} levels", path)
+    elif kind is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                raise NotJson(f"the key {key!r} is {_name(key)}; JSON keys are text", path)
+            if not key.isascii() or "\x00" in key:
+                _check_text(key, path)
+            check_json(item, f"{path}.{key}", depth + 1)
+    elif kind is list:
+        for index, item in enumerate(value):
+            check_json(item, f"{path}[{index}]", depth + 1)
+    else:
+        raise NotJson(f"{value!r:.80} is {_name(value)}, which JSON has not", path)
+
+
+def _name(value: Any) -> str:
+    return f"a {type(value).__name__}"
+
+
+def _is_pydantic(kind: Any) -> bool:
+    return isinstance(kind, type) and hasattr(kind, "model_validate") and hasattr(kind, "model_dump")
+
+
+def _enc_hook(value: Any) -> Any:
+    if _is_pydantic(type(value)):
+        return value.model_dump(mode="json")
+    raise NotImplementedError
+
+
+def _dec_hook(kind: type, value: Any) -> Any:
+    if _is_pydantic(kind):
+        return kind.model_validate(value)  # type: ignore[attr-defined]
+    raise NotImplementedError
+
+
+def _is_typed(value: Any) -> bool:
+    """Whether a value is an instance of one of the classes that know their own JSON."""
+    kind = type(value)
+    return (
+        _is_pydantic(kind)
+        or isinstance(value, msgspec.Struct)
+        or attrs.has(kind)
+        or hasattr(kind, "__dataclass_fields__")
+    )
+
+
+def _to_builtins(value: Any) -> Any:
+    """A typed value in JSON's own types. NaN, NUL and the like stay for `check_json` to refuse."""
+    return msgspec.to_builtins(value, str_keys=True, enc_hook=_enc_hook)
+
+
+class Codec:
+    """Between a handler's payload annotation and JSON text.
+
+    Plain (no annotation, `dict`, `Any`): JSON as it stands. Otherwise whatever msgspec knows
+    (dataclasses, attrs, TypedDict, Struct, lists of these …) or a pydantic model, validated both
+    when a job is enqueued and when it is run.
+    """
+
+    def __init__(self, annotation: Any = None, *, type_name: str | None = None) -> None:
+        self.annotation = annotation
+        self.type_name = type_name
+        self.plain = annotation in (None, Any, dict, Mapping, typing.Dict, object)  # noqa: UP006
+        if not self.plain and not _is_pydantic(annotation):
+            self._probe()
+
+    def _probe(self) -> None:
+        try:
+            msgspec.json.schema(self.annotation, schema_hook=lambda _: {})
+        except (TypeError, NotImplementedError, NameError) as error:
+            raise HandlerError(
+                f"handler {self.type_name!r}: {self.annotation!r} cannot be a payload type: "
+                f"{error}. Use dict, a dataclass, attrs, TypedDict, msgspec.Struct or pydantic model"
+            ) from error
+
+    def encode(self, value: Any) -> str:
+        """The JSON text of a payload, validated. Raises `PayloadError` with the value's path."""
+        try:
+            builtins = self._builtins(value)
+            check_json(builtins)
+            return _encode(builtins).decode()
+        except NotJson as error:
+            raise PayloadError(error.reason, path=error.path, type=self.type_name) from None
+        except RecursionError:
+            reason = f"nested deeper than {MAX_DEPTH} levels, or it contains itself"
+            raise PayloadError(reason, type=self.type_name) from None
+
+    def decode(self, text: str) -> Any:
+        """The payload that a handler gets. Raises `PayloadError` with the value's path."""
+        try:
+            builtins = loads(text)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise PayloadError(f"not JSON: {error}", type=self.type_name) from None
+        return builtins if self.plain else self._convert(builtins)
+
+    def _builtins(self, value: Any) -> Any:
+        if self.plain:
+            if _is_typed(value):
+                return _to_builtins(value)
+            return {} if value is None else value
+        if not _is_typed(value):
+            check_json(value)
+        try:
+            builtins = _to_builtins(value)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise PayloadError(str(error), type=self.type_name) from None
+        return _to_builtins(self._convert(builtins))
+
+    def _convert(self, builtins: Any) -> Any:
+        try:
+            if _is_pydantic(self.annotation):
+                return self.annotation.model_validate(builtins)
+            return msgspec.convert(builtins, self.annotation, dec_hook=_dec_hook)
+        except msgspec.ValidationError as error:
+            reason, _, path = str(error).partition(" - at ")
+            raise PayloadError(reason, path=path.strip("`") or "$", type=self.type_name) from None
+        except ValueError as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: ValueError) -> PayloadError:
+        details = getattr(error, "errors", None)
+        if not callable(details):
+            return PayloadError(str(error), type=self.type_name)
+        first = details()[0]
+        return PayloadError(first["msg"], path=_path(first["loc"]), type=self.type_name)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return "$" + "".join(steps)
+
+
+PLAIN = Codec()
+
+
+def encode_json(value: Any, *, what: str) -> str:
+    """The JSON text of a plain value such as metadata; `PayloadError` names `what` otherwise."""
+    try:
+        check_json(value)
+        return _encode(value).decode()
+    except (NotJson, RecursionError) as error:
+        path = getattr(error, "path", "$")
+        raise PayloadError(f"{what}: {getattr(error, 'reason', error)}", path=path) from None
+
+
+def encode_result(value: Any) -> str:
+    """The JSON text of what a handler returned. Raises `ResultError` where it cannot be stored."""
+    if value is None:
+        return "null"
+    try:
+        builtins = _to_builtins(value) if _is_typed(value) else value
+        check_json(builtins)
+        return _encode(builtins).decode()
+    except NotJson as error:
+        raise ResultError(error.reason, path=error.path) from None
+    except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
+        raise ResultError(str(error) or repr(error)) from None
+
+
+def dumps(value: Any) -> str:
+    """JSON text of values that are known to be JSON."""
+    return _encode(value).decode()

@@ -1,0 +1,63 @@
+"""Configuration by environment variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from jobq._errors import ConfigurationError
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What the environment says; each is also an option of the CLI or an argument in code."""
+
+    database_url: str | None = None
+    app: str | None = None
+    queues: str | None = None
+    concurrency: int | None = None
+    worker_id: str | None = None
+    port: int | None = None
+    lease: float | None = None
+    grace: float | None = None
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read `JOBQ_*`, and the names that platforms use: `DATABASE_URL`, `PORT` and so on."""
+
+        def text(*names: str) -> str | None:
+            return next((environ[name] for name in names if environ.get(name)), None)
+
+        return cls(
+            database_url=text("JOBQ_DATABASE_URL", "DATABASE_URL"),
+            app=text("JOBQ_APP"),
+            queues=text("JOBQ_QUEUES"),
+            concurrency=_integer(environ, "JOBQ_CONCURRENCY", "WORKER_CONCURRENCY"),
+            worker_id=text("JOBQ_WORKER_ID", "WORKER_ID"),
+            port=_integer(environ, "JOBQ_PORT", "PORT"),
+            lease=_seconds(environ, "JOBQ_LEASE"),
+            grace=_seconds(environ, "JOBQ_GRACE"),
+            log_level=(text("JOBQ_LOG_LEVEL") or "INFO").upper(),
+        )
+
+
+def _integer(environ: Mapping[str, str], *names: str) -> int | None:
+    for name in names:
+        if environ.get(name):
+            try:
+                return int(environ[name])
+            except ValueError:
+                raise ConfigurationError(f"{name}={environ[name]!r} is not an integer") from None
+    return None
+
+
+def _seconds(environ: Mapping[str, str], name: str) -> float | None:
+    if not environ.get(name):
+        return None
+    try:
+        return float(environ[name])
+    except ValueError:
+        raise ConfigurationError(f"{name}={environ[name]!r} is not a number of seconds") from None

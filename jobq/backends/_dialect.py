@@ -1,0 +1,261 @@
+"""What differs between the two databases, and nothing else.
+
+Statements take and return only text, integers and NULL: a caller's connection brings its own row
+factory, converters and time zone. Ids and JSON travel as text, instants as integer microseconds,
+flags as 0 or 1; the casts are in the SQL.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    case,
+    cast,
+    extract,
+    func,
+    literal_column,
+    not_,
+    select,
+    text,
+    type_coerce,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.engine import Dialect as SqlalchemyDialect
+
+from jobq._clock import Clock
+
+Expression = ColumnElement[Any]
+
+
+def param(name: str, kind: Any = Text) -> Expression:
+    """A parameter that is given when the statement runs."""
+    return bindparam(name, type_=kind())
+
+
+def word(value: str) -> Expression:
+    """A text constant that stays in the SQL, so that partial indexes can be proven to apply."""
+    return literal_column(f"'{value}'", Text)
+
+
+def number(value: int) -> Expression:
+    """An integer constant that stays in the SQL."""
+    return literal_column(str(value), Integer)
+
+
+def is_one_of(column: Expression, values: Any) -> Expression:
+    return column.in_([word(str(value)) for value in values])
+
+
+class Dialect:
+    """The questions that statements ask. One instance serves one queue, and knows its clock."""
+
+    name: ClassVar[str]
+    sqlalchemy: ClassVar[SqlalchemyDialect]
+    writes_in_ctes: ClassVar[bool]
+    """Whether one statement can write to two tables."""
+    locks_rows: ClassVar[bool]
+    notifies: ClassVar[bool]
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def current(self) -> int | None:
+        """The value of the parameter `now`; `None` lets the database's clock speak."""
+        raise NotImplementedError
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT that knows ON CONFLICT."""
+        raise NotImplementedError
+
+    def now(self) -> Expression:
+        raise NotImplementedError
+
+    def instant(self, microseconds: Expression) -> Expression:
+        """The stored form of an instant given in microseconds."""
+        raise NotImplementedError
+
+    def later(self, moment: Expression, microseconds: Expression) -> Expression:
+        raise NotImplementedError
+
+    def flag(self, value: Expression) -> Expression:
+        """The stored form of 0 or 1."""
+        raise NotImplementedError
+
+    def truth(self, condition: Expression) -> Expression:
+        """The stored form of a condition."""
+        raise NotImplementedError
+
+    def is_set(self, column: Expression) -> Expression:
+        """A stored flag as a condition, spelled as the partial indexes spell it."""
+        raise NotImplementedError
+
+    def is_unset(self, column: Expression) -> Expression:
+        raise NotImplementedError
+
+    def id(self, value: Expression) -> Expression:
+        raise NotImplementedError
+
+    def json(self, value: Expression) -> Expression:
+        raise NotImplementedError
+
+    def wire(self, column: Expression) -> Expression:
+        """A column as text or integer."""
+        raise NotImplementedError
+
+    def fence(self) -> Expression:
+        """A random 64-bit integer, another for each row."""
+        raise NotImplementedError
+
+    def rows(self, name: str, **kinds: Any) -> FromClause:
+        """The parameter `name`, a JSON array of objects, as a table with these columns."""
+        raise NotImplementedError
+
+    def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:
+        """Lock the rows of a query, leaving out those that another transaction holds."""
+        raise NotImplementedError
+
+    def wires(self, columns: Any) -> list[Expression]:
+        return [self.wire(column).label(column.name) for column in columns]
+
+
+class SqliteDialect(Dialect):
+    name = "sqlite"
+    sqlalchemy = sqlite.dialect(paramstyle="named")
+    writes_in_ctes = False
+    locks_rows = False
+    notifies = False
+
+    def current(self) -> int:
+        return self.clock.now()
+
+    def insert(self, table: Table) -> Any:
+        return sqlite.insert(table)
+
+    def now(self) -> Expression:
+        return param("now", Integer)
+
+    def instant(self, microseconds: Expression) -> Expression:
+        return microseconds
+
+    def later(self, moment: Expression, microseconds: Expression) -> Expression:
+        return moment + microseconds
+
+    def flag(self, value: Expression) -> Expression:
+        return value
+
+    def truth(self, condition: Expression) -> Expression:
+        return case((condition, number(1)), else_=number(0))
+
+    def is_set(self, column: Expression) -> Expression:
+        return column == number(1)
+
+    def is_unset(self, column: Expression) -> Expression:
+        return column == number(0)
+
+    def id(self, value: Expression) -> Expression:
+        return value
+
+    def json(self, value: Expression) -> Expression:
+        return value
+
+    def wire(self, column: Expression) -> Expression:
+        # An expression has no declared type, so no converter of the caller's touches it.
+        kind = column.type
+        return cast(column, Integer if isinstance(kind, Integer) else Text)
+
+    def fence(self) -> Expression:
+        return func.random()
+
+    def rows(self, name: str, **kinds: Any) -> FromClause:
+        each = func.json_each(param(name)).table_valued("value", name=f"{name}_each")
+        columns = (
+            cast(func.json_extract(each.c.value, text(f"'$.{column}'")), _affinity(kind)).label(column)
+            for column, kind in kinds.items()
+        )
+        return select(*columns).subquery(name)
+
+    def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:  # noqa: ARG002
+        return query
+
+
+def _affinity(kind: Any) -> Any:
+    return Text if kind is Text else Integer
+
+
+_MICROSECOND = literal_column("interval '1 microsecond'")
+_EPOCH = literal_column("timestamptz 'epoch'")
+
+
+class PostgresDialect(Dialect):
+    name = "postgresql"
+    sqlalchemy = PGDialect_psycopg(paramstyle="pyformat")
+    writes_in_ctes = True
+    locks_rows = True
+    notifies = True
+
+    def current(self) -> int | None:
+        return self.clock.now() if self.clock.frozen else None
+
+    def insert(self, table: Table) -> Any:
+        return postgresql.insert(table)
+
+    def now(self) -> Expression:
+        # Stable within the statement, so it may bound an index range.
+        return func.coalesce(self.instant(param("now", BigInteger)), func.statement_timestamp())
+
+    def instant(self, microseconds: Expression) -> Expression:
+        return _EPOCH.op("+")(microseconds.op("*")(_MICROSECOND))
+
+    def later(self, moment: Expression, microseconds: Expression) -> Expression:
+        return moment.op("+")(microseconds.op("*")(_MICROSECOND))
+
+    def flag(self, value: Expression) -> Expression:
+        return cast(value, Boolean)
+
+    def truth(self, condition: Expression) -> Expression:
+        return condition
+
+    def is_set(self, column: Expression) -> Expression:
+        return type_coerce(column, Boolean)
+
+    def is_unset(self, column: Expression) -> Expression:
+        return not_(type_coerce(column, Boolean))
+
+    def id(self, value: Expression) -> Expression:
+        return cast(value, postgresql.UUID(as_uuid=False))
+
+    def json(self, value: Expression) -> Expression:
+        return cast(value, postgresql.JSON)
+
+    def wire(self, column: Expression) -> Expression:
+        kind = column.type.dialect_impl(self.sqlalchemy)
+        if isinstance(kind, postgresql.TIMESTAMP):
+            return cast(extract("epoch", column) * number(1_000_000), BigInteger)
+        if isinstance(kind, Boolean):
+            return cast(column, Integer)
+        if isinstance(kind, postgresql.UUID | postgresql.JSON):
+            return cast(column, Text)
+        return column
+
+    def fence(self) -> Expression:
+        return func.hashtextextended(cast(func.gen_random_uuid(), Text), number(0))
+
+    def rows(self, name: str, **kinds: Any) -> FromClause:
+        columns = [Column(column, kind()) for column, kind in kinds.items()]
+        source = func.json_to_recordset(cast(param(name), postgresql.JSON))
+        return source.table_valued(*columns).render_derived(name=name, with_types=True)
+
+    def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:
+        return query.with_for_update(skip_locked=True, of=of or None)

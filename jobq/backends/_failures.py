@@ -1,0 +1,56 @@
+"""Driver errors as jobq's own, by shape: no driver is imported."""
+
+from __future__ import annotations
+
+from jobq._errors import BackendError, BackendUnavailable, SchemaError
+from jobq._masking import mask
+
+
+class UniqueViolation(BackendError):
+    """A unique index refused a row."""
+
+
+_LOST = ("08", "57P", "53")  # connection, operator intervention, insufficient resources
+_TRY_AGAIN = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
+
+
+def translate(error: BaseException) -> BackendError | SchemaError | None:
+    """The jobq error for a driver's error; `None` where it is not a driver's."""
+    if isinstance(error, BackendError | SchemaError):
+        return error
+    module = type(error).__module__
+    if module.startswith("sqlite3"):
+        return _from_sqlite(error)
+    if module.startswith("psycopg"):
+        return _from_psycopg(error)
+    return None
+
+
+def _from_sqlite(error: BaseException) -> BackendError | SchemaError:
+    text = str(error)
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if "no such table: jobq_" in text or "no such column" in text:
+        return SchemaError(f"{text}: run `jobq migrate`")
+    if name == "SQLITE_CONSTRAINT_UNIQUE" or "UNIQUE constraint failed" in text:
+        return UniqueViolation(text)
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or "locked" in text:
+        return BackendUnavailable(f"SQLite: {text}")
+    return BackendError(f"SQLite: {text}")
+
+
+def _from_psycopg(error: BaseException) -> BackendError | SchemaError:
+    state = getattr(error, "sqlstate", None)
+    text = mask(str(error))
+    if state == "23505":
+        return UniqueViolation(text)
+    if state in ("42P01", "42703") and "jobq_" in text:
+        return SchemaError(f"{text}: run `jobq migrate`")
+    unreachable = state is None and _is_operational(error)
+    if unreachable or (state or "").startswith(_LOST) or state in _TRY_AGAIN:
+        return BackendUnavailable(f"PostgreSQL: {text}")
+    return BackendError(f"PostgreSQL: {text}")
+
+
+def _is_operational(error: BaseException) -> bool:
+    names = {base.__name__ for base in type(error).__mro__}
+    return bool(names & {"OperationalError", "PoolTimeout", "InterfaceError"})

@@ -1,0 +1,229 @@
+"""The tables: one definition for both databases.
+
+Everything carries the schema version that brought it (`info={"since": 1}` unless said); the
+migrations are derived from that, see `_migrations`. Nothing is ever changed or removed within a
+major version, only added, with a server default.
+
+On PostgreSQL instants are `timestamptz`, ids `uuid`, flags `boolean`, JSON `json` (not `jsonb`:
+a payload comes back exactly as it went in, on both databases). On SQLite instants are integer
+microseconds, flags 0 or 1, ids and JSON text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy.types import TypeEngine
+
+from jobq._model import FINISHED, LIVE
+
+SCHEMA_VERSION = 1
+"""What this version of jobq writes."""
+COMPATIBLE_FROM = 1
+"""The oldest client that may go on when a database has this schema."""
+
+metadata = MetaData()
+
+Instant: TypeEngine[Any] = Integer().with_variant(
+    postgresql.TIMESTAMP(timezone=True), "postgresql"
+)
+Json: TypeEngine[Any] = Text().with_variant(postgresql.JSON(), "postgresql")
+Id: TypeEngine[Any] = Text().with_variant(postgresql.UUID(as_uuid=False), "postgresql")
+Flag: TypeEngine[Any] = Integer().with_variant(Boolean(), "postgresql")
+Number: TypeEngine[Any] = Integer()
+Small: TypeEngine[Any] = Integer().with_variant(SmallInteger(), "postgresql")
+Big: TypeEngine[Any] = Integer().with_variant(BigInteger(), "postgresql")
+
+
+class PerDialect(ClauseElement):
+    """A server default that reads differently on each database."""
+
+    inherit_cache = False
+
+    def __init__(self, *, sqlite: str, postgresql: str) -> None:
+        self.by_dialect = {"sqlite": sqlite, "postgresql": postgresql}
+
+
+@compiles(PerDialect)
+def _spell(element: PerDialect, compiler: Any, **_: Any) -> str:
+    return element.by_dialect[compiler.dialect.name]
+
+
+NOW = PerDialect(
+    # julianday() is good to a millisecond, all that a hand-written INSERT needs.
+    sqlite="(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000)",
+    postgresql="now()",
+)
+RANDOM_ID = PerDialect(
+    sqlite=(
+        "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || "
+        "substr(hex(randomblob(2)), 2) || '-a' || substr(hex(randomblob(2)), 2) || '-' || "
+        "hex(randomblob(6))))"
+    ),
+    postgresql="gen_random_uuid()",
+)
+NO = PerDialect(sqlite="0", postgresql="false")
+YES = PerDialect(sqlite="1", postgresql="true")
+
+
+def _column(name: str, kind: TypeEngine[Any], default: Any = None, **options: Any) -> Column[Any]:
+    """A column that may be left out of an INSERT: it has a default, or may be NULL."""
+    options.setdefault("nullable", default is None)
+    if isinstance(default, str):
+        default = text(default)
+    return Column(name, kind, server_default=default, **options)
+
+
+def _required(name: str, kind: TypeEngine[Any], **options: Any) -> Column[Any]:
+    return Column(name, kind, nullable=False, **options)
+
+
+def in_words(values: frozenset[Any]) -> str:
+    """`'a', 'b'`, for a predicate that an index and a statement must spell alike."""
+    return ", ".join(f"'{value}'" for value in sorted(values))
+
+
+IS_LIVE = f"status IN ({in_words(LIVE)})"
+IS_FINISHED = f"status IN ({in_words(FINISHED)})"
+
+job = Table(
+    "jobq_job",
+    metadata,
+    Column("id", Id, primary_key=True, nullable=False, server_default=RANDOM_ID),
+    _required("type", Text()),
+    _required("payload", Json),
+    _column("queue", Text(), "'default'"),
+    _column("status", Text(), "'pending'"),
+    # Whether a process that knows the handler has checked the payload and filled in the options.
+    _column("declared", Flag, NO),
+    # Whether it may be claimed now: declared, due, and nobody's. A boolean instead of a condition,
+    # so that the index of the claim holds no future, unknown or running jobs to walk over.
+    _column("ready", Flag, NO),
+    _column("priority", Small, "0"),
+    _column("run_at", Instant, NOW),
+    _column("max_attempts", Number),
+    _column("timeout_ms", Big),
+    _column("expires_at", Instant),
+    _column("unique_key", Text()),
+    _column("owner", Text()),
+    _column("metadata", Json),
+    _column("keep_seconds", Big),
+    # The names of the options that the enqueuer gave, until the job is declared.
+    _column("given", Text()),
+    _column("attempts", Number, "0"),
+    _column("rate_limited_count", Number, "0"),
+    _column("released_count", Number, "0"),
+    _column("snoozed_count", Number, "0"),
+    _column("crash_count", Number, "0"),
+    _column("fence", Big),
+    _column("worker", Text()),
+    _column("lease_until", Instant),
+    _column("cancel_requested", Flag, NO),
+    _column("progress", Small, "0"),
+    _column("message", Text()),
+    _column("result", Json),
+    _column("error", Text()),
+    _column("error_code", Text()),
+    _column("version", Number, "1"),
+    _column("created_at", Instant, NOW),
+    _column("updated_at", Instant, NOW),
+    _column("started_at", Instant),
+    _column("completed_at", Instant),
+    _column("prune_at", Instant),
+)
+
+attempt = Table(
+    "jobq_attempt",
+    metadata,
+    Column("job_id", Id, primary_key=True, nullable=False),
+    Column("fence", Big, primary_key=True, nullable=False, autoincrement=False),
+    _required("number", Number),
+    _required("outcome", Text()),
+    _column("worker", Text()),
+    _column("error", Text()),
+    _column("error_code", Text()),
+    _column("traceback", Text()),
+    _required("started_at", Instant),
+    _required("ended_at", Instant),
+)
+
+worker = Table(
+    "jobq_worker",
+    metadata,
+    Column("id", Text(), primary_key=True, nullable=False),
+    _required("label", Text()),
+    _required("host", Text()),
+    _required("pid", Number),
+    _required("queues", Json),
+    _required("types", Json),
+    _required("slots", Number),
+    _column("busy", Number, "0"),
+    _column("abandoned", Number, "0"),
+    _required("started_at", Instant),
+    _required("seen_at", Instant),
+    _required("lease_until", Instant),
+)
+
+queue = Table(
+    "jobq_queue",
+    metadata,
+    Column("queue", Text(), primary_key=True, nullable=False),
+    _column("paused", Flag, NO),
+    _column("paused_until", Instant),
+    _column("updated_at", Instant, NOW),
+)
+
+schema = Table(
+    "jobq_schema",
+    metadata,
+    Column("version", Number, primary_key=True, nullable=False, autoincrement=False),
+    _required("compatible_from", Number),
+    _column("applied_at", Instant, NOW),
+)
+
+
+def _index(name: str, table: Table, *columns: str, where: str | None = None, unique: bool = False) -> None:
+    options: dict[str, Any] = {}
+    if where is not None:
+        options = {"postgresql_where": text(where), "sqlite_where": text(sqlite_predicate(where))}
+    Index(name, *(text(column) for column in columns), _table=table, unique=unique, **options)
+
+
+def sqlite_predicate(where: str) -> str:
+    """The predicate with its flags spelled out: SQLite matches index and query word by word."""
+    flag = r"(NOT )?\b(declared|ready)\b"
+    return re.sub(flag, lambda match: f"{match[2]} = {0 if match[1] else 1}", where)
+
+
+READY = "ready"
+SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited')"
+UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
+UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
+EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
+
+# The claim: one range for each (queue, type), already in the order of service.
+_index("jobq_job_ready", job, "queue", "type", "priority DESC", "run_at", "id", where=READY)
+# Jobs to come, until they are due.
+_index("jobq_job_scheduled", job, "run_at", where=SCHEDULED)
+_index("jobq_job_undeclared", job, "type", "id", where=UNDECLARED)
+_index("jobq_job_status", job, "status", "id")
+_index("jobq_job_unique", job, "type", "unique_key", where=UNIQUE, unique=True)
+_index("jobq_job_owner", job, "owner", "id", where="owner IS NOT NULL")
+_index("jobq_job_expiry", job, "expires_at", where=EXPIRING)
+_index("jobq_job_prune", job, "prune_at", where="prune_at IS NOT NULL")

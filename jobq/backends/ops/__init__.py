@@ -1,0 +1,60 @@
+"""Every unit of work that jobq does on a database, each written once.
+
+A file a subject; the functions are generators over a `Dialect`, see `_statement`.
+"""
+
+from jobq.backends.ops.claim import claim, declare, declare_refused, promote, survey, undeclared
+from jobq.backends.ops.control import (
+    cancel,
+    delete,
+    duplicate_holder,
+    pause,
+    reschedule,
+    resume,
+    retry,
+    set_progress,
+    set_status,
+)
+from jobq.backends.ops.finish import complete, finish, finish_and_delete
+from jobq.backends.ops.insert import insert, insert_many
+from jobq.backends.ops.keep import expire, progress, prune, renew, rescue
+from jobq.backends.ops.read import counts, get, get_many, history, matching, page, queues
+from jobq.backends.ops.workers import forget_worker, heartbeat, workers
+
+__all__ = [
+    "cancel",
+    "claim",
+    "complete",
+    "counts",
+    "declare",
+    "declare_refused",
+    "delete",
+    "duplicate_holder",
+    "expire",
+    "finish",
+    "finish_and_delete",
+    "forget_worker",
+    "get",
+    "get_many",
+    "heartbeat",
+    "history",
+    "insert",
+    "insert_many",
+    "matching",
+    "page",
+    "pause",
+    "progress",
+    "promote",
+    "prune",
+    "queues",
+    "renew",
+    "reschedule",
+    "rescue",
+    "resume",
+    "retry",
+    "set_progress",
+    "set_status",
+    "survey",
+    "undeclared",
+    "workers",
+]

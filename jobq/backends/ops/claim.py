@@ -1,0 +1,341 @@
+"""Claim due jobs; make jobs claimable: declare those that are new, promote those that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Executable,
+    Integer,
+    Text,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy import text as sql
+
+from jobq._model import MOVES
+from jobq._payload import dumps
+from jobq.backends import _tables as t
+from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
+from jobq.backends._statement import Op, reading, replanned, statement
+
+j = t.job.c
+BATCH = 200
+"""How many jobs one statement declares or promotes."""
+
+
+@frozen
+class Claimed:
+    """A job in a worker's hands. Plain values: times in microseconds, JSON as text."""
+
+    id: str
+    type: str
+    queue: str
+    payload: str
+    attempts: int
+    max_attempts: int
+    fence: int
+    priority: int
+    run_at: int
+    started_at: int
+    created_at: int
+    timeout_ms: int
+    expires_at: int | None
+    crash_count: int
+    keep_seconds: int | None
+    owner: str | None
+    metadata: str | None
+
+
+CLAIMED = (
+    j.id,
+    j.type,
+    j.queue,
+    j.payload,
+    j.attempts,
+    func.coalesce(j.max_attempts, 3).label("max_attempts"),
+    j.fence,
+    j.priority,
+    j.run_at,
+    j.started_at,
+    j.created_at,
+    func.coalesce(j.timeout_ms, 0).label("timeout_ms"),
+    j.expires_at,
+    j.crash_count,
+    j.keep_seconds,
+    j.owner,
+    j.metadata,
+)
+
+
+def _is_paused(d: Dialect, queue: Expression) -> Expression:
+    p = t.queue.c
+    in_force = or_(p.paused_until.is_(None), p.paused_until > d.now())
+    return exists().where(p.queue == queue, d.is_set(p.paused), in_force)
+
+
+def _heads(d: Dialect, table: Any, queue: Expression, type: Expression) -> Any:
+    """The jobs that are next in one (queue, type), straight from the index."""
+    c = table.c
+    in_range = (c.queue == queue, c.type == type, d.is_set(c.ready))
+    order = (c.priority.desc(), c.run_at, c.id)
+    heads = select(c.id).where(*in_range).order_by(*order).limit(param("slots", Integer))
+    return d.skip_locked(heads)
+
+
+def _picked_postgres(d: Dialect) -> Any:
+    def each(name: str) -> Any:
+        values = cast(param(name, lambda: ARRAY(Text)), ARRAY(Text))
+        return func.unnest(values).table_valued("value").render_derived(name=name)
+
+    queues, types = each("queues"), each("types")
+    heads = _heads(d, t.job, queues.c.value, types.c.value)
+    heads = heads.add_columns(j.priority, j.run_at).lateral("heads")
+    pairs = queues.join(types, true()).join(heads, true())
+    best = select(heads.c.id).select_from(pairs).where(~_is_paused(d, queues.c.value))
+    best = best.order_by(heads.c.priority.desc(), heads.c.run_at, heads.c.id)
+    # As an array, so that the update is driven from these few ids whatever the statistics say.
+    return func.any(func.array(best.limit(param("slots", Integer)).scalar_subquery()))
+
+
+def _picked_sqlite(d: Dialect) -> Any:
+    def each(name: str) -> Any:
+        return func.json_each(param(name)).table_valued("value", name=name)
+
+    queues, types, head = each("queues"), each("types"), t.job.alias("head")
+    heads = _heads(d, head, queues.c.value, types.c.value)
+    job = t.job.alias("candidate")
+    pairs = queues.join(types, true()).join(job, job.c.id.in_(heads))
+    best = select(job.c.id).select_from(pairs).where(~_is_paused(d, queues.c.value))
+    best = best.order_by(job.c.priority.desc(), job.c.run_at, job.c.id)
+    return best.limit(param("slots", Integer))
+
+
+def _lease(d: Dialect) -> Expression:
+    """When the lease ends: never later than the job's deadline and a little."""
+    lease = param("lease", BigInteger)
+    deadline = j.timeout_ms * number(1000) + param("margin", BigInteger)
+    within = case((and_(j.timeout_ms > 0, deadline < lease), deadline), else_=lease)
+    return d.later(d.now(), within)
+
+
+@replanned
+def _claim(d: Dialect) -> Executable:
+    picked = _picked_postgres(d) if d.locks_rows else _picked_sqlite(d)
+    chosen = j.id == picked if d.locks_rows else j.id.in_(picked)
+    values = {
+        "status": word("processing"),
+        "ready": d.flag(number(0)),
+        "fence": d.fence(),
+        "worker": param("worker"),
+        "lease_until": _lease(d),
+        "attempts": j.attempts + number(1),
+        "started_at": d.now(),
+        "updated_at": d.now(),
+        "progress": number(0),
+        "message": None,
+        "version": j.version + number(1),
+    }
+    return update(t.job).where(chosen).values(values).returning(*d.wires(CLAIMED))
+
+
+def claim(
+    d: Dialect,
+    *,
+    queues: Sequence[str],
+    types: Sequence[str],
+    slots: int,
+    worker: str,
+    lease: int,
+    margin: int,
+) -> Op[list[Claimed]]:
+    """Take up to `slots` due jobs of these queues and types, the most urgent first.
+
+    `lease` and `margin` in microseconds: the lease ends after the one, but not later than the
+    job's deadline plus the other.
+    """
+    names: dict[str, Any] = {"queues": list(queues), "types": list(types)}
+    if not d.locks_rows:
+        names = {name: dumps(value) for name, value in names.items()}
+    rows = yield _claim(d, **names, slots=slots, worker=worker, lease=lease, margin=margin)
+    claimed = [Claimed(*row) for row in rows]
+    claimed.sort(key=lambda job: (-job.priority, job.run_at, job.id))
+    return claimed
+
+
+@frozen(kw_only=True)
+class Survey:
+    """What there is to do besides claiming. Instants in microseconds."""
+
+    now: int
+    undeclared: bool
+    next_run_at: int | None
+    next_resume: int | None
+
+
+@statement
+def _promote(d: Dialect) -> Executable:
+    due = select(j.id).where(sql(_spelled(d, t.SCHEDULED)), j.run_at <= d.now())
+    due = d.skip_locked(due.order_by(j.run_at).limit(number(BATCH)))
+    return update(t.job).where(j.id.in_(due)).values(ready=d.flag(number(1))).returning(j.queue)
+
+
+@statement
+def _survey(d: Dialect) -> Executable:
+    types = d.rows("types", type=Text)
+    unknown = sql(_spelled(d, t.UNDECLARED))
+    undeclared = select(number(1)).where(j.type == types.c.type, unknown).correlate(types)
+    next_run_at = select(func.min(j.run_at)).where(sql(_spelled(d, t.SCHEDULED)))
+    p = t.queue.c
+    next_resume = select(func.min(p.paused_until)).where(
+        d.is_set(p.paused), p.paused_until > d.now()
+    )
+
+    def micros(query: Any, column: Any) -> Expression:
+        value: Expression = query.scalar_subquery()
+        value.type = column.type
+        return d.wire(value)
+
+    return select(
+        _clock(d),
+        select(func.count()).select_from(types).where(undeclared.exists()).scalar_subquery(),
+        micros(next_run_at, j.run_at),
+        micros(next_resume, p.paused_until),
+    )
+
+
+def _clock(d: Dialect) -> Expression:
+    now = d.now()
+    now.type = j.run_at.type
+    return d.wire(now)
+
+
+def _spelled(d: Dialect, predicate: str) -> str:
+    return predicate if d.locks_rows else t.sqlite_predicate(predicate)
+
+
+@reading
+def survey(d: Dialect, *, types: Sequence[str]) -> Op[Survey]:
+    """Look what there is to do besides claiming, and when the next thing is due."""
+    wanted = dumps([{"type": name} for name in types])
+    [(now, undeclared, next_run_at, next_resume)] = yield _survey(d, types=wanted)
+    return Survey(
+        now=now, undeclared=bool(undeclared), next_run_at=next_run_at, next_resume=next_resume
+    )
+
+
+def promote(d: Dialect) -> Op[int]:
+    """Make a batch of declared jobs claimable that have become due; how many."""
+    promoted = yield _promote(d)
+    return len(promoted)
+
+
+@frozen
+class Undeclared:
+    """A job whose handler its enqueuer did not know; `given` names the options it set."""
+
+    id: str
+    type: str
+    payload: str
+    queue: str
+    priority: int
+    max_attempts: int | None
+    timeout_ms: int | None
+    keep_seconds: int | None
+    given: str | None
+
+
+NEW = (
+    j.id,
+    j.type,
+    j.payload,
+    j.queue,
+    j.priority,
+    j.max_attempts,
+    j.timeout_ms,
+    j.keep_seconds,
+    j.given,
+)
+
+
+@statement
+def _undeclared(d: Dialect) -> Executable:
+    types = d.rows("types", type=Text)
+    new = select(*d.wires(NEW)).select_from(types.join(t.job, j.type == types.c.type))
+    new = new.where(sql(_spelled(d, t.UNDECLARED))).order_by(j.id).limit(number(BATCH))
+    return d.skip_locked(new, t.job)
+
+
+def undeclared(d: Dialect, *, types: Sequence[str]) -> Op[list[Undeclared]]:
+    """Jobs of these types that wait to be declared, at most a batch."""
+    rows = yield _undeclared(d, types=dumps([{"type": name} for name in types]))
+    return [Undeclared(*row) for row in rows]
+
+
+@statement
+def _declare(d: Dialect) -> Executable:
+    new = d.rows(
+        "rows",
+        id=Text,
+        queue=Text,
+        payload=Text,
+        priority=Integer,
+        max_attempts=Integer,
+        timeout_ms=BigInteger,
+        keep_seconds=BigInteger,
+    )
+    values = {
+        "declared": d.flag(number(1)),
+        "ready": d.truth(j.run_at <= d.now()),
+        "payload": d.json(new.c.payload),
+        "queue": new.c.queue,
+        "priority": new.c.priority,
+        "max_attempts": new.c.max_attempts,
+        "timeout_ms": new.c.timeout_ms,
+        "keep_seconds": new.c.keep_seconds,
+        "given": None,
+    }
+    open_ = (d.is_unset(j.declared), is_one_of(j.status, MOVES["claim"].sources))
+    return update(t.job).where(j.id == d.id(new.c.id), *open_).values(values).returning(j.queue)
+
+
+def declare(d: Dialect, rows: Sequence[dict[str, Any]]) -> Op[int]:
+    """Store what a worker that knows the handlers derived; how many jobs became declared."""
+    stored = yield _declare(d, rows=dumps(rows))
+    return len(stored)
+
+
+@statement
+def _refuse(d: Dialect) -> Executable:
+    bad = d.rows("rows", id=Text, error=Text, error_code=Text)
+    keep = param("keep", BigInteger)
+    values = {
+        "status": word("failed"),
+        "ready": d.flag(number(0)),
+        "error": bad.c.error,
+        "error_code": bad.c.error_code,
+        "completed_at": d.now(),
+        "updated_at": d.now(),
+        "prune_at": d.later(d.now(), func.coalesce(j.keep_seconds * number(1_000_000), keep)),
+        "version": j.version + number(1),
+    }
+    may = is_one_of(j.status, MOVES["refuse"].sources)
+    return update(t.job).where(j.id == d.id(bad.c.id), may).values(values).returning(*d.wires([j.id]))
+
+
+def declare_refused(d: Dialect, rows: Sequence[dict[str, Any]], *, keep: int | None) -> Op[list[str]]:
+    """End jobs that cannot be run: rows of id, error and error_code."""
+    refused = yield _refuse(d, rows=dumps(rows), keep=keep)
+    return [row[0] for row in refused]
+

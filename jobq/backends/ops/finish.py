@@ -1,0 +1,261 @@
+"""End attempts: every write carries its claim's fence, and a late one is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+from sqlalchemy import (
+    BigInteger,
+    Executable,
+    Integer,
+    Text,
+    and_,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from jobq._model import FINISHED, MOVES
+from jobq._outcome import Transition
+from jobq._payload import dumps
+from jobq.backends import _tables as t
+from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
+from jobq.backends._statement import Op, Row, atomic, knows_again, statement
+from jobq.backends.ops.remove import remove
+
+j = t.job.c
+
+
+@frozen
+class Ending:
+    """An attempt and what ends it."""
+
+    id: str
+    fence: int
+    number: int
+    started_at: int
+    worker: str | None
+    transition: Transition
+    deletes: bool = False
+    """Whether the job is to be deleted when it completes (`keep=False`)."""
+    committed: bool = False
+    """Whether the handler wrote the outcome itself: only the history is left to write."""
+
+    def row(self) -> dict[str, Any]:
+        move = self.transition
+        return {
+            "id": self.id,
+            "fence": self.fence,
+            "number": self.number,
+            "started_at": self.started_at,
+            "worker": self.worker,
+            "status": move.status,
+            "outcome": move.outcome,
+            "delay": move.delay,
+            "run_at": move.run_at,
+            "result": move.result,
+            "error": move.error,
+            "error_code": move.error_code,
+            "traceback": move.traceback,
+            "given_back": move.given_back,
+            "released": move.released,
+            "snoozed": move.snoozed,
+            "crashed": move.crashed,
+        }
+
+
+KINDS = {
+    "id": Text,
+    "fence": BigInteger,
+    "number": Integer,
+    "started_at": BigInteger,
+    "worker": Text,
+    "status": Text,
+    "outcome": Text,
+    "delay": BigInteger,
+    "run_at": BigInteger,
+    "result": Text,
+    "error": Text,
+    "error_code": Text,
+    "traceback": Text,
+    "given_back": Integer,
+    "released": Integer,
+    "snoozed": Integer,
+    "crashed": Integer,
+}
+
+
+def _held(d: Dialect, end: Any) -> Expression:
+    running = is_one_of(j.status, MOVES["finish"].sources)
+    return and_(j.id == d.id(end.c.id), j.fence == end.c.fence, running)
+
+
+def prune_time(d: Dialect) -> Expression:
+    """When a job that finishes now is pruned; NULL where finished jobs are kept for ever."""
+    keep = func.coalesce(j.keep_seconds * number(1_000_000), param("keep", BigInteger))
+    return d.later(d.now(), keep)
+
+
+def _values(d: Dialect, end: Any) -> dict[str, Any]:
+    """The columns of a job after its attempt; a requeue honours a cancellation asked meanwhile."""
+    finished = is_one_of(end.c.status, FINISHED)
+    cancelled = and_(~finished, d.is_set(j.cancel_requested))
+    stops = or_(finished, cancelled)
+    next_run = func.coalesce(d.instant(end.c.run_at), d.later(d.now(), end.c.delay))
+    return {
+        "status": case((cancelled, word("cancelled")), else_=end.c.status),
+        "ready": d.truth(and_(~stops, next_run <= d.now())),
+        "run_at": case((stops, j.run_at), else_=next_run),
+        "lease_until": None,
+        "worker": None,
+        "attempts": j.attempts - end.c.given_back,
+        "released_count": j.released_count + end.c.released,
+        "snoozed_count": j.snoozed_count + end.c.snoozed,
+        "crash_count": j.crash_count + end.c.crashed,
+        "progress": case((end.c.status == word("completed"), number(100)), else_=j.progress),
+        "result": d.json(end.c.result),
+        "error": end.c.error,
+        "error_code": case((cancelled, word("cancelled")), else_=end.c.error_code),
+        "version": j.version + number(1),
+        "updated_at": d.now(),
+        "completed_at": case((stops, d.now()), else_=None),
+        "prune_at": case((stops, prune_time(d)), else_=None),
+    }
+
+
+def _history(d: Dialect, end: Any) -> dict[str, Any]:
+    return {
+        "job_id": d.id(end.c.id),
+        "fence": end.c.fence,
+        "number": end.c.number,
+        "outcome": end.c.outcome,
+        "worker": end.c.worker,
+        "error": end.c.error,
+        "error_code": end.c.error_code,
+        "traceback": end.c.traceback,
+        "started_at": d.instant(end.c.started_at),
+        "ended_at": d.now(),
+    }
+
+
+def _update(d: Dialect, end: Any) -> Any:
+    return update(t.job).where(_held(d, end)).values(_values(d, end))
+
+
+@statement
+def _finish_and_record(d: Dialect) -> Executable:
+    """Both tables in one statement."""
+    end = d.rows("rows", **KINDS)
+    done = _update(d, end).returning(j.id, j.fence, j.status).cte("done")
+    history = _history(d, end)
+    same = and_(d.id(end.c.id) == done.c.id, end.c.fence == done.c.fence)
+    ended = select(*history.values()).select_from(done.join(end, same))
+    record = d.insert(t.attempt).from_select(list(history), ended)
+    record = record.on_conflict_do_nothing().cte("record")
+    return select(d.wire(done.c.id), done.c.status).add_cte(record)
+
+
+@statement
+def _finish(d: Dialect) -> Executable:
+    end = d.rows("rows", **KINDS)
+    return _update(d, end).returning(*d.wires([j.id, j.status]))
+
+
+@statement
+def _record_held(d: Dialect) -> Executable:
+    """The history of the attempts that a `_finish` of the same rows is about to end."""
+    end = d.rows("rows", **KINDS)
+    history = _history(d, end)
+    ended = select(*history.values()).select_from(end.join(t.job, _held(d, end)))
+    return insert(t.attempt).from_select(list(history), ended)
+
+
+@statement
+def _record(d: Dialect) -> Executable:
+    """The history of attempts whose outcome the handler committed itself."""
+    end = d.rows("rows", **KINDS)
+    history = _history(d, end)
+    ours = and_(j.id == d.id(end.c.id), j.fence == end.c.fence, j.status == end.c.status)
+    ended = select(*history.values()).select_from(end.join(t.job, ours))
+    record = insert(t.attempt).from_select(list(history), ended)
+    return record.returning(*d.wires([t.attempt.c.job_id]))
+
+
+@statement
+def _ended_before(d: Dialect) -> Executable:
+    end = d.rows("rows", **KINDS)
+    over = and_(j.id == d.id(end.c.id), j.fence == end.c.fence, j.status != word("processing"))
+    return select(*d.wires([j.id, j.status])).select_from(end.join(t.job, over))
+
+
+@knows_again
+def finish(
+    d: Dialect, endings: Sequence[Ending], *, keep: int | None, again: bool = False
+) -> Op[dict[str, str]]:
+    """End attempts, in one statement where the database can: `{job id: status}` of those ended.
+
+    An ending whose claim is no longer valid is left out. `keep` is how long finished jobs stay
+    by default, in microseconds; `None` is for ever. `again` says that the same endings were sent
+    before on a connection that was lost: those already stored count as ended.
+    """
+    before: list[Row] = []
+    if again:
+        before = yield _ended_before(d, rows=dumps([ending.row() for ending in endings]))
+    rows = dumps([ending.row() for ending in endings])
+    if d.writes_in_ctes:
+        done = yield _finish_and_record(d, rows=rows, keep=keep)
+    else:
+        yield _record_held(d, rows=rows)
+        done = yield _finish(d, rows=rows, keep=keep)
+    return dict(done) | dict(before)
+
+
+@knows_again
+@atomic
+def finish_and_delete(
+    d: Dialect, endings: Sequence[Ending], *, keep: int | None, again: bool = False
+) -> Op[dict[str, str]]:
+    """`finish`, where some jobs are deleted on completion or were completed by their handlers."""
+    committed = [ending for ending in endings if ending.committed]
+    done = yield from finish(d, [e for e in endings if not e.committed], keep=keep, again=again)
+    if committed:
+        recorded = yield _record(d, rows=dumps([ending.row() for ending in committed]))
+        done |= {row[0]: "completed" for row in recorded}
+    gone = [e.id for e in endings if e.deletes and done.get(e.id) == "completed"]
+    if gone:
+        yield from remove(d, gone)
+    return done
+
+
+@statement
+def _complete(d: Dialect) -> Executable:
+    values = {
+        "status": word("completed"),
+        "progress": number(100),
+        "result": d.json(param("result")),
+        "error": None,
+        "error_code": None,
+        "worker": None,
+        "lease_until": None,
+        "version": j.version + number(1),
+        "updated_at": d.now(),
+        "completed_at": d.now(),
+        "prune_at": prune_time(d),
+    }
+    ours = (
+        j.id == d.id(param("id")),
+        j.fence == param("fence", BigInteger),
+        is_one_of(j.status, MOVES["finish"].sources),
+    )
+    return update(t.job).where(*ours).values(values).returning(*d.wires([j.id]))
+
+
+def complete(d: Dialect, *, id: str, fence: int, result: str, keep: int | None) -> Op[bool]:
+    """Complete one job on the handler's own connection; whether its claim was still valid."""
+    rows = yield _complete(d, id=id, fence=fence, result=result, keep=keep)
+    return bool(rows)

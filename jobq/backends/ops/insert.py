@@ -1,0 +1,239 @@
+"""Enqueue: one job, or many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import fields, frozen
+from sqlalchemy import BigInteger, Executable, Integer, SmallInteger, Text, and_, func, select
+from sqlalchemy import text as sql
+
+from jobq._model import Job
+from jobq._payload import dumps
+from jobq.backends import _tables as t
+from jobq.backends._dialect import Dialect, Expression, param
+from jobq.backends._statement import Op, knows_again, statement
+from jobq.backends.ops import read
+from jobq.backends.ops._rows import JOB, to_job
+
+CHANNEL = "jobq"
+
+
+@frozen(kw_only=True)
+class NewRow:
+    """A job ready to be stored: checked, with JSON as text and times in microseconds."""
+
+    id: str
+    type: str
+    payload: str
+    queue: str = "default"
+    declared: int = 0
+    priority: int = 0
+    run_at: int | None = None
+    delay: int = 0
+    max_attempts: int | None = None
+    timeout_ms: int | None = None
+    expires_at: int | None = None
+    unique_key: str | None = None
+    owner: str | None = None
+    metadata: str | None = None
+    keep_seconds: int | None = None
+    given: str | None = None
+
+    def params(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in FIELDS}
+
+
+FIELDS = tuple(field.name for field in fields(NewRow))
+_KINDS = {
+    "declared": Integer,
+    "priority": SmallInteger,
+    "run_at": BigInteger,
+    "delay": BigInteger,
+    "max_attempts": Integer,
+    "timeout_ms": BigInteger,
+    "expires_at": BigInteger,
+    "keep_seconds": BigInteger,
+}
+
+
+def _stored(d: Dialect, given: dict[str, Expression]) -> dict[str, Any]:
+    """The columns of a new row, from the fields of `NewRow`."""
+    run_at = func.coalesce(d.instant(given["run_at"]), d.later(d.now(), given["delay"]))
+    return {
+        "id": d.id(given["id"]),
+        "type": given["type"],
+        "payload": d.json(given["payload"]),
+        "queue": given["queue"],
+        "declared": d.flag(given["declared"]),
+        "ready": d.truth(and_(given["declared"] == 1, run_at <= d.now())),
+        "priority": given["priority"],
+        "run_at": run_at,
+        "max_attempts": given["max_attempts"],
+        "timeout_ms": given["timeout_ms"],
+        "expires_at": d.instant(given["expires_at"]),
+        "unique_key": given["unique_key"],
+        "owner": given["owner"],
+        "metadata": d.json(given["metadata"]),
+        "keep_seconds": given["keep_seconds"],
+        "given": given["given"],
+        "created_at": d.now(),
+        "updated_at": d.now(),
+    }
+
+
+def _returning_existing(d: Dialect, insert: Any) -> Any:
+    """A conflict of the unique key updates nothing, but returns (and locks) the job in the way."""
+    predicate = t.UNIQUE if d.name == "postgresql" else t.sqlite_predicate(t.UNIQUE)
+    return insert.on_conflict_do_update(
+        index_elements=["type", "unique_key"],
+        index_where=sql(predicate),
+        set_={"unique_key": insert.excluded.unique_key},
+    )
+
+
+@statement
+def _insert(d: Dialect, unique: bool, notify: bool) -> Executable:
+    given = {name: param(name, _KINDS.get(name, Text)) for name in FIELDS}
+    insert = d.insert(t.job).values(_stored(d, given))
+    if unique:
+        insert = _returning_existing(d, insert)
+    if not notify:
+        return insert.returning(*d.wires(JOB))  # type: ignore[no-any-return]
+    new = insert.returning(*JOB).cte("new")
+    wake = func.pg_notify(CHANNEL, new.c.queue)
+    return select(*d.wires([new.c[column.name] for column in JOB]), wake)
+
+
+@knows_again
+def insert(d: Dialect, row: NewRow, *, notify: bool = False, again: bool = False) -> Op[Job]:
+    """Store a job; where a live one holds its unique key, return that one instead.
+
+    `notify` wakes the workers when the transaction commits. `again` says that the same row was
+    sent before on a connection that was lost, so it may be there already.
+    """
+    if again:
+        known = yield from read.get(d, row.id)
+        if known is not None:
+            return known
+    notify = notify and d.notifies
+    rows = yield _insert(d, row.unique_key is not None, notify, **row.params())
+    return to_job(rows[0], created=rows[0][0] == row.id)
+
+
+@statement
+def _insert_many(d: Dialect, unique: bool) -> Executable:
+    source = d.rows("rows", **{name: _KINDS.get(name, Text) for name in FIELDS})
+    given = {name: source.c[name] for name in FIELDS}
+    given["priority"] = func.coalesce(given["priority"], 0)
+    columns = _stored(d, given)
+    # SQLite needs a WHERE here to tell ON CONFLICT from the ON of a join.
+    values = select(*columns.values()).select_from(source).where(sql("1 = 1"))
+    insert = d.insert(t.job).from_select(list(columns), values)
+    if unique:
+        predicate = t.UNIQUE if d.name == "postgresql" else t.sqlite_predicate(t.UNIQUE)
+        insert = insert.on_conflict_do_nothing(
+            index_elements=["type", "unique_key"], index_where=sql(predicate)
+        )
+    return insert.returning(*d.wires(JOB))  # type: ignore[no-any-return]
+
+
+@statement
+def _holders(d: Dialect) -> Executable:
+    wanted = d.rows("rows", type=Text, unique_key=Text)
+    same = and_(t.job.c.type == wanted.c.type, t.job.c.unique_key == wanted.c.unique_key)
+    predicate = t.UNIQUE if d.name == "postgresql" else t.sqlite_predicate(t.UNIQUE)
+    return select(*d.wires(JOB)).select_from(wanted.join(t.job, same)).where(sql(predicate))
+
+
+@knows_again
+def insert_many(d: Dialect, rows: Sequence[NewRow], *, again: bool = False) -> Op[list[Job]]:
+    """Store jobs in one statement; the answers are in the order of `rows`.
+
+    A job whose unique key is held is answered by the live job that holds it. `again` as in
+    `insert`.
+    """
+    jobs: dict[str, Job] = {}
+    if again:
+        known = yield from read.get_many(d, [row.id for row in rows])
+        jobs = {job.id: job for job in known}
+    missing = [row for row in rows if row.id not in jobs]
+    while missing:
+        jobs |= yield from _insert_or_find(d, missing)
+        # A holder that finished between the two statements left its key free: try again.
+        missing = [row for row in missing if row.id not in jobs]
+    return [jobs[row.id] for row in rows]
+
+
+def _insert_or_find(d: Dialect, rows: Sequence[NewRow]) -> Op[dict[str, Job]]:
+    unique = any(row.unique_key is not None for row in rows)
+    stored = yield _insert_many(d, unique, rows=dumps([row.params() for row in rows]))
+    jobs = {row[0]: to_job(row) for row in stored}
+    refused = [row for row in rows if row.id not in jobs]
+    if refused:
+        keys = [{"type": row.type, "unique_key": row.unique_key} for row in refused]
+        holders = yield _holders(d, rows=dumps(keys))
+        held = {(row[1], row[19]): to_job(row, created=False) for row in holders}
+        jobs |= {
+            row.id: held[row.type, row.unique_key or ""]
+            for row in refused
+            if (row.type, row.unique_key) in held
+        }
+    return jobs
+
+
+
+BULK = (
+    "id",
+    "type",
+    "payload",
+    "queue",
+    "declared",
+    "ready",
+    "priority",
+    "run_at",
+    "max_attempts",
+    "timeout_ms",
+    "expires_at",
+    "owner",
+    "metadata",
+    "keep_seconds",
+    "given",
+    "created_at",
+    "updated_at",
+)
+"""The columns of a bulk load, in order; `bulk_values` gives their values."""
+
+
+def bulk_values(row: NewRow, now: int) -> tuple[Any, ...]:
+    """A new row's values for a bulk load, which cannot compute: instants in microseconds."""
+    run_at = now + row.delay if row.run_at is None else row.run_at
+    ready = 1 if row.declared and run_at <= now else 0
+    return (
+        row.id,
+        row.type,
+        row.payload,
+        row.queue,
+        row.declared,
+        ready,
+        row.priority,
+        run_at,
+        row.max_attempts,
+        row.timeout_ms,
+        row.expires_at,
+        row.owner,
+        row.metadata,
+        row.keep_seconds,
+        row.given,
+        now,
+        now,
+    )
+
+
+def bulk_insert(d: Dialect, rows: Sequence[NewRow]) -> tuple[str, list[tuple[Any, ...]], int]:
+    """For `executemany` on SQLite: the statement, its parameters, and the time they carry."""
+    now = d.current() or 0
+    marks = ", ".join("?" * len(BULK))
+    statement = f"INSERT INTO jobq_job ({', '.join(BULK)}) VALUES ({marks})"  # noqa: S608
+    return statement, [bulk_values(row, now) for row in rows], now

@@ -1,0 +1,195 @@
+"""Keep running jobs alive, and the tables tidy: renew, rescue, expire, prune."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import frozen
+from sqlalchemy import (
+    BigInteger,
+    Executable,
+    Integer,
+    Text,
+    and_,
+    case,
+    func,
+    select,
+    update,
+)
+from sqlalchemy import text as sql
+
+from jobq._model import MOVES
+from jobq._outcome import Transition
+from jobq._payload import dumps
+from jobq.backends import _tables as t
+from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
+from jobq.backends._statement import Op, atomic, statement
+from jobq.backends.ops.finish import Ending, finish, prune_time
+from jobq.backends.ops.remove import remove
+
+j = t.job.c
+BATCH = 500
+
+
+@frozen
+class Renewal:
+    """What a heartbeat learned about one held job."""
+
+    id: str
+    held: bool
+    """Whether the claim is still valid, even where the row was locked and not renewed."""
+    cancel_requested: bool
+
+
+def _held(d: Dialect, mine: object) -> Expression:
+    c = mine.c  # type: ignore[attr-defined]
+    running = is_one_of(j.status, MOVES["finish"].sources)
+    return and_(j.id == d.id(c.id), j.fence == c.fence, running)
+
+
+def _until(d: Dialect) -> Expression:
+    """A full lease from now, but not past the job's deadline and a little."""
+    lease = d.later(d.now(), param("lease", BigInteger))
+    allowed = j.timeout_ms * number(1000) + param("margin", BigInteger)
+    deadline = d.later(j.started_at, allowed)
+    return case((and_(j.timeout_ms > 0, deadline < lease), deadline), else_=lease)
+
+
+@statement
+def _renew(d: Dialect) -> Executable:
+    mine = d.rows("rows", id=Text, fence=BigInteger)
+    # A handler's open transaction may hold its job's row; the other jobs must not wait for it.
+    free = d.skip_locked(select(j.id).join(mine, _held(d, mine)), t.job)
+    return update(t.job).where(j.id.in_(free)).values(lease_until=_until(d)).returning(*d.wires([j.id]))
+
+
+@statement
+def _standing(d: Dialect) -> Executable:
+    mine = d.rows("rows", id=Text, fence=BigInteger)
+    return select(*d.wires([j.id, j.cancel_requested])).join(mine, _held(d, mine))
+
+
+def renew(
+    d: Dialect, held: Sequence[tuple[str, int]], *, lease: int, margin: int
+) -> Op[list[Renewal]]:
+    """Renew the leases of held jobs, given as (id, fence): lease and margin in microseconds."""
+    rows = dumps([{"id": id, "fence": fence} for id, fence in held])
+    yield _renew(d, rows=rows, lease=lease, margin=margin)
+    standing = dict((yield _standing(d, rows=rows)))
+    return [Renewal(id, id in standing, bool(standing.get(id))) for id, _ in held]
+
+
+@statement
+def _progress(d: Dialect) -> Executable:
+    mine = d.rows("rows", id=Text, fence=BigInteger, progress=Integer, message=Text)
+    free = d.skip_locked(select(j.id).join(mine, _held(d, mine)), t.job)
+    further = case((mine.c.progress > j.progress, mine.c.progress), else_=j.progress)
+    values = {
+        "progress": further,
+        "message": func.coalesce(mine.c.message, j.message),
+        "version": j.version + number(1),
+        "updated_at": d.now(),
+    }
+    unlocked = and_(_held(d, mine), j.id.in_(free))
+    return update(t.job).where(unlocked).values(values).returning(*d.wires([j.id]))
+
+
+def progress(d: Dialect, rows: Sequence[dict[str, object]]) -> Op[list[str]]:
+    """Store progress: rows of id, fence, progress and message. The ids that were stored."""
+    stored = yield _progress(d, rows=dumps(rows))
+    return [row[0] for row in stored]
+
+
+EXPIRED = (
+    j.id,
+    j.fence,
+    j.type,
+    j.attempts,
+    func.coalesce(j.max_attempts, 3).label("max_attempts"),
+    j.crash_count,
+    j.started_at,
+    j.worker,
+)
+
+
+@frozen
+class Orphan:
+    """A running job whose lease has ended."""
+
+    id: str
+    fence: int
+    type: str
+    attempts: int
+    max_attempts: int
+    crash_count: int
+    started_at: int
+    worker: str | None
+
+
+@statement
+def _orphans(d: Dialect) -> Executable:
+    lost = and_(j.status == word("processing"), j.lease_until < d.now())
+    orphans = select(*d.wires(EXPIRED)).where(lost).order_by(j.id).limit(number(BATCH))
+    return d.skip_locked(orphans)
+
+
+@atomic
+def rescue(
+    d: Dialect, decide: Callable[[Orphan], Transition], *, keep: int | None
+) -> Op[list[tuple[Orphan, str]]]:
+    """End the attempts of workers that stopped renewing: the orphans, with their new status."""
+    orphans = [Orphan(*row) for row in (yield _orphans(d))]
+    if not orphans:
+        return []
+    endings = [
+        Ending(o.id, o.fence, o.attempts, o.started_at, o.worker, decide(o)) for o in orphans
+    ]
+    done = yield from finish(d, endings, keep=keep)
+    return [(orphan, done[orphan.id]) for orphan in orphans if orphan.id in done]
+
+
+@statement
+def _expire(d: Dialect) -> Executable:
+    predicate = t.EXPIRING
+    late = select(j.id).where(
+        sql(predicate), is_one_of(j.status, MOVES["refuse"].sources), j.expires_at <= d.now()
+    )
+    late = d.skip_locked(late.limit(number(BATCH)))
+    values = {
+        "status": word("failed"),
+        "ready": d.flag(number(0)),
+        "error": word("it was not started before its expires_at"),
+        "error_code": word("expired"),
+        "version": j.version + number(1),
+        "updated_at": d.now(),
+        "completed_at": d.now(),
+        "prune_at": prune_time(d),
+    }
+    return update(t.job).where(j.id.in_(late)).values(values).returning(*d.wires([j.id]))
+
+
+def expire(d: Dialect, *, keep: int | None) -> Op[list[str]]:
+    """Fail jobs that were not started before their `expires_at`."""
+    rows = yield _expire(d, keep=keep)
+    return [row[0] for row in rows]
+
+
+@statement
+def _prunable(d: Dialect, by_age: bool) -> Executable:
+    old = select(*d.wires([j.id])).where(j.prune_at.is_not(None))
+    if by_age:
+        age = d.later(d.now(), number(0) - param("age", BigInteger))
+        old = old.where(j.completed_at < age)
+    else:
+        old = old.where(j.prune_at <= d.now())
+    return d.skip_locked(old.order_by(j.prune_at).limit(number(BATCH)))
+
+
+@atomic
+def prune(d: Dialect, *, age: int | None = None) -> Op[list[str]]:
+    """Delete a batch of finished jobs: past their retention, or older than `age` microseconds."""
+    old = yield _prunable(d, age is not None, age=age)
+    if old:
+        yield from remove(d, [row[0] for row in old])
+    return [row[0] for row in old]
+

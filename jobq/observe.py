@@ -1,0 +1,90 @@
+"""Watch what jobq does: observer hooks, and log records that name their job.
+
+Pass observers to a queue: `Queue(url, observers=[MyObserver()])`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jobq._model import Job
+    from jobq._outcome import Transition
+
+logger = logging.getLogger("jobq")
+
+current_job: ContextVar[tuple[str, str] | None] = ContextVar("jobq_current_job", default=None)
+"""The id and type of the job whose handler is running here."""
+
+
+class Observer:
+    """Override the hooks that you need; each is called after the fact, and must not block.
+
+    An exception in a hook is logged and goes no further.
+    """
+
+    def job_enqueued(self, job: Job) -> None:
+        """A job was stored, or an existing one returned (`job.created` tells)."""
+
+    def job_claimed(self, job_id: str, type: str, attempt: int, worker: str) -> None:
+        """A worker took a job."""
+
+    def job_started(self, job_id: str, type: str, attempt: int) -> None:
+        """A handler is about to be called."""
+
+    def job_progressed(self, job_id: str, type: str, progress: int, message: str | None) -> None:
+        """A job's progress was stored."""
+
+    def job_moved(self, job_id: str, type: str, transition: Transition, seconds: float) -> None:
+        """An attempt's outcome was stored; `seconds` is how long its handler ran."""
+
+    def lease_lost(self, job_id: str, type: str) -> None:
+        """A late write was refused: the job had a new owner, or had been moved."""
+
+    def jobs_changed(self, verb: str, job_ids: Iterable[str]) -> None:
+        """Jobs were cancelled, retried, rescheduled, rescued, deleted or pruned."""
+
+    def database_called(self, op: str, seconds: float, error: BaseException | None) -> None:
+        """A unit of work ran on the database."""
+
+
+class Observers:
+    """Calls each observer's hook, and survives those that raise."""
+
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        self._observers = tuple(observers)
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def __getattr__(self, hook: str) -> Callable[..., None]:
+        def call(*args: Any) -> None:
+            for observer in self._observers:
+                try:
+                    getattr(observer, hook)(*args)
+                except Exception:
+                    logger.exception("observer %r failed in %s", observer, hook)
+
+        return call
+
+
+def name_jobs_in_log_records() -> None:
+    """Give each log record made inside a handler the attributes `job_id` and `job_type`.
+
+    It wraps the process's record factory, once; records made elsewhere get `None`.
+    """
+    make = logging.getLogRecordFactory()
+    if getattr(make, "names_jobs", False):
+        return
+
+    def make_with_job(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        if not hasattr(record, "job_id"):
+            record.job_id, record.job_type = current_job.get() or (None, None)
+        return record
+
+    make_with_job.names_jobs = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(make_with_job)

@@ -1,0 +1,127 @@
+"""Everything this repository can do. `nox -l` lists it, `nox -s NAME -- ARGUMENTS` runs it."""
+
+import os
+import ssl
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+# Trust the certificates that this machine trusts, as pip does; some networks have their own.
+if ssl.create_default_context().cert_store_stats()["x509_ca"]:
+    os.environ.setdefault("UV_SYSTEM_CERTS", "1")
+
+# What each hashed requirements file is compiled from: extras of jobq, then dependency groups.
+REQUIREMENTS = {
+    "tests": (["all"], ["test"]),
+    "types": (["all"], ["types"]),
+    "docs": (["all"], ["docs"]),
+    "demo": (["postgres"], ["demo"]),
+    "lint": (None, ["lint"]),
+    "nox": (None, ["nox"]),
+}
+
+
+def install(session: nox.Session, requirements: str, *, project: bool = True) -> None:
+    session.install("-r", f"requirements/{requirements}.txt")
+    if project:
+        session.install("--no-deps", "-e", ".")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the image example (on DATABASE_URL, if that is set)."""
+    install(session, "demo")
+    session.run("python", "-m", "examples.image_edit", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on SQLite and PostgreSQL."""
+    install(session, "tests")
+    session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and report the lines and branches they miss."""
+    install(session, "tests")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-n", "2", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and the import rules."""
+    install(session, "lint", project=False)
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy and pyright."""
+    install(session, "types")
+    session.run("mypy", "--strict", "jobq", "tests/typing")
+    session.run("pyright", "tests/typing")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/docs; a warning is an error."""
+    install(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "docs", "build/docs", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("postgres", ["15", "newest"])
+@nox.parametrize("sqlalchemy", ["2.0.40", "newest"])
+@nox.parametrize("python", ["3.11", "3.12", "3.13"])
+def matrix(session: nox.Session, sqlalchemy: str, postgres: str) -> None:
+    """Run the tests over the supported Python, SQLAlchemy and PostgreSQL versions."""
+    bindir = None if postgres == "newest" else f"/usr/lib/postgresql/{postgres}/bin"
+    if bindir and not Path(bindir).is_dir():
+        session.error(f"{bindir} is missing: install Debian's postgresql-{postgres}")
+    install(session, "tests")
+    if sqlalchemy != "newest":
+        session.install(f"sqlalchemy=={sqlalchemy}")
+    env = {"JOBQ_TEST_POSTGRES_URL": None, "JOBQ_TEST_POSTGRES_BINDIR": bindir}
+    session.run("pytest", "-n", "2", *session.posargs, env=env)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks."""
+    install(session, "tests")
+    # Without cached bytecode, start-up times would be several times those of users.
+    session.run(
+        "python", "-m", "benchmarks", *session.posargs, env={"PYTHONDONTWRITEBYTECODE": None}
+    )
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill workers and databases under load, and count what is lost."""
+    install(session, "tests")
+    session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
+def constraints(session: nox.Session) -> None:
+    """Rewrite requirements/*.txt from pyproject.toml (add `-- --upgrade` for newer versions)."""
+    session.install("uv")
+    for name, (extras, groups) in REQUIREMENTS.items():
+        project = [] if extras is None else ["pyproject.toml", *(f"--extra={e}" for e in extras)]
+        shared = [] if name == "tests" else ["--constraints=requirements/tests.txt"]
+        command = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version=3.11"]
+        command += ["--generate-hashes", "--no-annotate", "--no-header"]
+        command += [f"--output-file=requirements/{name}.txt", *project, *shared]
+        session.run(*command, *(f"--group={group}" for group in groups), *session.posargs)
