@@ -1,1 +1,102 @@
+"""jobq: an embeddable job queue for slow, costly, rate-limited work.
+
+Jobs live in SQLite while you develop and in PostgreSQL in production: the same code, the same
+promises.
+
+>>> import jobq
+>>> queue = jobq.Queue("sqlite:///jobs.db")
+>>> @jobq.handler("image_edit")
+... async def image_edit(payload: dict, job: jobq.JobContext) -> dict:
+...     return {"url": "…"}
+>>> job = queue.enqueue(image_edit, {"prompt": "a red door"})
+"""
+
+from jobq._clock import Clock, SystemClock
+from jobq._config import Bounds
+from jobq._context import JobContext, SyncJobContext
+from jobq._errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigurationError,
+    DuplicateJob,
+    HandlerError,
+    IllegalMove,
+    JobNotFound,
+    JobqError,
+    LeaseLost,
+    OptionError,
+    PayloadError,
+    ResultError,
+    SchemaError,
+    UnknownType,
+    WaitTimeout,
+)
+from jobq._model import (
+    MOVES,
+    Attempt,
+    Counts,
+    Job,
+    JobStatus,
+    Move,
+    NewJob,
+    Outcome,
+    Page,
+    WorkerInfo,
+)
+from jobq._outcome import Cancel, Permanent, RetryAfter, Snooze
+from jobq._queue import AsyncQueue, Queue
+from jobq._retry import Backoff, Exponential, Fixed, Retry
+from jobq._routing import Handler, Middleware, Router, handler
+from jobq._worker import Worker
+from jobq.observe import Observer
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "MOVES",
+    "AsyncQueue",
+    "Attempt",
+    "BackendError",
+    "BackendUnavailable",
+    "Backoff",
+    "Bounds",
+    "Cancel",
+    "Clock",
+    "ConfigurationError",
+    "Counts",
+    "DuplicateJob",
+    "Exponential",
+    "Fixed",
+    "Handler",
+    "HandlerError",
+    "IllegalMove",
+    "Job",
+    "JobContext",
+    "JobNotFound",
+    "JobStatus",
+    "JobqError",
+    "LeaseLost",
+    "Middleware",
+    "Move",
+    "NewJob",
+    "Observer",
+    "OptionError",
+    "Outcome",
+    "Page",
+    "PayloadError",
+    "Permanent",
+    "Queue",
+    "ResultError",
+    "Retry",
+    "RetryAfter",
+    "Router",
+    "SchemaError",
+    "Snooze",
+    "SyncJobContext",
+    "SystemClock",
+    "UnknownType",
+    "WaitTimeout",
+    "Worker",
+    "WorkerInfo",
+    "handler",
+]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from attrs import Factory, evolve, field, frozen
+from attrs import Factory, field, frozen
 
 from jobq._clock import to_datetime
 from jobq._errors import OptionError
@@ -264,17 +264,19 @@ class NewJob:
     metadata: Mapping[str, Any] | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Outcome:
     """What became of one item of `enqueue_many`: a job, or the error that kept it out."""
 
-    job: Job | None = None
     error: Exception | None = None
+    created: bool = False
+    """Whether a new job was stored for this item."""
+    _read: Callable[[], Job] | None = field(default=None, repr=False, alias="read")
 
     @property
-    def created(self) -> bool:
-        """Whether a new job was stored for this item."""
-        return self.job is not None and self.job.created
+    def job(self) -> Job | None:
+        """The job that was stored, or the live one that holds its unique key."""
+        return self._read() if self._read is not None else None
 
 
 @frozen(kw_only=True)
@@ -329,26 +331,3 @@ def statuses(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
             known = ", ".join(JobStatus)
             raise OptionError(f"{name!r} is no status; the statuses are {known}")
     return tuple(str(JobStatus(name).value) for name in names)
-
-
-__all__ = [
-    "FINISHED",
-    "LIVE",
-    "MOVES",
-    "PRIORITIES",
-    "Attempt",
-    "Counts",
-    "Job",
-    "JobStatus",
-    "Move",
-    "NewJob",
-    "Outcome",
-    "Page",
-    "WorkerInfo",
-    "evolve",
-    "instant",
-    "job_id",
-    "new_id",
-    "priority_number",
-    "statuses",
-]

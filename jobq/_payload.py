@@ -72,7 +72,9 @@ def _name(value: Any) -> str:
 
 
 def _is_pydantic(kind: Any) -> bool:
-    return isinstance(kind, type) and hasattr(kind, "model_validate") and hasattr(kind, "model_dump")
+    return (
+        isinstance(kind, type) and hasattr(kind, "model_validate") and hasattr(kind, "model_dump")
+    )
 
 
 def _enc_hook(value: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,6 +72,23 @@ class Observers:
         return call
 
 
+class _OfTheJob:
+    """A record's attribute that falls back to the job it was made in; `extra=` may set it."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+
+    def __get__(self, record: Any, owner: type) -> Any:
+        job = getattr(record, "_jobq_job", None)
+        return None if job is None else job[self._index]
+
+
+@cache
+def _naming(kind: type[logging.LogRecord]) -> type[logging.LogRecord]:
+    attributes = {"job_id": _OfTheJob(0), "job_type": _OfTheJob(1)}
+    return type(kind.__name__, (kind,), attributes)
+
+
 def name_jobs_in_log_records() -> None:
     """Give each log record made inside a handler the attributes `job_id` and `job_type`.
 
@@ -82,8 +100,9 @@ def name_jobs_in_log_records() -> None:
 
     def make_with_job(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
-        if not hasattr(record, "job_id"):
-            record.job_id, record.job_type = current_job.get() or (None, None)
+        record._jobq_job = current_job.get()  # type: ignore[attr-defined]  # noqa: SLF001
+        # Not plain attributes: logging refuses an `extra` that would overwrite those.
+        record.__class__ = _naming(type(record))
         return record
 
     make_with_job.names_jobs = True  # type: ignore[attr-defined]

@@ -1,0 +1,112 @@
+"""Where jobs live: SQLite or PostgreSQL, behind the same statements.
+
+`connect` is the only place that knows both. The engine sees the protocols below, and the units of
+work in `ops`; drivers and SQLAlchemy are imported when the first queue is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+from jobq._clock import Clock
+from jobq._errors import ConfigurationError
+from jobq._masking import hide_dsn, mask
+
+if TYPE_CHECKING:
+    from jobq.backends import callers, ops
+    from jobq.backends._dialect import Dialect
+    from jobq.backends._statement import Op
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """A database for synchronous callers; safe to share between threads."""
+
+    dialect: Dialect
+
+    def run(self, op: Callable[..., Op[T]], *args: Any, **kwargs: Any) -> T: ...
+    def bulk(self, rows: Sequence[Any]) -> int: ...
+    def notifies_now(self, queue: str) -> bool: ...
+    def notify(self, queue: str) -> None: ...
+    def migrate(self) -> list[int]: ...
+    def close(self) -> None: ...
+
+
+class AsyncStore(Protocol):
+    """A database for one event loop."""
+
+    dialect: Dialect
+
+    async def run(self, op: Callable[..., Op[T]], *args: Any, **kwargs: Any) -> T: ...
+    async def bulk(self, rows: Sequence[Any]) -> int: ...
+    def notifies_now(self, queue: str) -> bool: ...
+    def notify(self, queue: str) -> None: ...
+    async def migrate(self) -> list[int]: ...
+    async def aclose(self) -> None: ...
+
+
+class Backend(Protocol):
+    """A database, not yet connected."""
+
+    name: str
+    url: str
+    identity: str
+    """The same for every queue of this process that has its jobs in the same place."""
+    needs_migrate: bool
+    """Whether the schema waits for `jobq migrate`, or installs itself."""
+    fallback_poll: float
+    """How long a worker may sleep without a hint, in seconds, as things stand."""
+    dialect: Dialect
+
+    def store(self) -> Store: ...
+    def async_store(self) -> AsyncStore: ...
+    def script(self, since: int = 0) -> str: ...
+    async def watch(
+        self, store: AsyncStore, hint: Callable[[], None], idle: Callable[[], float]
+    ) -> None: ...
+
+
+_SQLITE = ("sqlite",)
+_POSTGRES = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2")
+
+
+def check_url(url: object) -> str:
+    """The URL, if its scheme is one that jobq knows. Nothing is imported or opened."""
+    if not isinstance(url, str):
+        raise ConfigurationError(f"the queue's URL must be text, not {url!r}")
+    scheme = url.partition("://")[0]
+    if scheme not in _SQLITE + _POSTGRES:
+        raise ConfigurationError(
+            f"{mask(url)!r} is no database that jobq knows; "
+            f"use sqlite:///jobs.db or postgresql://user:password@host/database"
+        )
+    hide_dsn(url)
+    return url
+
+
+def connect(url: str, clock: Clock, **options: Any) -> Backend:
+    """The backend of a URL. Its drivers are imported now, connections are made when used."""
+    scheme = check_url(url).partition("://")[0]
+    if scheme in _SQLITE:
+        from jobq.backends.sqlite import SqliteBackend  # noqa: PLC0415  as late as possible
+
+        return cast("Backend", SqliteBackend(url, clock, **options))
+    try:
+        from jobq.backends.postgres import PostgresBackend  # noqa: PLC0415  as late as possible
+    except ImportError as error:
+        raise ConfigurationError(
+            f"PostgreSQL needs psycopg: pip install 'jobq[postgres]' ({error})"
+        ) from error
+    return cast("Backend", PostgresBackend(url, clock, **options))
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("ops", "callers"):
+        return import_module(f"jobq.backends.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["AsyncStore", "Backend", "Store", "callers", "check_url", "connect", "ops"]

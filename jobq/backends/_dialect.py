@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    DateTime,
     FromClause,
     Integer,
     Select,
@@ -181,7 +182,9 @@ class SqliteDialect(Dialect):
     def rows(self, name: str, **kinds: Any) -> FromClause:
         each = func.json_each(param(name)).table_valued("value", name=f"{name}_each")
         columns = (
-            cast(func.json_extract(each.c.value, text(f"'$.{column}'")), _affinity(kind)).label(column)
+            cast(func.json_extract(each.c.value, text(f"'$.{column}'")), _affinity(kind)).label(
+                column
+            )
             for column, kind in kinds.items()
         )
         return select(*columns).subquery(name)
@@ -216,10 +219,10 @@ class PostgresDialect(Dialect):
         return func.coalesce(self.instant(param("now", BigInteger)), func.statement_timestamp())
 
     def instant(self, microseconds: Expression) -> Expression:
-        return _EPOCH.op("+")(microseconds.op("*")(_MICROSECOND))
+        return self.later(_EPOCH, microseconds)
 
     def later(self, moment: Expression, microseconds: Expression) -> Expression:
-        return moment.op("+")(microseconds.op("*")(_MICROSECOND))
+        return moment.op("+")(cast(microseconds, BigInteger).op("*")(_MICROSECOND))
 
     def flag(self, value: Expression) -> Expression:
         return cast(value, Boolean)
@@ -241,7 +244,7 @@ class PostgresDialect(Dialect):
 
     def wire(self, column: Expression) -> Expression:
         kind = column.type.dialect_impl(self.sqlalchemy)
-        if isinstance(kind, postgresql.TIMESTAMP):
+        if isinstance(kind, DateTime):
             return cast(extract("epoch", column) * number(1_000_000), BigInteger)
         if isinstance(kind, Boolean):
             return cast(column, Integer)

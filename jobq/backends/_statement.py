@@ -49,8 +49,8 @@ class Statement:
         self, key: tuple[Any, ...], dialect: Dialect, variant: tuple[Any, ...]
     ) -> tuple[str, dict[str, Any]]:
         compiled = self._build(dialect, *variant).compile(dialect=dialect.sqlalchemy)
-        binds = compiled.binds  # type: ignore[attr-defined]
-        constants = {name: bind.value for name, bind in binds.items() if not bind.required}
+        names = compiled.bind_names  # type: ignore[attr-defined]
+        constants = {name: bind.value for bind, name in names.items() if not bind.required}
         self._compiled[key] = (str(compiled), constants)
         return self._compiled[key]
 

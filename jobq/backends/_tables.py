@@ -40,9 +40,7 @@ COMPATIBLE_FROM = 1
 
 metadata = MetaData()
 
-Instant: TypeEngine[Any] = Integer().with_variant(
-    postgresql.TIMESTAMP(timezone=True), "postgresql"
-)
+Instant: TypeEngine[Any] = Integer().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
 Json: TypeEngine[Any] = Text().with_variant(postgresql.JSON(), "postgresql")
 Id: TypeEngine[Any] = Text().with_variant(postgresql.UUID(as_uuid=False), "postgresql")
 Flag: TypeEngine[Any] = Integer().with_variant(Boolean(), "postgresql")
@@ -198,7 +196,9 @@ schema = Table(
 )
 
 
-def _index(name: str, table: Table, *columns: str, where: str | None = None, unique: bool = False) -> None:
+def _index(
+    name: str, table: Table, *columns: str, where: str | None = None, unique: bool = False
+) -> None:
     options: dict[str, Any] = {}
     if where is not None:
         options = {"postgresql_where": text(where), "sqlite_where": text(sqlite_predicate(where))}

@@ -141,8 +141,8 @@ class Writer:
         writing = [unit for unit in units if not marked(unit.op, "reading")]
         answers: dict[int, Any] = {}
         if len(writing) > 1:
+            self.begin()
             try:
-                self.begin()
                 answers = {id(u): self._drive(u.op, u.args, u.kwargs) for u in writing}
                 self.commit()
             except Exception:  # noqa: BLE001  each unit gets its own error below
@@ -411,6 +411,3 @@ class SqliteBackend:
                 hint()
 
     fallback_poll = 5.0
-
-
-

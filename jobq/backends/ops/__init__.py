@@ -3,7 +3,18 @@
 A file a subject; the functions are generators over a `Dialect`, see `_statement`.
 """
 
-from jobq.backends.ops.claim import claim, declare, declare_refused, promote, survey, undeclared
+from jobq.backends.ops.claim import (
+    BATCH,
+    Claimed,
+    claim,
+    declare,
+    declare_refused,
+    due_within,
+    promote,
+    ready_queues,
+    survey,
+    undeclared,
+)
 from jobq.backends.ops.control import (
     cancel,
     delete,
@@ -15,13 +26,29 @@ from jobq.backends.ops.control import (
     set_progress,
     set_status,
 )
-from jobq.backends.ops.finish import complete, finish, finish_and_delete
-from jobq.backends.ops.insert import insert, insert_many
+from jobq.backends.ops.finish import Ending, complete, finish, finish_and_delete
+from jobq.backends.ops.insert import NewRow, insert, insert_many
 from jobq.backends.ops.keep import expire, progress, prune, renew, rescue
-from jobq.backends.ops.read import counts, get, get_many, history, matching, page, queues
+from jobq.backends.ops.read import (
+    Filter,
+    QueueState,
+    counts,
+    get,
+    get_many,
+    history,
+    matching,
+    page,
+    queues,
+)
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
+    "BATCH",
+    "Claimed",
+    "Ending",
+    "Filter",
+    "NewRow",
+    "QueueState",
     "cancel",
     "claim",
     "complete",
@@ -29,6 +56,7 @@ __all__ = [
     "declare",
     "declare_refused",
     "delete",
+    "due_within",
     "duplicate_holder",
     "expire",
     "finish",
@@ -47,6 +75,7 @@ __all__ = [
     "promote",
     "prune",
     "queues",
+    "ready_queues",
     "renew",
     "reschedule",
     "rescue",

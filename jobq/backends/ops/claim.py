@@ -241,6 +241,55 @@ def promote(d: Dialect) -> Op[int]:
     return len(promoted)
 
 
+@replanned
+def _due_within(d: Dialect, some: bool) -> Executable:
+    types = d.rows("types", type=Text)
+    soon = d.later(d.now(), param("within", BigInteger))
+    due = select(func.min(j.run_at)).select_from(types.join(t.job, j.type == types.c.type))
+    due = due.where(sql(_spelled(d, t.SCHEDULED)), j.run_at <= soon, ~_is_paused(d, j.queue))
+    if some:
+        queues = d.rows("queues", queue=Text)
+        due = due.where(j.queue.in_(select(queues.c.queue)))
+    first: Expression = due.scalar_subquery()
+    first.type = j.run_at.type
+    return select(_clock(d), d.wire(first))
+
+
+@reading
+def due_within(
+    d: Dialect, *, types: Sequence[str], queues: Sequence[str] | None, within: int
+) -> Op[int | None]:
+    """Microseconds until the next job of these is due, if that is within so many."""
+    params = {"types": dumps([{"type": name} for name in types]), "within": within}
+    if queues is not None:
+        params["queues"] = dumps([{"queue": name} for name in queues])
+    [(now, due)] = yield _due_within(d, queues is not None, **params)
+    return None if due is None else max(0, due - now)
+
+
+@statement
+def _ready_queues(d: Dialect) -> Executable:
+    """A loose index scan: one probe for each queue, however many jobs they hold."""
+
+    def next_after(previous: Any) -> Any:
+        ready = select(j.queue).where(d.is_set(j.ready))
+        if previous is not None:
+            ready = ready.where(j.queue > previous)
+        return ready.order_by(j.queue).limit(number(1)).scalar_subquery()
+
+    seen = select(next_after(None).label("queue")).cte("seen", recursive=True)
+    step = select(next_after(seen.c.queue)).where(seen.c.queue.is_not(None))
+    seen = seen.union_all(step)
+    return select(seen.c.queue).where(seen.c.queue.is_not(None))
+
+
+@reading
+def ready_queues(d: Dialect) -> Op[list[str]]:
+    """The queues that have jobs to claim."""
+    rows = yield _ready_queues(d)
+    return [row[0] for row in rows]
+
+
 @frozen
 class Undeclared:
     """A job whose handler its enqueuer did not know; `given` names the options it set."""
@@ -331,11 +380,14 @@ def _refuse(d: Dialect) -> Executable:
         "version": j.version + number(1),
     }
     may = is_one_of(j.status, MOVES["refuse"].sources)
-    return update(t.job).where(j.id == d.id(bad.c.id), may).values(values).returning(*d.wires([j.id]))
+    return (
+        update(t.job).where(j.id == d.id(bad.c.id), may).values(values).returning(*d.wires([j.id]))
+    )
 
 
-def declare_refused(d: Dialect, rows: Sequence[dict[str, Any]], *, keep: int | None) -> Op[list[str]]:
+def declare_refused(
+    d: Dialect, rows: Sequence[dict[str, Any]], *, keep: int | None
+) -> Op[list[str]]:
     """End jobs that cannot be run: rows of id, error and error_code."""
     refused = yield _refuse(d, rows=dumps(rows), keep=keep)
     return [row[0] for row in refused]
-

@@ -118,9 +118,7 @@ def _retry(d: Dialect) -> Executable:
         "expires_at": case((j.expires_at <= d.now(), None), else_=j.expires_at),
         **_touched(d),
     }
-    these = and_(
-        j.id == d.id(wanted.c.id), _may("retry"), or_(j.unique_key.is_(None), ~holder)
-    )
+    these = and_(j.id == d.id(wanted.c.id), _may("retry"), or_(j.unique_key.is_(None), ~holder))
     return update(t.job).where(these).values(values).returning(*d.wires(JOB))
 
 
@@ -288,4 +286,3 @@ def pause(d: Dialect, queue: str, *, until: int | None) -> Op[None]:
 def resume(d: Dialect, queue: str) -> Op[None]:
     """Let the jobs of a queue start again."""
     yield _pause(d, queue=queue, paused=0, until=None)
-

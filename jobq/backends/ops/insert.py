@@ -9,10 +9,10 @@ from attrs import fields, frozen
 from sqlalchemy import BigInteger, Executable, Integer, SmallInteger, Text, and_, func, select
 from sqlalchemy import text as sql
 
-from jobq._model import Job
+from jobq._model import LIVE, Job
 from jobq._payload import dumps
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, Expression, param
+from jobq.backends._dialect import Dialect, Expression, is_one_of, param
 from jobq.backends._statement import Op, knows_again, statement
 from jobq.backends.ops import read
 from jobq.backends.ops._rows import JOB, to_job
@@ -143,8 +143,8 @@ def _insert_many(d: Dialect, unique: bool) -> Executable:
 def _holders(d: Dialect) -> Executable:
     wanted = d.rows("rows", type=Text, unique_key=Text)
     same = and_(t.job.c.type == wanted.c.type, t.job.c.unique_key == wanted.c.unique_key)
-    predicate = t.UNIQUE if d.name == "postgresql" else t.sqlite_predicate(t.UNIQUE)
-    return select(*d.wires(JOB)).select_from(wanted.join(t.job, same)).where(sql(predicate))
+    live = (t.job.c.unique_key.is_not(None), is_one_of(t.job.c.status, sorted(LIVE)))
+    return select(*d.wires(JOB)).select_from(wanted.join(t.job, same)).where(*live)
 
 
 @knows_again
@@ -181,7 +181,6 @@ def _insert_or_find(d: Dialect, rows: Sequence[NewRow]) -> Op[dict[str, Job]]:
             if (row.type, row.unique_key) in held
         }
     return jobs
-
 
 
 BULK = (

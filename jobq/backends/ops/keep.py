@@ -60,7 +60,12 @@ def _renew(d: Dialect) -> Executable:
     mine = d.rows("rows", id=Text, fence=BigInteger)
     # A handler's open transaction may hold its job's row; the other jobs must not wait for it.
     free = d.skip_locked(select(j.id).join(mine, _held(d, mine)), t.job)
-    return update(t.job).where(j.id.in_(free)).values(lease_until=_until(d)).returning(*d.wires([j.id]))
+    return (
+        update(t.job)
+        .where(j.id.in_(free))
+        .values(lease_until=_until(d))
+        .returning(*d.wires([j.id]))
+    )
 
 
 @statement
@@ -192,4 +197,3 @@ def prune(d: Dialect, *, age: int | None = None) -> Op[list[str]]:
     if old:
         yield from remove(d, [row[0] for row in old])
     return [row[0] for row in old]
-

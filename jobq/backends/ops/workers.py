@@ -97,4 +97,3 @@ def workers(d: Dialect) -> Op[list[WorkerInfo]]:
         )
         for row in rows
     ]
-

@@ -1,0 +1,86 @@
+"""What the two faces of a queue share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from attrs import Factory, define, field, frozen
+
+from jobq import backends
+from jobq._clock import Clock, SystemClock
+from jobq._errors import ConfigurationError
+from jobq._routing import Router, default_router, keep_span
+from jobq.observe import Observer, Observers
+
+Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
+KEEP = timedelta(days=30)
+
+
+@frozen(kw_only=True)
+class Bounds:
+    """How large a job's parts may be, in bytes of JSON or text."""
+
+    payload: int = 1024 * 1024
+    result: int = 1024 * 1024
+    error: int = 16 * 1024
+    metadata: int = 16 * 1024
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("payload", "result", "error", "metadata"):
+            size = getattr(self, name)
+            if not isinstance(size, int) or size < 1:
+                raise ConfigurationError(f"Bounds({name}={size!r}) must be a number of bytes")
+
+
+@define(kw_only=True, eq=False, slots=False)
+class Config:
+    """One configuration; `Queue` and `AsyncQueue` are its faces."""
+
+    url: str = field(repr=False)
+    router: Router = Factory(lambda: default_router)
+    strict_types: bool = False
+    lifespan: Lifespan | None = None
+    keep: int | None = None
+    bounds: Bounds = Factory(Bounds)
+    clock: Clock = Factory(SystemClock)
+    observers: Observers = Factory(Observers)
+    options: dict[str, Any] = Factory(dict)
+
+    @cached_property
+    def backend(self) -> backends.Backend:
+        """The database; its driver is imported at the first use."""
+        return backends.connect(self.url, self.clock, **self.options)
+
+
+def configure(
+    url: str,
+    *,
+    router: Router | None,
+    strict_types: bool,
+    lifespan: Lifespan | None,
+    keep: float | timedelta | None,
+    bounds: Bounds | None,
+    clock: Clock | None,
+    observers: Iterable[Observer],
+    options: dict[str, Any],
+) -> Config:
+    """Check what a queue was given."""
+    try:
+        retention = None if keep is None else keep_span(keep)
+    except ValueError as error:
+        raise ConfigurationError(f"Queue: {error}") from None
+    return Config(
+        url=backends.check_url(url),
+        router=router if router is not None else default_router,
+        strict_types=strict_types,
+        lifespan=lifespan,
+        keep=retention,
+        bounds=bounds or Bounds(),
+        clock=clock or SystemClock(),
+        observers=Observers(observers),
+        options=options,
+    )

@@ -1,0 +1,210 @@
+"""What a handler gets of its job: facts, and a few verbs.
+
+`JobContext` is for `async def` handlers, `SyncJobContext` for `def` ones, which run in a thread.
+The verbs are the same, with one body underneath.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from jobq import backends
+from jobq._clock import to_datetime
+from jobq._errors import LeaseLost, OptionError
+from jobq._outcome import Cancel
+from jobq._payload import encode_result, loads
+
+
+class Attempt(Protocol):
+    """The running attempt behind a context; the worker and the testing kit each have one."""
+
+    job: Any
+    """The claimed job's facts."""
+    state: Any
+    handler_timeout: float | None
+    keep: int | None
+    dialect: Any
+    committed: str | None
+    """The result that the handler wrote in its own transaction."""
+
+    @property
+    def stopping(self) -> str | None:
+        """Why the handler should stop: "cancel", "timeout", "lease", "shutdown", or not at all."""
+
+    def report(self, progress: int, message: str | None) -> None: ...
+
+
+class _Context:
+    """The facts, and the body of the verbs."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._job = attempt.job
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.type} {self.id} attempt {self.attempt}>"
+
+    @property
+    def id(self) -> str:
+        return str(self._job.id)
+
+    @property
+    def type(self) -> str:
+        return str(self._job.type)
+
+    @property
+    def queue(self) -> str:
+        return str(self._job.queue)
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return int(self._job.attempts)
+
+    @property
+    def max_attempts(self) -> int:
+        return int(self._job.max_attempts)
+
+    @property
+    def owner(self) -> str | None:
+        return self._job.owner  # type: ignore[no-any-return]
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the enqueuer said about the job with `metadata=`."""
+        return loads(self._job.metadata) if self._job.metadata else {}
+
+    @property
+    def created_at(self) -> datetime:
+        return to_datetime(self._job.created_at)
+
+    @property
+    def started_at(self) -> datetime:
+        """When this attempt was claimed."""
+        return to_datetime(self._job.started_at)
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When this attempt's timeout ends it."""
+        timeout = self._job.timeout_ms
+        return to_datetime(self._job.started_at + timeout * 1000) if timeout else None
+
+    @property
+    def state(self) -> Any:
+        """What the queue's `lifespan` yielded: a client, an engine, a model."""
+        return self._attempt.state
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the handler should stop, because of a cancellation, timeout, shutdown or loss."""
+        return self._attempt.stopping is not None
+
+    def _check(self) -> None:
+        reason = self._attempt.stopping
+        if reason == "lease":
+            raise LeaseLost(self.id)
+        if reason is not None:
+            raise Cancel(reason)
+
+    def _progress(self, percent: float, message: str | None) -> None:
+        if isinstance(percent, bool) or not isinstance(percent, int | float):
+            raise OptionError(f"progress is a number from 0 to 100, not {percent!r}")
+        if not 0 <= percent <= 100:
+            raise OptionError(f"progress={percent!r} is not from 0 to 100")
+        if message is not None and not isinstance(message, str):
+            raise OptionError(f"a progress message is text, not {message!r}")
+        self._attempt.report(int(percent), message.replace("\x00", "") if message else message)
+
+    def _completion(self, result: Any) -> dict[str, Any]:
+        """The arguments of the op that completes this job."""
+        return {
+            "id": self.id,
+            "fence": self._job.fence,
+            "result": encode_result(result),
+            "keep": self._attempt.keep,
+        }
+
+    def _completed(self, completion: dict[str, Any], *, accepted: bool) -> None:
+        if not accepted:
+            raise LeaseLost(self.id)
+        self._attempt.committed = completion["result"]
+
+
+def _one(session: Any, connection: Any) -> Any:
+    if (session is None) == (connection is None):
+        raise OptionError("give either session= or connection=")
+    return connection if session is None else session
+
+
+class JobContext(_Context):
+    """The job of an `async def` handler.
+
+    >>> async def image_edit(payload: dict, job: JobContext) -> dict:
+    ...     await job.progress(10, "fetching")
+    ...     return {}
+    """
+
+    async def progress(self, percent: float, message: str | None = None) -> None:
+        """Say how far the job is, from 0 to 100. Never falls within an attempt.
+
+        Cheap to call often: what is stored is the newest, about twice a second.
+        """
+        self._progress(percent, message)
+
+    async def check(self) -> None:
+        """Raise `LeaseLost` or `Cancel` if the handler should stop."""
+        self._check()
+
+    async def complete(
+        self, result: Any = None, *, session: Any = None, connection: Any = None
+    ) -> None:
+        """Complete the job in a transaction of your own, beside the rows that it produced.
+
+        Takes what `enqueue` takes: a SQLAlchemy session or connection, a driver's connection,
+        asynchronous or not. Nothing is committed here. If the job is no longer this attempt's it
+        raises `LeaseLost`: let it roll your transaction back. Return from the handler afterwards.
+
+        >>> async with Session.begin() as session:  # doctest: +SKIP
+        ...     session.add(Image(url=url))
+        ...     await job.complete({"url": url}, session=session)
+        """
+        target = _one(session, connection)
+        completion = self._completion(result)
+        run = backends.callers
+        op, dialect = backends.ops.complete, self._attempt.dialect
+        if run.is_awaitable(target):
+            accepted = await run.run_async(dialect, target, op, **completion)
+        else:
+            accepted = run.run(dialect, target, op, **completion)
+        self._completed(completion, accepted=accepted)
+
+
+class SyncJobContext(_Context):
+    """The job of a `def` handler, which runs in a thread. Cancellation is cooperative.
+
+    >>> def resize(payload: dict, job: SyncJobContext) -> dict:
+    ...     for n in range(100):
+    ...         if job.cancelled:
+    ...             break
+    ...         job.progress(n)
+    ...     return {}
+    """
+
+    def progress(self, percent: float, message: str | None = None) -> None:
+        """Say how far the job is, from 0 to 100; see `JobContext.progress`."""
+        self._progress(percent, message)
+
+    def check(self) -> None:
+        """Raise `LeaseLost` or `Cancel` if the handler should stop."""
+        self._check()
+
+    def complete(self, result: Any = None, *, session: Any = None, connection: Any = None) -> None:
+        """Complete the job in a transaction of your own; see `JobContext.complete`."""
+        target = _one(session, connection)
+        completion = self._completion(result)
+        accepted = backends.callers.run(
+            self._attempt.dialect, target, backends.ops.complete, **completion
+        )
+        self._completed(completion, accepted=accepted)

@@ -1,0 +1,213 @@
+"""From what a caller asks for to a row: everything about a new job that can be known early."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from jobq import backends
+from jobq._clock import from_datetime, to_datetime, to_span
+from jobq._config import Config
+from jobq._errors import OptionError, PayloadError, UnknownType
+from jobq._model import Job, JobStatus, NewJob, new_id, priority_number
+from jobq._payload import PLAIN, encode_json, loads
+from jobq._routing import Handler, keep_span, timeout_seconds
+
+if TYPE_CHECKING:
+    from jobq.backends.ops.insert import NewRow
+
+
+def new_row(config: Config, new: NewJob) -> NewRow:
+    """The row of a new job. Raises what is wrong with it, naming the value and the fix."""
+    name, handler = _handler(config, new.type)
+    payload = _payload(config, name, handler, new.payload)
+    run_at, delay = _start(new.run_at, new.delay)
+    keep = _keep(new, handler)
+    return backends.ops.NewRow(
+        id=new_id(),
+        type=name,
+        payload=payload,
+        declared=0 if handler is None else 1,
+        run_at=run_at,
+        delay=delay,
+        expires_at=_instant(new.expires_at, "expires_at"),
+        unique_key=_text(new.unique_key, "unique_key"),
+        owner=_text(new.owner, "owner"),
+        metadata=_metadata(config, new.metadata),
+        keep_seconds=None if keep is None else keep // 1_000_000,
+        **_defaulted(new, handler),
+    )
+
+
+def _handler(config: Config, type: Any) -> tuple[str, Handler[Any, Any] | None]:
+    if isinstance(type, Handler):
+        return type.type, type
+    if not isinstance(type, str) or not type or "\x00" in type or len(type) > 200:
+        raise OptionError(f"a job's type is a handler or its name (1 to 200 letters), not {type!r}")
+    handler = config.router.get(type)
+    if handler is None and config.strict_types:
+        raise UnknownType(type, config.router.types)
+    return type, handler
+
+
+def _payload(config: Config, name: str, handler: Handler[Any, Any] | None, value: Any) -> str:
+    if handler is not None:
+        text = handler.codec.encode(value)
+    else:
+        try:
+            text = PLAIN.encode(value)
+        except PayloadError as error:
+            raise PayloadError(error.reason, path=error.path, type=name) from None
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > config.bounds.payload:
+        raise PayloadError(
+            f"{size} bytes of JSON are more than the {config.bounds.payload} allowed; store the "
+            f"data elsewhere and pass its address, or raise Queue(bounds=Bounds(payload=…))",
+            type=name,
+        )
+    return text
+
+
+def _start(run_at: datetime | None, delay: Any) -> tuple[int | None, int]:
+    if run_at is not None and delay is not None:
+        raise OptionError("give run_at or delay, not both")
+    if delay is None:
+        return _instant(run_at, "run_at"), 0
+    span = to_span(delay, name="delay")
+    if span < 0:
+        raise OptionError(f"delay={delay!r} is negative")
+    return None, span
+
+
+def _instant(value: datetime | None, name: str) -> int | None:
+    return None if value is None else from_datetime(value, name=name)
+
+
+def _text(value: str | None, name: str, limit: int = 500) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= limit:
+        raise OptionError(f"{name} must be text of 1 to {limit} letters, not {value!r:.100}")
+    if "\x00" in value or not _encodes(value):
+        raise OptionError(f"{name}={value!r:.100} has a NUL or a lone surrogate in it")
+    return value
+
+
+def _encodes(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _metadata(config: Config, value: Mapping[str, Any] | None) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise OptionError(f"metadata must be a mapping, not {value!r:.100}")
+    text = encode_json(dict(value), what="metadata")
+    if len(text.encode()) > config.bounds.metadata:
+        raise OptionError(
+            f"metadata takes {len(text.encode())} bytes, more than the {config.bounds.metadata} "
+            f"allowed; put data into the payload, or raise Queue(bounds=Bounds(metadata=…))"
+        )
+    return text
+
+
+def _keep(new: NewJob, handler: Handler[Any, Any] | None) -> int | None:
+    keep = keep_span(new.keep)
+    if keep is None and handler is not None:
+        keep = handler.keep
+    if keep == 0 and new.owner is not None:
+        raise OptionError(
+            "keep=False deletes the job when it completes, so its owner could never see the "
+            "result; leave out owner, or keep it for a while, as in keep=3600"
+        )
+    return keep
+
+
+def _defaulted(new: NewJob, handler: Handler[Any, Any] | None) -> dict[str, Any]:
+    """The options that a handler has defaults for."""
+    queue = _text(new.queue, "queue", limit=100)
+    priority = None if new.priority is None else priority_number(new.priority)
+    max_attempts = _attempts(new.max_attempts)
+    timeout_ms = None if new.timeout is ... else milliseconds(timeout_seconds(new.timeout))
+    if handler is None:
+        given = [n for n, v in (("queue", queue), ("priority", priority)) if v is not None]
+    else:
+        given = []
+        queue = queue or handler.queue
+        priority = handler.priority if priority is None else priority
+        max_attempts = max_attempts or handler.retry.max_attempts
+        timeout_ms = milliseconds(handler.timeout) if timeout_ms is None else timeout_ms
+    return {
+        "queue": queue or "default",
+        "priority": priority or 0,
+        "max_attempts": max_attempts,
+        "timeout_ms": timeout_ms,
+        "given": ",".join(given) or None,
+    }
+
+
+def milliseconds(timeout: float | None) -> int:
+    """A timeout as it is stored: 0 is none."""
+    return 0 if timeout is None else max(1, round(timeout * 1000))
+
+
+def _attempts(value: int | None) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
+        raise OptionError(f"max_attempts={value!r} must be an integer from 1 to 10000")
+    return value
+
+
+def as_new_job(item: Any) -> NewJob:
+    """An item of `enqueue_many`: `(type, payload)`, `(type, payload, options)` or a `NewJob`."""
+    if isinstance(item, NewJob):
+        return item
+    if isinstance(item, tuple) and len(item) == 2:
+        return NewJob(type=item[0], payload=item[1])
+    if isinstance(item, tuple) and len(item) == 3 and isinstance(item[2], Mapping):
+        try:
+            return NewJob(type=item[0], payload=item[1], **item[2])
+        except TypeError as error:
+            raise OptionError(f"enqueue_many: {error}") from None
+    raise OptionError(
+        f"enqueue_many takes (handler or type, payload), (…, payload, options) or NewJob, "
+        f"not {item!r:.100}"
+    )
+
+
+def job_of(row: NewRow, now: int) -> Job:
+    """The job that a row became, when it was stored at `now` in bulk."""
+    created = to_datetime(now)
+    run_at = row.run_at if row.run_at is not None else now + row.delay
+    return Job(
+        id=row.id,
+        type=row.type,
+        queue=row.queue,
+        status=JobStatus.PENDING,
+        priority=row.priority,
+        payload=loads(row.payload),
+        declared=bool(row.declared),
+        max_attempts=row.max_attempts,
+        timeout=row.timeout_ms / 1000 if row.timeout_ms else None,
+        unique_key=row.unique_key,
+        owner=row.owner,
+        metadata=loads(row.metadata) if row.metadata else {},
+        created_at=created,
+        updated_at=created,
+        run_at=to_datetime(run_at),
+        expires_at=None if row.expires_at is None else to_datetime(row.expires_at),
+    )
+
+
+def span(value: float | timedelta, name: str) -> int:
+    """A duration of a verb's argument, in microseconds, not negative."""
+    microseconds = to_span(value, name=name)
+    if microseconds < 0:
+        raise OptionError(f"{name}={value!r} is negative")
+    return microseconds

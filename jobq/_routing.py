@@ -1,0 +1,281 @@
+"""Handlers by name, and the middleware around them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from typing import Any, Generic, Protocol, TypeVar, overload
+
+from attrs import Factory, field, frozen
+
+from jobq._clock import to_span
+from jobq._context import JobContext, SyncJobContext
+from jobq._errors import ConfigurationError, HandlerError, OptionError
+from jobq._model import priority_number
+from jobq._payload import Codec
+from jobq._retry import Retry
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+DEFAULT_TIMEOUT = 15 * 60.0
+
+Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+"""`async def middleware(job, call_next)`: calls `await call_next()`, and returns its result."""
+
+
+@frozen(kw_only=True, eq=False)
+class Handler(Generic[P, R]):
+    """A function that runs the jobs of one type, with the defaults of their options.
+
+    Calling it calls the function itself. `timeout` is in seconds, `None` is for ever; `keep` is
+    how long finished jobs stay, in microseconds, `None` is the queue's default and 0 deletes a
+    job when it completes.
+    """
+
+    type: str
+    function: Callable[..., Any] = field(repr=False)
+    codec: Codec = field(repr=False)
+    takes: tuple[str, ...] = field(repr=False)
+    """What the function's parameters are, in order: "payload", "context"."""
+    is_async: bool
+    queue: str | None = None
+    priority: int | None = None
+    retry: Retry = Factory(Retry)
+    timeout: float | None = DEFAULT_TIMEOUT
+    keep: int | None = None
+    middleware: tuple[Middleware, ...] = field(default=(), repr=False)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def arguments(self, payload: Any, context: Any) -> list[Any]:
+        """The function's arguments, in its own order."""
+        given = {"payload": payload, "context": context}
+        return [given[name] for name in self.takes]
+
+
+class Decorator(Protocol):
+    """What `handler(…)` returns: a decorator that keeps the payload's type."""
+
+    @overload
+    def __call__(self, function: Callable[[P, JobContext], Awaitable[R]]) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[[P], Awaitable[R]]) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[[], Awaitable[R]]) -> Handler[None, R]: ...
+    @overload
+    def __call__(self, function: Callable[[P, SyncJobContext], R]) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[[P], R]) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[[], R]) -> Handler[None, R]: ...
+
+
+class Router:
+    """The handlers of an application, or of a part of it.
+
+    >>> images = Router()
+    >>> @images.handler("image_edit", retry=Retry(max_attempts=5))
+    ... async def image_edit(payload: dict, job: JobContext) -> dict: ...
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler[Any, Any]] = {}
+        self._middleware: list[Middleware] = []
+
+    def handler(
+        self,
+        type: str,
+        *,
+        queue: str | None = None,
+        priority: int | str | None = None,
+        retry: Retry | None = None,
+        timeout: float | timedelta | None = DEFAULT_TIMEOUT,
+        keep: float | timedelta | bool | None = None,
+    ) -> Decorator:
+        """Register a function as the handler of a type of jobs.
+
+        The function takes the payload and the job's context, either only if its signature has
+        them: `async def` a `JobContext`, `def` (run in a thread) a `SyncJobContext`. The payload's
+        annotation is its schema. The options are defaults for those of `enqueue`: `timeout` in
+        seconds, `keep` how long a finished job stays (seconds, a timedelta, or `False` to delete
+        it when it completes).
+
+        Raises `HandlerError` where the function cannot be a handler as it is written.
+        """
+        if not isinstance(type, str) or not type or "\x00" in type:
+            raise ConfigurationError(f"a handler's type is a name, not {type!r}")
+        try:
+            options: dict[str, Any] = {
+                "queue": queue,
+                "priority": None if priority is None else priority_number(priority),
+                "retry": retry or Retry(),
+                "timeout": timeout_seconds(timeout),
+                "keep": keep_span(keep),
+            }
+        except OptionError as error:
+            raise ConfigurationError(f"handler {type!r}: {error}") from None
+
+        def decorate(function: Callable[..., Any]) -> Handler[Any, Any]:
+            return self._register(_build(type, function, options))
+
+        return typing.cast("Decorator", decorate)
+
+    def middleware(self, function: Middleware) -> Middleware:
+        """Run `async def function(job, call_next)` around every handler of this router."""
+        self._middleware.append(function)
+        return function
+
+    def include(self, router: Router) -> None:
+        """Take over the handlers of another router, with its middleware inside this one's."""
+        for handler in router:
+            self._register(handler)
+
+    def get(self, type: str) -> Handler[Any, Any] | None:
+        """The handler of a type."""
+        return self._handlers.get(type)
+
+    def __iter__(self) -> Iterator[Handler[Any, Any]]:
+        for handler in self._handlers.values():
+            yield _within(handler, tuple(self._middleware))
+
+    def __contains__(self, type: str) -> bool:
+        return type in self._handlers
+
+    @property
+    def types(self) -> list[str]:
+        """The registered types, sorted."""
+        return sorted(self._handlers)
+
+    def chain(self, handler: Handler[Any, Any]) -> tuple[Middleware, ...]:
+        """The middleware around a handler, outermost first."""
+        return (*self._middleware, *handler.middleware)
+
+    def _register(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
+        known = self._handlers.get(handler.type)
+        if known is not None and known.function is not handler.function:
+            raise ConfigurationError(
+                f"type {handler.type!r} has a handler already: "
+                f"{known.function.__module__}.{known.function.__qualname__}"
+            )
+        self._handlers[handler.type] = handler
+        return handler
+
+
+def _within(handler: Handler[Any, Any], outer: tuple[Middleware, ...]) -> Handler[Any, Any]:
+    if not outer:
+        return handler
+    values = {name: getattr(handler, name) for name in _FIELDS}
+    return Handler(**{**values, "middleware": (*outer, *handler.middleware)})
+
+
+_FIELDS = [attribute.name for attribute in Handler.__attrs_attrs__]
+
+
+def timeout_seconds(value: float | timedelta | None) -> float | None:
+    """A timeout in seconds; `None` is none."""
+    if value is None:
+        return None
+    span = to_span(value, name="timeout")
+    if not 0 < span <= 10**16:
+        raise OptionError(f"timeout={value!r} must be above 0; None is no timeout")
+    return span / 1_000_000
+
+
+def keep_span(value: float | timedelta | bool | None) -> int | None:
+    """Retention in microseconds: 0 for `False`, `None` for the default."""
+    if value is None or value is True:
+        return None
+    if value is False:
+        return 0
+    span = to_span(value, name="keep")
+    if span < 1_000_000:
+        raise OptionError(f"keep={value!r} must be at least a second; False deletes at once")
+    return span
+
+
+def _build(type: str, function: Callable[..., Any], options: dict[str, Any]) -> Handler[Any, Any]:
+    if not callable(function):
+        raise HandlerError(f"handler {type!r}: {function!r} is no function")
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise HandlerError(
+            f"handler {type!r}: a generator cannot be a handler; return the result, "
+            f"and use job.progress() on the way"
+        )
+    is_async = _is_async(function)
+    payload, takes = _parameters(type, function, is_async=is_async)
+    codec = Codec(payload, type_name=type)
+    return Handler(
+        type=type, function=function, codec=codec, takes=takes, is_async=is_async, **options
+    )
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004  an object with an async __call__
+    )
+
+
+def _parameters(
+    type: str, function: Callable[..., Any], *, is_async: bool
+) -> tuple[Any, tuple[str, ...]]:
+    """The payload's annotation, and what each parameter takes."""
+    hints = _hints(type, function)
+    own, other = (JobContext, SyncJobContext) if is_async else (SyncJobContext, JobContext)
+    payload: Any = None
+    takes: list[str] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        hint = hints.get(parameter.name)
+        if hint is other:
+            kind = "async def" if is_async else "def"
+            raise HandlerError(
+                f"handler {type!r}: {kind} takes a {own.__name__}, "
+                f"but {parameter.name!r} is annotated {other.__name__}"
+            )
+        if hint is own or (hint is None and "payload" in takes):
+            takes.append("context")
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            if parameter.default is parameter.empty:
+                raise HandlerError(
+                    f"handler {type!r}: {parameter.name!r} is keyword-only; a handler takes the "
+                    f"payload and the job as positional arguments"
+                )
+            continue
+        elif "payload" not in takes:
+            takes.append("payload")
+            payload = hint
+        elif parameter.default is parameter.empty:
+            raise HandlerError(
+                f"handler {type!r}: does not know what to pass as {parameter.name!r}; "
+                f"a handler takes the payload and a {own.__name__}"
+            )
+    if len(set(takes)) != len(takes):
+        raise HandlerError(f"handler {type!r}: takes the job's context twice")
+    return payload, tuple(takes)
+
+
+def _hints(type: str, function: Callable[..., Any]) -> dict[str, Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    target = function if inspect.isroutine(function) else function.__call__
+    try:
+        return typing.get_type_hints(target)
+    except NameError as error:
+        raise HandlerError(
+            f"handler {type!r}: its annotations cannot be resolved: {error}. Names used in them "
+            f"must exist when the module is imported (not only under TYPE_CHECKING)"
+        ) from error
+
+
+default_router = Router()
+"""Where `@jobq.handler` registers; a queue uses it unless it is given a router."""
+
+handler = default_router.handler

@@ -1,0 +1,465 @@
+"""What a queue can do, each verb written once for both faces.
+
+A verb is a generator: it yields steps and receives their answers. A step knows how it is done
+synchronously and asynchronously; the verb knows neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import frozen
+
+from jobq import backends
+from jobq._clock import from_datetime
+from jobq._config import Config
+from jobq._enqueue import as_new_job, job_of, new_row, span
+from jobq._errors import (
+    BackendUnavailable,
+    DuplicateJob,
+    IllegalMove,
+    JobNotFound,
+    JobqError,
+    OptionError,
+    WaitTimeout,
+)
+from jobq._model import (
+    MOVES,
+    Attempt,
+    Counts,
+    Job,
+    JobStatus,
+    NewJob,
+    Outcome,
+    Page,
+    WorkerInfo,
+    job_id,
+    priority_number,
+    statuses,
+)
+from jobq._payload import encode_result, loads
+from jobq._wakeup import wake
+
+if TYPE_CHECKING:
+    from jobq.backends.ops.insert import NewRow
+
+T = TypeVar("T")
+Verb = Generator["Step", Any, T]
+CHUNK = 1000
+MANY = 100_000
+
+
+class Step:
+    """One thing that a verb needs done."""
+
+    def do(self, store: backends.Store) -> Any:
+        raise NotImplementedError
+
+    async def ado(self, store: backends.AsyncStore) -> Any:
+        raise NotImplementedError
+
+
+class Do(Step):
+    """Run an op, in a transaction of its own."""
+
+    def __init__(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        self.op, self.args, self.kwargs = op, args, kwargs
+
+    def do(self, store: backends.Store) -> Any:
+        return store.run(self.op, *self.args, **self.kwargs)
+
+    async def ado(self, store: backends.AsyncStore) -> Any:
+        return await store.run(self.op, *self.args, **self.kwargs)
+
+
+class DoOn(Do):
+    """Run an op on the caller's connection."""
+
+    def __init__(self, connection: Any, op: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(op, *args, **kwargs)
+        self.connection = connection
+
+    def do(self, store: backends.Store) -> Any:
+        run = backends.callers.run
+        return run(store.dialect, self.connection, self.op, *self.args, **self.kwargs)
+
+    async def ado(self, store: backends.AsyncStore) -> Any:
+        run = backends.callers.run_async
+        return await run(store.dialect, self.connection, self.op, *self.args, **self.kwargs)
+
+
+@frozen
+class Bulk(Step):
+    """Load rows without unique keys the fastest way."""
+
+    rows: Sequence[NewRow]
+
+    def do(self, store: backends.Store) -> int:
+        return store.bulk(self.rows)
+
+    async def ado(self, store: backends.AsyncStore) -> int:
+        return await store.bulk(self.rows)
+
+
+@frozen
+class Leads(Step):
+    """Whether a statement about to run should carry the NOTIFY."""
+
+    queue: str
+
+    def do(self, store: backends.Store) -> bool:
+        return store.notifies_now(self.queue)
+
+    async def ado(self, store: backends.AsyncStore) -> bool:
+        return store.notifies_now(self.queue)
+
+
+@frozen
+class Tell(Step):
+    """Tell the workers of other processes that there may be jobs."""
+
+    queues: Iterable[str]
+
+    def do(self, store: backends.Store) -> None:
+        for queue in set(self.queues):
+            store.notify(queue)
+
+    async def ado(self, store: backends.AsyncStore) -> None:
+        for queue in set(self.queues):
+            store.notify(queue)
+
+
+@frozen
+class Rest(Step):
+    """Let some seconds pass."""
+
+    seconds: float
+
+    def do(self, store: backends.Store) -> None:  # noqa: ARG002  a step's arguments
+        time.sleep(self.seconds)
+
+    async def ado(self, store: backends.AsyncStore) -> None:  # noqa: ARG002  a step's arguments
+        await asyncio.sleep(self.seconds)
+
+
+def _wake(config: Config, queues: Iterable[str]) -> Verb[None]:
+    wake(config.backend.identity)
+    yield Tell(queues)
+
+
+# --- enqueue ------------------------------------------------------------------------------------
+
+
+def enqueue(config: Config, new: NewJob, connection: Any) -> Verb[Job]:
+    row = new_row(config, new)
+    ops = backends.ops
+    if connection is not None:
+        job = yield DoOn(connection, ops.insert, row, notify=True)
+    else:
+        leads = yield Leads(row.queue)
+        job = yield Do(ops.insert, row, notify=leads)
+        wake(config.backend.identity)
+        if not leads:
+            yield Tell([row.queue])
+    _same_payload(row, job)
+    if config.observers:
+        config.observers.job_enqueued(job)
+    return job  # type: ignore[no-any-return]
+
+
+def _same_payload(row: NewRow, job: Job) -> None:
+    """A job that holds the unique key answers for the new one only if it does the same work."""
+    if not job.created and job.payload != loads(row.payload):
+        raise DuplicateJob(job.type, row.unique_key or "", job.id)
+
+
+def enqueue_many(config: Config, items: Iterable[Any], connection: Any) -> Verb[list[Outcome]]:
+    outcomes: list[Outcome] = []
+    source = iter(items)
+    while chunk := list(islice(source, CHUNK * 10)):
+        outcomes += yield from _enqueue_chunk(config, chunk, connection)
+    return outcomes
+
+
+def _enqueue_chunk(config: Config, items: list[Any], connection: Any) -> Verb[list[Outcome]]:
+    prepared: list[NewRow | Exception] = [_prepared(config, item) for item in items]
+    rows = [row for row in prepared if not isinstance(row, Exception)]
+    stored: dict[str, Outcome] = {}
+    plain = [row for row in rows if row.unique_key is None]
+    keyed = [row for row in rows if row.unique_key is not None]
+    if connection is not None:
+        plain, keyed = [], rows
+    if plain:
+        stored |= yield from _store_plain(plain)
+    for start in range(0, len(keyed), CHUNK):
+        stored |= yield from _store_keyed(keyed[start : start + CHUNK], connection)
+    if rows and connection is None:
+        yield from _wake(config, {row.queue for row in rows})
+    outcomes = [
+        Outcome(error=row) if isinstance(row, Exception) else stored[row.id] for row in prepared
+    ]
+    if config.observers:
+        for outcome in outcomes:
+            if outcome.job is not None:
+                config.observers.job_enqueued(outcome.job)
+    return outcomes
+
+
+def _prepared(config: Config, item: Any) -> NewRow | Exception:
+    try:
+        return new_row(config, as_new_job(item))
+    except JobqError as error:
+        return error
+
+
+def _store_plain(rows: list[NewRow]) -> Verb[dict[str, Outcome]]:
+    try:
+        now = yield Bulk(rows)
+    except BackendUnavailable:
+        return (yield from _store_keyed(rows, None, again=True))
+    return {row.id: Outcome(created=True, read=partial(job_of, row, now)) for row in rows}
+
+
+def _store_keyed(
+    rows: list[NewRow], connection: Any, *, again: bool = False
+) -> Verb[dict[str, Outcome]]:
+    op = backends.ops.insert_many
+    if connection is None:
+        jobs = yield Do(op, rows, again=again)
+    else:
+        jobs = yield DoOn(connection, op, rows)
+    return {row.id: _answer(row, job) for row, job in zip(rows, jobs, strict=True)}
+
+
+def _answer(row: NewRow, job: Job) -> Outcome:
+    try:
+        _same_payload(row, job)
+    except DuplicateJob as error:
+        return Outcome(error=error)
+    return Outcome(created=job.created, read=lambda: job)
+
+
+# --- look ---------------------------------------------------------------------------------------
+
+
+def get(config: Config, id: Any) -> Verb[Job]:  # noqa: ARG001  every verb takes the configuration
+    wanted = job_id(id)
+    job = yield Do(backends.ops.get, wanted)
+    if job is None:
+        raise JobNotFound(wanted)
+    return job  # type: ignore[no-any-return]
+
+
+def get_many(config: Config, ids: Iterable[Any]) -> Verb[list[Job]]:  # noqa: ARG001
+    return (yield Do(backends.ops.get_many, [job_id(id) for id in ids]))  # type: ignore[no-any-return]
+
+
+def _filter(status: Any = None, **equal: str | None) -> Any:
+    return backends.ops.Filter(status=statuses(status), **equal)
+
+
+def page(
+    config: Config,  # noqa: ARG001
+    *,
+    limit: int,
+    after: Any = None,
+    oldest: bool = False,
+    **where: Any,
+) -> Verb[Page]:
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
+        raise OptionError(f"limit={limit!r} must be from 1 to 1000; `after` leads to the next page")
+    cursor = None if after is None else job_id(after)
+    op = backends.ops.page
+    return (yield Do(op, _filter(**where), limit=limit, after=cursor, oldest=oldest))  # type: ignore[no-any-return]
+
+
+def counts(config: Config, **where: Any) -> Verb[Counts]:  # noqa: ARG001
+    return (yield Do(backends.ops.counts, _filter(**where)))  # type: ignore[no-any-return]
+
+
+def history(config: Config, id: Any) -> Verb[list[Attempt]]:
+    job = yield from get(config, id)
+    return (yield Do(backends.ops.history, job.id))  # type: ignore[no-any-return]
+
+
+def queues(config: Config) -> Verb[list[Any]]:  # noqa: ARG001
+    return (yield Do(backends.ops.queues))  # type: ignore[no-any-return]
+
+
+def workers(config: Config) -> Verb[list[WorkerInfo]]:  # noqa: ARG001
+    return (yield Do(backends.ops.workers))  # type: ignore[no-any-return]
+
+
+def wait(config: Config, id: Any, timeout: float | None) -> Verb[Job]:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    rest = 0.01
+    while True:
+        job = yield from get(config, id)
+        if job.status.finished:
+            return job
+        if deadline is not None and time.monotonic() >= deadline:
+            raise WaitTimeout(job.id, job.status, timeout or 0.0)
+        rest = min(rest * 1.5, 0.5)
+        left = rest if deadline is None else max(0.0, deadline - time.monotonic())
+        yield Rest(min(rest, left))
+
+
+# --- move ---------------------------------------------------------------------------------------
+
+
+def _refuse(config: Config, id: str, verb: str) -> Verb[Any]:
+    """Say why a verb changed nothing."""
+    job = yield from get(config, id)
+    raise IllegalMove(id, job.status, verb, [str(status) for status in MOVES[verb].sources])
+
+
+def cancel(config: Config, id: Any) -> Verb[Job]:
+    wanted = job_id(id)
+    jobs = yield Do(backends.ops.cancel, [wanted], keep=config.keep)
+    if not jobs:
+        return (yield from _refuse(config, wanted, "cancel"))  # type: ignore[no-any-return]
+    config.observers.jobs_changed("cancel", [wanted])
+    return jobs[0]  # type: ignore[no-any-return]
+
+
+def retry(config: Config, id: Any) -> Verb[Job]:
+    wanted = job_id(id)
+    jobs = yield from _retry_all(config, [wanted])
+    if jobs:
+        return jobs[0]
+    job = yield from get(config, wanted)
+    if job.unique_key is not None and job.status in MOVES["retry"].sources:
+        holder = yield Do(backends.ops.duplicate_holder, wanted)
+        raise DuplicateJob(job.type, job.unique_key, holder)
+    return (yield from _refuse(config, wanted, "retry"))  # type: ignore[no-any-return]
+
+
+def _retry_all(config: Config, ids: list[str]) -> Verb[list[Job]]:
+    jobs: list[Job] = yield Do(backends.ops.retry, ids)
+    if jobs:
+        yield from _wake(config, {job.queue for job in jobs})
+        config.observers.jobs_changed("retry", [job.id for job in jobs])
+    return jobs
+
+
+def reschedule(
+    config: Config,
+    id: Any,
+    *,
+    run_at: datetime | None,
+    delay: Any,
+    priority: int | str | None,
+    queue: str | None,
+) -> Verb[Job]:
+    wanted = job_id(id)
+    if run_at is not None and delay is not None:
+        raise OptionError("give run_at or delay, not both")
+    job = yield Do(
+        backends.ops.reschedule,
+        wanted,
+        run_at=None if run_at is None else from_datetime(run_at, name="run_at"),
+        delay=None if delay is None else span(delay, "delay"),
+        priority=None if priority is None else priority_number(priority),
+        queue=queue,
+    )
+    if job is None:
+        return (yield from _refuse(config, wanted, "reschedule"))  # type: ignore[no-any-return]
+    yield from _wake(config, [job.queue])
+    return job  # type: ignore[no-any-return]
+
+
+def set_status(
+    config: Config, id: Any, status: str, *, result: Any, error: str | None, error_code: str | None
+) -> Verb[Job]:
+    wanted = job_id(id)
+    (target,) = statuses(status) or ()
+    if JobStatus(target) not in MOVES["set_status"].targets:
+        allowed = ", ".join(MOVES["set_status"].targets)
+        raise OptionError(f"set_status sets {allowed}; {status!r} is for workers alone")
+    job = yield Do(
+        backends.ops.set_status,
+        wanted,
+        status=target,
+        result=None if result is None else encode_result(result),
+        error=error,
+        error_code=error_code,
+        keep=config.keep,
+    )
+    if job is None:
+        return (yield from _refuse(config, wanted, "set_status"))  # type: ignore[no-any-return]
+    yield from _wake(config, [job.queue])
+    config.observers.jobs_changed("set_status", [wanted])
+    return job  # type: ignore[no-any-return]
+
+
+def set_progress(config: Config, id: Any, progress: int, message: str | None) -> Verb[Job]:
+    wanted = job_id(id)
+    if isinstance(progress, bool) or not isinstance(progress, int) or not 0 <= progress <= 100:
+        raise OptionError(f"progress={progress!r} must be an integer from 0 to 100")
+    job = yield Do(backends.ops.set_progress, wanted, progress=progress, message=message)
+    if job is None:
+        found = yield from get(config, wanted)
+        live = [str(s) for s in JobStatus if not s.finished]
+        raise IllegalMove(wanted, found.status, "set the progress of", live)
+    return job  # type: ignore[no-any-return]
+
+
+def delete(config: Config, id: Any) -> Verb[None]:
+    wanted = job_id(id)
+    deleted = yield Do(backends.ops.delete, [wanted])
+    if not deleted:
+        yield from _refuse(config, wanted, "delete")
+    config.observers.jobs_changed("delete", [wanted])
+
+
+def for_each(config: Config, verb: str, *, dry_run: bool, **where: Any) -> Verb[int]:
+    """Cancel, retry or delete all jobs that fit and may be; how many (were, or would be)."""
+    which = _filter(**where)
+    allowed = tuple(str(status) for status in MOVES[verb].sources)
+    asked = which.status if which.status is not None else allowed
+    which = _filter(
+        [status for status in asked if status in allowed],
+        type=which.type,
+        queue=which.queue,
+        owner=which.owner,
+    )
+    ids = (yield Do(backends.ops.matching, which, limit=MANY)) if which.status else []
+    if dry_run:
+        return len(ids)
+    moved = 0
+    for start in range(0, len(ids), CHUNK):
+        some = ids[start : start + CHUNK]
+        if verb == "retry":
+            moved += len((yield from _retry_all(config, some)))
+        elif verb == "cancel":
+            moved += len((yield Do(backends.ops.cancel, some, keep=config.keep)))
+        else:
+            moved += len((yield Do(backends.ops.delete, some)))
+    if verb != "retry":
+        config.observers.jobs_changed(verb, ids)
+    return moved
+
+
+def cleanup_old_jobs(config: Config, days: float) -> Verb[int]:
+    age = span(days * 86400, "days")
+    deleted = 0
+    while ids := (yield Do(backends.ops.prune, age=age)):
+        deleted += len(ids)
+        config.observers.jobs_changed("prune", ids)
+    return deleted
+
+
+def pause(config: Config, queue: str, until: Any) -> Verb[None]:  # noqa: ARG001
+    moment = None if until is None else from_datetime(until, name="until")
+    yield Do(backends.ops.pause, queue, until=moment)
+
+
+def resume(config: Config, queue: str) -> Verb[None]:
+    yield Do(backends.ops.resume, queue)
+    yield from _wake(config, [queue])

@@ -1,0 +1,178 @@
+"""Decide when to claim, and how many: as many as slots are free, and never a closed door twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jobq import backends
+from jobq._clock import SECOND
+from jobq._errors import JobqError
+from jobq._routing import Router
+from jobq._worker.declare import declare
+from jobq.observe import logger
+
+SURVEY_EVERY = 1.0
+"""While every claim comes back full: look for undeclared and due jobs this often, in seconds."""
+
+
+class Claimer:
+    """The claim loop. `free` tells how many jobs may be taken, `start` runs the claimed ones.
+
+    It ends when it is stopped, when `quota` jobs were claimed, or, in a burst, when there is
+    nothing left that this worker could take.
+    """
+
+    def __init__(
+        self,
+        store: backends.AsyncStore,
+        router: Router,
+        *,
+        worker: str,
+        queues: Sequence[str] | None,
+        lease: float,
+        margin: float,
+        keep: int | None,
+        free: Callable[[], int],
+        start: Callable[[Sequence[Any]], None],
+        busy: Callable[[], bool],
+        fallback: Callable[[], float],
+        quota: int | None = None,
+        burst_window: float | None = None,
+    ) -> None:
+        self._store = store
+        self._router = router
+        self._types = router.types
+        self._worker = worker
+        self._chosen = queues
+        self._queues = list(queues) if queues is not None else ["default"]
+        self._lease = round(lease * SECOND)
+        self._margin = round(margin * SECOND)
+        self._keep = keep
+        self._free = free
+        self._start = start
+        self._busy = busy
+        self._fallback = fallback
+        self._quota = quota
+        self._burst_window = burst_window
+        self._wake = asyncio.Event()
+        self._stopped = False
+        self._surveyed_at = 0.0
+        self.worked_at = time.monotonic()
+        """When there was last something to claim."""
+
+    def wake(self) -> None:
+        """There may be jobs, or a slot may be free: look."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        self._stopped = True
+        self._wake.set()
+
+    @property
+    def done(self) -> bool:
+        return self._stopped or self._quota == 0
+
+    async def run(self) -> None:
+        """Claim until done. A database that cannot be reached is asked again, with jitter."""
+        tries = 0
+        while not self.done:
+            try:
+                await self._round()
+                tries = 0
+            except JobqError as error:
+                tries += 1
+                rest = min(0.1 * 2**tries, 5.0) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
+                logger.warning("cannot claim jobs, trying again in %.1f s: %s", rest, error)
+                await self._sleep(rest)
+
+    async def _round(self) -> None:
+        self._wake.clear()
+        slots = self._slots()
+        if slots <= 0:
+            await self._wake.wait()
+            return
+        claimed = await self._claim(slots)
+        if len(claimed) == slots:
+            if time.monotonic() - self._surveyed_at > SURVEY_EVERY:
+                await self._survey()
+            return
+        survey, changed = await self._survey()
+        if changed or self.done:
+            return
+        await self._sleep(self._until_next(survey))
+        if self._burst_window is not None and not self._wake.is_set():
+            await self._end_of_burst()
+
+    def _slots(self) -> int:
+        free = self._free()
+        return free if self._quota is None else min(free, self._quota)
+
+    async def _claim(self, slots: int) -> Sequence[Any]:
+        asked_at = time.monotonic()
+        claimed = await self._store.run(
+            backends.ops.claim,
+            queues=self._queues,
+            types=self._types,
+            slots=slots,
+            worker=self._worker,
+            lease=self._lease,
+            margin=self._margin,
+        )
+        if claimed:
+            self.worked_at = asked_at
+            if self._quota is not None:
+                self._quota -= len(claimed)
+            self._start(claimed)
+        return claimed
+
+    async def _survey(self) -> tuple[Any, bool]:
+        """Look what else there is; whether that made jobs claimable."""
+        self._surveyed_at = time.monotonic()
+        survey = await self._store.run(backends.ops.survey, types=self._types)
+        changed = False
+        if survey.undeclared:
+            changed = await declare(self._store, self._router, self._types, keep=self._keep) > 0
+        if survey.next_run_at is not None and survey.next_run_at <= survey.now:
+            changed = await self._store.run(backends.ops.promote) > 0 or changed
+        if self._chosen is None:
+            seen = await self._store.run(backends.ops.ready_queues)
+            new = sorted(set(seen) - set(self._queues))
+            self._queues = sorted({"default", *seen})
+            changed = changed or bool(new)
+        return survey, changed
+
+    def _until_next(self, survey: Any) -> float:
+        """Seconds until the next thing that is known to happen; a hint may come before."""
+        if self._burst_window is not None:
+            return 0.0
+        moments = [m for m in (survey.next_run_at, survey.next_resume) if m is not None]
+        rest = min([(moment - survey.now) / SECOND for moment in moments], default=float("inf"))
+        jitter = random.uniform(0.9, 1.0)  # noqa: S311  workers must not poll in step
+        return max(0.001, min(rest + 0.0005, self._fallback() * jitter))
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _end_of_burst(self) -> None:
+        """Stop, unless something is running, or due soon."""
+        if self._busy():
+            await self._wake.wait()
+            return
+        within = round((self._burst_window or 0.0) * SECOND)
+        due = await self._store.run(
+            backends.ops.due_within, types=self._types, queues=self._chosen, within=within
+        )
+        if due is None:
+            self.stop()
+        else:
+            await self._sleep(max(0.001, due / SECOND))

@@ -1,0 +1,61 @@
+"""Declare jobs whose enqueuer did not know their handler: check the payload, fill in options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobq import backends
+from jobq._enqueue import milliseconds
+from jobq._errors import PayloadError
+from jobq._masking import mask
+from jobq._routing import Handler, Router
+from jobq.observe import logger
+
+
+async def declare(
+    store: backends.AsyncStore, router: Router, types: list[str], *, keep: int | None
+) -> int:
+    """Declare all jobs of these types that wait for it; how many may be claimed now."""
+    declared = 0
+    while new := await store.run(backends.ops.undeclared, types=types):
+        good: list[dict[str, Any]] = []
+        bad: list[dict[str, Any]] = []
+        for job in new:
+            handler = router.get(job.type)
+            assert handler is not None
+            try:
+                good.append(_derived(job, handler))
+            except PayloadError as error:
+                logger.warning("job %s cannot be run: %s", job.id, error)
+                reason = mask(str(error))[:2000]
+                bad.append({"id": job.id, "error": reason, "error_code": "invalid_payload"})
+        if good:
+            declared += await store.run(backends.ops.declare, good)
+        if bad:
+            await store.run(backends.ops.declare_refused, bad, keep=keep)
+        if len(new) < backends.ops.BATCH:
+            break
+    return declared
+
+
+def _derived(job: Any, handler: Handler[Any, Any]) -> dict[str, Any]:
+    """What the handler's defaults and the payload's check make of a job.
+
+    An option that the enqueuer gave stays; `given` names those that look like the database's
+    default. A plain INSERT leaves it out, and then the database's defaults count as not given.
+    """
+    given = set((job.given or "").split(","))
+    payload = handler.codec.encode(handler.codec.decode(job.payload))
+    queue = job.queue if "queue" in given or job.queue != "default" else handler.queue
+    priority = job.priority if "priority" in given or job.priority != 0 else handler.priority
+    keep = None if handler.keep is None else handler.keep // 1_000_000
+    timeout_ms = job.timeout_ms
+    return {
+        "id": job.id,
+        "payload": payload,
+        "queue": queue or "default",
+        "priority": priority or 0,
+        "max_attempts": job.max_attempts or handler.retry.max_attempts,
+        "timeout_ms": milliseconds(handler.timeout) if timeout_ms is None else timeout_ms,
+        "keep_seconds": keep if job.keep_seconds is None else job.keep_seconds,
+    }

@@ -1,0 +1,170 @@
+"""Run one attempt: from the payload to an outcome. No database work is done here."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback as tracebacks
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+
+from jobq._config import Bounds
+from jobq._context import JobContext, SyncJobContext
+from jobq._errors import LeaseLost, PayloadError, ResultError
+from jobq._masking import mask
+from jobq._outcome import Outcome, Permanent, Raised, Refused, Released, Stopped, Succeeded
+from jobq._payload import encode_result
+from jobq._routing import Middleware
+from jobq._worker.running import Running
+from jobq.observe import current_job
+
+
+class JobTimeout(Exception):  # noqa: N818  named for what it is in histories and logs
+    """The attempt took longer than the job's timeout."""
+
+
+class NotStarted(Exception):  # noqa: N818  never leaves this module
+    """The job was asked to stop before a thread was free for it."""
+
+
+class NotCommitted(Exception):  # noqa: N818  named for what it is in histories and logs
+    """The handler completed the job in a transaction that did not commit."""
+
+
+async def attempt(
+    running: Running,
+    middleware: tuple[Middleware, ...],
+    *,
+    threads: CapacityLimiter,
+    bounds: Bounds,
+) -> Outcome | None:
+    """Run a job's handler; what came of it, or `None` where the job is no longer ours."""
+    current_job.set((running.job.id, running.job.type))
+    try:
+        payload = running.handler.codec.decode(running.job.payload)
+    except PayloadError as error:
+        return Refused("invalid_payload", _bounded(str(error), bounds))
+    try:
+        result = await _call(running, payload, middleware, threads)
+    except asyncio.CancelledError as error:
+        return _after_cancellation(running, error, bounds)
+    except LeaseLost as error:
+        return None if running.stopping == "lease" else raised(error, bounds)
+    except BaseException as error:  # noqa: BLE001  a handler's SystemExit must not end the worker
+        return _after_exception(running, error, bounds)
+    if running.committed is not None:
+        return Succeeded(running.committed, committed=True)
+    return _stored(result, bounds)
+
+
+async def _call(
+    running: Running,
+    payload: Any,
+    middleware: tuple[Middleware, ...],
+    threads: CapacityLimiter,
+) -> Any:
+    handler = running.handler
+
+    async def innermost() -> Any:
+        if handler.is_async:
+            return await handler.function(*handler.arguments(payload, JobContext(running)))
+        arguments = handler.arguments(payload, SyncJobContext(running))
+
+        def call() -> Any:
+            running.in_thread = True
+            if running.stopping is not None:  # while it waited for a thread
+                raise NotStarted
+            return handler.function(*arguments)
+
+        return await to_thread.run_sync(call, limiter=threads)
+
+    call_next: Callable[[], Awaitable[Any]] = innermost
+    for around in reversed(middleware):
+        call_next = _around(around, JobContext(running), call_next)
+    return await call_next()
+
+
+def _around(
+    middleware: Middleware, job: JobContext, inner: Callable[[], Awaitable[Any]]
+) -> Callable[[], Awaitable[Any]]:
+    async def call() -> Any:
+        return await middleware(job, inner)
+
+    return call
+
+
+def _after_cancellation(
+    running: Running, error: BaseException, bounds: Bounds
+) -> Outcome | None:
+    match running.stopping:
+        case "timeout":
+            return timed_out(running, bounds)
+        case "cancel":
+            return Stopped("cancelled while it was running")
+        case "shutdown":
+            return Released("the worker was shutting down")
+        case "lease":
+            return None
+        case None:
+            return raised(error, bounds)
+
+
+def _after_exception(running: Running, error: BaseException, bounds: Bounds) -> Outcome | None:
+    """A handler that was asked to stop may do so by raising what it likes."""
+    if running.stopping == "lease":
+        return None
+    if running.stopping == "cancel":
+        return Stopped("cancelled while it was running")
+    if running.stopping == "shutdown":
+        return Released("the worker was shutting down")
+    if running.stopping == "timeout":
+        return timed_out(running, bounds)
+    return raised(error, bounds)
+
+
+def timed_out(running: Running, bounds: Bounds) -> Raised:
+    """The outcome of an attempt that its deadline ended."""
+    seconds = running.job.timeout_ms / 1000
+    error = JobTimeout(f"it took longer than its timeout of {seconds:g} s")
+    return Raised(error, _bounded(str(error), bounds), "timeout")
+
+
+def not_committed(bounds: Bounds) -> Raised:
+    """The outcome of an attempt that completed its job in a transaction that vanished."""
+    error = NotCommitted("job.complete() was called in a transaction that did not commit")
+    return Raised(error, _bounded(str(error), bounds), "not_committed")
+
+
+def _stored(result: Any, bounds: Bounds) -> Outcome:
+    try:
+        text = encode_result(result)
+    except ResultError as error:
+        return Refused("result_unstorable", _bounded(str(error), bounds))
+    size = len(text.encode())
+    if size > bounds.result:
+        return Refused(
+            "result_unstorable",
+            f"result: {size} bytes of JSON are more than the {bounds.result} allowed; store the "
+            f"data elsewhere and return its address, or raise Queue(bounds=Bounds(result=…))",
+        )
+    return Succeeded(text)
+
+
+def raised(error: BaseException, bounds: Bounds) -> Raised:
+    """An exception as it is stored: without secrets, and not too long."""
+    code = error.code if isinstance(error, Permanent) else type(error).__name__
+    text = str(error)
+    named = text if isinstance(error, Permanent) else f"{type(error).__name__}: {text}"
+    lines = "".join(tracebacks.format_exception(error))
+    return Raised(error, _bounded(named, bounds), code, _bounded(lines, bounds, tail=True))
+
+
+def _bounded(text: str, bounds: Bounds, *, tail: bool = False) -> str:
+    text = mask(text).replace("\x00", "").encode(errors="replace").decode()
+    if len(text.encode()) <= bounds.error:
+        return text
+    room = bounds.error - 40
+    cut = text.encode()[-room:] if tail else text.encode()[:room]
+    kept = cut.decode(errors="ignore")
+    return f"[… shortened]\n{kept}" if tail else f"{kept}\n[… shortened]"

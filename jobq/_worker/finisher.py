@@ -1,0 +1,192 @@
+"""Write outcomes: in batches, until they are durable; only then is a slot free again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import evolve
+
+from jobq import backends
+from jobq._errors import BackendError, BackendUnavailable
+from jobq._masking import mask
+from jobq._model import JobStatus
+from jobq._outcome import Outcome, Succeeded, Transition, decide
+from jobq._worker.execute import not_committed
+from jobq._worker.running import Running
+from jobq.observe import Observers, logger
+
+LARGEST = 500
+
+
+class Finisher:
+    """Collects ended attempts and writes them together.
+
+    While one batch is being written the next one gathers, so batches grow with the load and an
+    idle worker writes at once. `freed` is called with the jobs whose outcome is durable (or was
+    refused), `requeued` when some of them are to run again.
+    """
+
+    def __init__(
+        self,
+        store: backends.AsyncStore,
+        *,
+        worker: str,
+        keep: int | None,
+        bounds: Any,
+        observers: Observers,
+        freed: Callable[[Sequence[Running]], None],
+        requeued: Callable[[set[str]], None],
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._keep = keep
+        self._bounds = bounds
+        self._observers = observers
+        self._freed = freed
+        self._requeued = requeued
+        self._waiting: list[tuple[Running, Outcome]] = []
+        self._wake = asyncio.Event()
+        self._busy = False
+        self.expected: Callable[[], int] = lambda: 0
+        """How many handlers are still running; see `_gather`."""
+
+    def add(self, running: Running, outcome: Outcome) -> None:
+        """Take over an ended attempt."""
+        running.finishing = True
+        self._waiting.append((running, outcome))
+        self._wake.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was added is durable."""
+        return not self._waiting and not self._busy
+
+    async def run(self) -> None:
+        """Write what comes, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._gather()
+                await self.flush()
+
+    async def _gather(self) -> None:
+        """Let handlers that end at about the same time share a batch: bounded, 2 ms at most."""
+        until = time.monotonic() + 0.002
+        size = -1
+        while size != len(self._waiting) < LARGEST and time.monotonic() < until:
+            size = len(self._waiting)
+            await asyncio.sleep(0)
+
+    async def flush(self) -> None:
+        """Write one batch; a database that cannot be reached is asked again until it answers."""
+        batch, self._waiting = self._waiting[:LARGEST], self._waiting[LARGEST:]
+        if not batch:
+            return
+        self._busy = True
+        try:
+            endings = [self._ending(running, outcome) for running, outcome in batch]
+            done = await self._write(endings)
+            self._settle(batch, endings, done)
+        finally:
+            self._busy = False
+
+    def _ending(self, running: Running, outcome: Outcome) -> Any:
+        rand = random.random()  # noqa: S311  jitter
+        transition = decide(outcome, running.standing, running.handler.retry, rand)
+        job = running.job
+        return backends.ops.Ending(
+            job.id,
+            job.fence,
+            job.attempts,
+            job.started_at,
+            self._worker,
+            transition,
+            deletes=job.keep_seconds == 0,
+            committed=isinstance(outcome, Succeeded) and outcome.committed,
+        )
+
+    async def _write(self, endings: list[Any]) -> dict[str, str]:
+        special = any(ending.deletes or ending.committed for ending in endings)
+        op = backends.ops.finish_and_delete if special else backends.ops.finish
+        again: dict[str, bool] = {}
+        while True:
+            try:
+                return await self._store.run(op, endings, keep=self._keep, **again)
+            except BackendUnavailable as error:
+                logger.warning("cannot write outcomes yet: %s", error)
+                again = {"again": True}
+                await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311  jitter
+            except BackendError as error:
+                if len(endings) == 1:
+                    return await self._write_plainly(endings[0], error)
+                done: dict[str, str] = {}
+                for ending in endings:
+                    done |= await self._write([ending])
+                return done
+
+    async def _write_plainly(self, ending: Any, error: BackendError) -> dict[str, str]:
+        """An outcome that the database refuses still ends in a terminal status."""
+        job_id = ending.id
+        logger.error("the outcome of job %s cannot be stored: %s", job_id, error)
+        plain = Transition(
+            status=JobStatus.FAILED,
+            outcome="failed",
+            error=mask(f"its outcome could not be stored: {error}")[:2000],
+            error_code="result_unstorable",
+        )
+        try:
+            return await self._store.run(
+                backends.ops.finish, [evolve(ending, transition=plain)], keep=self._keep
+            )
+        except BackendError:
+            logger.exception("job %s keeps its lease until that ends", job_id)
+            return {}
+
+    def _settle(
+        self, batch: list[tuple[Running, Outcome]], endings: list[Any], done: dict[str, str]
+    ) -> None:
+        freed: list[Running] = []
+        requeued: set[str] = set()
+        now = time.monotonic()
+        for (running, _), ending in zip(batch, endings, strict=True):
+            job, transition = running.job, ending.transition
+            status = done.get(job.id)
+            if status is None and ending.committed:
+                self.add(running, not_committed(self._bounds))
+                continue
+            freed.append(running)
+            if status is None:
+                logger.warning("the outcome of job %s came too late and was refused", job.id)
+                self._observers.lease_lost(job.id, job.type)
+                continue
+            if status == "pending":
+                requeued.add(job.queue)
+            if self._observers:
+                seconds = now - running.started_at
+                self._observers.job_moved(job.id, job.type, transition, seconds)
+            _log(running, transition)
+        self._freed(freed)
+        if requeued:
+            self._requeued(requeued)
+
+
+def _log(running: Running, transition: Transition) -> None:
+    job = running.job
+    extra = {"job_id": job.id, "job_type": job.type}
+    if transition.status is JobStatus.COMPLETED:
+        logger.debug("job %s (%s) completed", job.id, job.type, extra=extra)
+    else:
+        logger.info(
+            "job %s (%s) attempt %d %s: %s",
+            job.id,
+            job.type,
+            job.attempts,
+            transition.outcome,
+            (transition.error or "").partition("\n")[0],
+            extra=extra,
+        )

@@ -1,0 +1,142 @@
+"""Keep the leases of held jobs alive, from a thread that a blocked event loop cannot stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback as tracebacks
+from collections.abc import Callable
+from typing import Any
+
+from jobq import backends
+from jobq._clock import SECOND
+from jobq._errors import JobqError
+from jobq._worker.running import Running
+from jobq.observe import logger
+
+EXIT_BLOCKED = 70
+"""The exit code of a worker whose event loop is blocked for good (EX_SOFTWARE)."""
+
+
+class LeaseKeeper(threading.Thread):
+    """Renews the leases of everything held, in one statement, with a connection of its own.
+
+    `held` gives the running jobs; the callbacks run in the event loop: `lost` for a job that is
+    no longer ours (or could not be renewed in time), `cancelled` for one asked to stop.
+    """
+
+    def __init__(
+        self,
+        store: backends.Store,
+        *,
+        lease: float,
+        margin: float,
+        held: Callable[[], list[Running]],
+        report: Callable[[], dict[str, Any]],
+        in_loop: Callable[..., None],
+        lost: Callable[[Running], None],
+        cancelled: Callable[[Running], None],
+    ) -> None:
+        super().__init__(name="jobq lease keeper", daemon=True)
+        self._store = store
+        self._lease = lease
+        self._margin = margin
+        self._held = held
+        self._report = report
+        self._in_loop = in_loop
+        self._lost = lost
+        self._cancelled = cancelled
+        self._stopping = threading.Event()
+        self._ticked_at = time.monotonic()
+        self._loop_thread = threading.get_ident()
+        self._complained = False
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two renewals."""
+        return self._lease / 3
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        rest = 0.0
+        while not self._stopping.wait(rest):
+            try:
+                self._renew()
+                rest = self.interval
+            except JobqError as error:
+                logger.warning("cannot renew leases: %s", error)
+                rest = min(1.0, self.interval / 4)
+            except Exception:
+                logger.exception("the lease keeper failed; it goes on")
+                rest = min(1.0, self.interval / 4)
+            self._fence_myself()
+            self._watch_the_loop()
+        self._store.close()
+
+    def _renew(self) -> None:
+        asked_at = time.monotonic()
+        self._store.run(backends.ops.heartbeat, **self._report())
+        held = self._held()
+        if not held:
+            return
+        by_id = {running.job.id: running for running in held}
+        renewals = self._store.run(
+            backends.ops.renew,
+            [(running.job.id, running.job.fence) for running in held],
+            lease=round(self._lease * SECOND),
+            margin=round(self._margin * SECOND),
+        )
+        for renewal in renewals:
+            running = by_id[renewal.id]
+            if not renewal.held:
+                self._in_loop(self._lost, running)
+                continue
+            running.renewed_at = asked_at
+            if renewal.cancel_requested and running.stopping is None:
+                self._in_loop(self._cancelled, running)
+
+    def _fence_myself(self) -> None:
+        """Stop handlers whose lease could not be renewed, before it ends and others take over."""
+        latest = time.monotonic() - self._lease + min(1.0, self._lease / 10)
+        for running in self._held():
+            if running.renewed_at < latest and running.stopping != "lease":
+                self._in_loop(self._lost, running)
+
+    def _watch_the_loop(self) -> None:
+        """Say which handler blocks the event loop; past its deadline the process is of no use."""
+        now = time.monotonic()
+        blocked = now - self._ticked_at
+        if blocked < max(2 * self.interval, 1.0):
+            self._complained = False
+            self._in_loop(self._tick)
+            return
+        running = [r for r in self._held() if r.handler.is_async and not r.finishing]
+        names = ", ".join(sorted({r.name for r in running})) or "something"
+        if not self._complained:
+            self._complained = True
+            logger.error(
+                "the event loop has been blocked for %.0f s by %s:\n%s", blocked, names, self._stack()
+            )
+        overdue = [r for r in running if self._is_overdue(r, now)]
+        if overdue:
+            logger.critical("blocked past the deadline, ending the process: %s", names)
+            sys.stderr.flush()
+            os._exit(EXIT_BLOCKED)
+        self._in_loop(self._tick)
+
+    def _is_overdue(self, running: Running, now: float) -> bool:
+        timeout = running.job.timeout_ms / 1000
+        return bool(timeout) and now > running.started_at + timeout + self._margin
+
+    def _tick(self) -> None:
+        self._ticked_at = time.monotonic()
+
+    def _stack(self) -> str:
+        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001  no other way
+        return "".join(tracebacks.format_stack(frame)) if frame else ""
+
+

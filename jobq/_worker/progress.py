@@ -1,0 +1,61 @@
+"""Store the progress that handlers report: the newest of each, about twice a second."""
+
+from __future__ import annotations
+
+import asyncio
+
+from jobq import backends
+from jobq._errors import JobqError
+from jobq._worker.running import Running
+from jobq.observe import Observers, logger
+
+EVERY = 0.5
+
+
+class ProgressWriter:
+    """Coalesces reports. `note` may be called from any thread."""
+
+    def __init__(self, store: backends.AsyncStore, observers: Observers) -> None:
+        self._store = store
+        self._observers = observers
+        self._loop = asyncio.get_running_loop()
+        self._reported: dict[str, Running] = {}
+        self._wake = asyncio.Event()
+
+    def note(self, running: Running) -> None:
+        """A handler reported progress."""
+        if running.job.id not in self._reported:
+            self._reported[running.job.id] = running
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def run(self) -> None:
+        """Store what is reported, until cancelled. The first report of a burst goes at once."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._store_all()
+            await asyncio.sleep(EVERY)
+
+    async def _store_all(self) -> None:
+        reported, self._reported = self._reported, {}
+        open_ = [r for r in reported.values() if not r.finishing and r.committed is None]
+        if not open_:
+            return
+        rows = [
+            {
+                "id": running.job.id,
+                "fence": running.job.fence,
+                "progress": running.progress,
+                "message": running.message,
+            }
+            for running in open_
+        ]
+        try:
+            stored = set(await self._store.run(backends.ops.progress, rows))
+        except JobqError as error:
+            logger.warning("cannot store progress: %s", error)
+            return
+        if self._observers:
+            for r in open_:
+                if r.job.id in stored:
+                    self._observers.job_progressed(r.job.id, r.job.type, r.progress, r.message)

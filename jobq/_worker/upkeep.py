@@ -1,0 +1,88 @@
+"""What any worker does for all: rescue, expire, prune. No leader; every step is safe twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+from jobq import backends
+from jobq._errors import JobqError
+from jobq._outcome import Crashed, Standing, Transition, decide
+from jobq._retry import Retry
+from jobq.observe import Observers, logger
+
+_POLICY = Retry()
+
+
+def after_crash(orphan: Any) -> Transition:
+    """What becomes of a job whose worker stopped renewing its lease."""
+    standing = Standing(
+        attempts=orphan.attempts,
+        max_attempts=orphan.max_attempts,
+        crash_count=orphan.crash_count,
+    )
+    error = f"worker {orphan.worker} stopped renewing its lease during attempt {orphan.attempts}"
+    return decide(Crashed(error), standing, _POLICY, 0.0)
+
+
+class Upkeep:
+    """Looks for expired leases every few seconds, and for old jobs every minute."""
+
+    def __init__(
+        self,
+        store: backends.AsyncStore,
+        *,
+        lease: float,
+        keep: int | None,
+        observers: Observers,
+        rescued: Callable[[set[str]], None],
+    ) -> None:
+        self._store = store
+        self._pause = min(5.0, lease / 3)
+        self._keep = keep
+        self._observers = observers
+        self._rescued = rescued
+
+    async def run(self) -> None:
+        """Go round until cancelled. The first round is at once: a worker starts after a crash."""
+        rounds = 0
+        while True:
+            try:
+                await self.rescue()
+                await self._expire()
+                if rounds % 12 == 0:
+                    await self._prune()
+            except JobqError as error:
+                logger.warning("upkeep: %s", error)
+            rounds += 1
+            await asyncio.sleep(self._pause * random.uniform(0.75, 1.25))  # noqa: S311  jitter
+
+    async def rescue(self) -> int:
+        """Take jobs from workers whose lease has ended; how many."""
+        rescued = await self._store.run(backends.ops.rescue, after_crash, keep=self._keep)
+        for orphan, status in rescued:
+            logger.warning(
+                "rescued job %s (%s) from worker %s: now %s",
+                orphan.id,
+                orphan.type,
+                orphan.worker,
+                status,
+                extra={"job_id": orphan.id, "job_type": orphan.type},
+            )
+        if rescued:
+            self._observers.jobs_changed("rescue", [orphan.id for orphan, _ in rescued])
+            self._rescued(set())
+        return len(rescued)
+
+    async def _expire(self) -> None:
+        while ids := await self._store.run(backends.ops.expire, keep=self._keep):
+            self._observers.jobs_changed("expire", ids)
+
+    async def _prune(self) -> None:
+        while ids := await self._store.run(backends.ops.prune):
+            self._observers.jobs_changed("prune", ids)
+            await asyncio.sleep(0.05)
+
+
