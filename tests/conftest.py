@@ -1,0 +1,67 @@
+"""Every promise is tested on both databases: `url` and `queue` run a test twice.
+
+Fixtures give objects, never running things; a test starts its workers itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+import jobq
+from jobq.testing._postgres import postgres_url
+
+TABLES = "jobq_job, jobq_attempt, jobq_worker, jobq_queue"
+
+
+@pytest.fixture(scope="session")
+def postgres_database() -> Iterator[str]:
+    """A migrated PostgreSQL database for this test process."""
+    with postgres_url() as url:
+        with jobq.Queue(url) as queue:
+            queue.migrate()
+        yield url
+
+
+@pytest.fixture
+def postgres(postgres_database: str) -> str:
+    """The URL of an empty PostgreSQL queue."""
+    import psycopg  # noqa: PLC0415  only where a test asks for PostgreSQL
+
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        connection.execute(f"TRUNCATE {TABLES}")
+    return postgres_database
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> str:
+    """The URL of a fresh SQLite queue."""
+    return f"sqlite:///{tmp_path / 'jobs.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty queue, on each database in turn."""
+    name = "postgres" if request.param == "postgresql" else "sqlite"
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture
+def router() -> jobq.Router:
+    return jobq.Router()
+
+
+@pytest.fixture
+def queue(url: str, router: jobq.Router) -> Iterator[jobq.Queue]:
+    """An empty queue with handlers of its own."""
+    with jobq.Queue(url, router=router) as queue:
+        yield queue
+
+
+@pytest.fixture
+async def aqueue(queue: jobq.Queue) -> AsyncIterator[jobq.AsyncQueue]:
+    """The asynchronous face of `queue`."""
+    yield queue.aio
+    await queue.aio.aclose()
