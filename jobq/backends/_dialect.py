@@ -34,6 +34,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import Dialect as SqlalchemyDialect
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
 from jobq._clock import Clock
 
@@ -123,6 +125,10 @@ class Dialect:
         """The parameter `name`, a JSON array of objects, as a table with these columns."""
         raise NotImplementedError
 
+    def check(self, column: Expression) -> Expression:
+        """A column that filters rows already found, and is not to lead to them by an index."""
+        raise NotImplementedError
+
     def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:
         """Lock the rows of a query, leaving out those that another transaction holds."""
         raise NotImplementedError
@@ -187,7 +193,11 @@ class SqliteDialect(Dialect):
             )
             for column, kind in kinds.items()
         )
-        return select(*columns).subquery(name)
+        # The LIMIT keeps SQLite from taking the subquery apart and parsing JSON at every mention.
+        return select(*columns).limit(number(-1)).subquery(name)
+
+    def check(self, column: Expression) -> Expression:
+        return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
     def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:  # noqa: ARG002
         return query
@@ -259,6 +269,9 @@ class PostgresDialect(Dialect):
         columns = [Column(column, kind()) for column, kind in kinds.items()]
         source = func.json_to_recordset(cast(param(name), postgresql.JSON))
         return source.table_valued(*columns).render_derived(name=name, with_types=True)
+
+    def check(self, column: Expression) -> Expression:
+        return column
 
     def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:
         return query.with_for_update(skip_locked=True, of=of or None)

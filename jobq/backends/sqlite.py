@@ -118,6 +118,8 @@ class Writer:
         self._committed_at = 0.0
 
     def execute(self, call: Call) -> list[Row]:
+        if call.batch is not None:
+            return [(self.connection.executemany(call.sql, call.batch).rowcount,)]
         return self.connection.execute(call.sql, call.params).fetchall()
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    null,
     or_,
     select,
     true,
@@ -24,11 +25,11 @@ from sqlalchemy import (
 )
 from sqlalchemy import text as sql
 
-from jobq._model import MOVES
 from jobq._payload import dumps
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
+from jobq.backends._dialect import Dialect, Expression, number, param, word
 from jobq.backends._statement import Op, reading, replanned, statement
+from jobq.backends.ops._moves import may
 
 j = t.job.c
 BATCH = 200
@@ -144,7 +145,7 @@ def _claim(d: Dialect) -> Executable:
         "started_at": d.now(),
         "updated_at": d.now(),
         "progress": number(0),
-        "message": None,
+        "message": null(),
         "version": j.version + number(1),
     }
     return update(t.job).where(chosen).values(values).returning(*d.wires(CLAIMED))
@@ -353,9 +354,9 @@ def _declare(d: Dialect) -> Executable:
         "max_attempts": new.c.max_attempts,
         "timeout_ms": new.c.timeout_ms,
         "keep_seconds": new.c.keep_seconds,
-        "given": None,
+        "given": null(),
     }
-    open_ = (d.is_unset(j.declared), is_one_of(j.status, MOVES["claim"].sources))
+    open_ = (d.is_unset(j.declared), may(d, "claim"))
     return update(t.job).where(j.id == d.id(new.c.id), *open_).values(values).returning(j.queue)
 
 
@@ -379,9 +380,8 @@ def _refuse(d: Dialect) -> Executable:
         "prune_at": d.later(d.now(), func.coalesce(j.keep_seconds * number(1_000_000), keep)),
         "version": j.version + number(1),
     }
-    may = is_one_of(j.status, MOVES["refuse"].sources)
     return (
-        update(t.job).where(j.id == d.id(bad.c.id), may).values(values).returning(*d.wires([j.id]))
+        update(t.job).where(j.id == d.id(bad.c.id), may(d, "refuse")).values(values).returning(*d.wires([j.id]))
     )
 
 

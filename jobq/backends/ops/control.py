@@ -15,26 +15,24 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    null,
     insert,
     or_,
     select,
     update,
 )
 
-from jobq._model import FINISHED, LIVE, MOVES, Job
+from jobq._model import FINISHED, LIVE, Job
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
 from jobq.backends._statement import Op, atomic, reading, statement
+from jobq.backends.ops._moves import may
 from jobq.backends.ops._rows import JOB, to_job
 from jobq.backends.ops.finish import prune_time
 from jobq.backends.ops.remove import remove
 
 j = t.job.c
-
-
-def _may(verb: str) -> Expression:
-    return is_one_of(j.status, MOVES[verb].sources)
 
 
 def _id_rows(ids: Sequence[str]) -> str:
@@ -58,7 +56,7 @@ def _cancel(d: Dialect) -> Executable:
         "prune_at": case((running, j.prune_at), else_=prune_time(d)),
         **_touched(d),
     }
-    these = and_(j.id == d.id(wanted.c.id), _may("cancel"))
+    these = and_(j.id == d.id(wanted.c.id), may(d, "cancel"))
     return update(t.job).where(these).values(values).returning(*d.wires(JOB))
 
 
@@ -72,7 +70,7 @@ def cancel(d: Dialect, ids: Sequence[str], *, keep: int | None) -> Op[list[Job]]
 def _disown(d: Dialect) -> Executable:
     """The history of running attempts that are about to be taken from their workers."""
     wanted = d.rows("rows", id=Text)
-    running = and_(j.id == d.id(wanted.c.id), j.status == word("processing"))
+    running = and_(j.id == d.id(wanted.c.id), d.check(j.status) == word("processing"))
     values = {
         "job_id": j.id,
         "fence": j.fence,
@@ -103,22 +101,22 @@ def _retry(d: Dialect) -> Executable:
         "ready": j.declared,
         "run_at": d.now(),
         "fence": d.fence(),
-        "worker": None,
-        "lease_until": None,
+        "worker": null(),
+        "lease_until": null(),
         "cancel_requested": d.flag(number(0)),
         "attempts": number(0),
         "crash_count": number(0),
         "progress": number(0),
-        "message": None,
-        "result": None,
-        "error": None,
-        "error_code": None,
-        "completed_at": None,
-        "prune_at": None,
+        "message": null(),
+        "result": null(),
+        "error": null(),
+        "error_code": null(),
+        "completed_at": null(),
+        "prune_at": null(),
         "expires_at": case((j.expires_at <= d.now(), None), else_=j.expires_at),
         **_touched(d),
     }
-    these = and_(j.id == d.id(wanted.c.id), _may("retry"), or_(j.unique_key.is_(None), ~holder))
+    these = and_(j.id == d.id(wanted.c.id), may(d, "retry"), or_(j.unique_key.is_(None), ~holder))
     return update(t.job).where(these).values(values).returning(*d.wires(JOB))
 
 
@@ -168,7 +166,7 @@ def _reschedule(d: Dialect) -> Executable:
         "queue": func.coalesce(param("queue"), j.queue),
         **_touched(d),
     }
-    this = and_(j.id == d.id(param("id")), _may("reschedule"))
+    this = and_(j.id == d.id(param("id")), may(d, "reschedule"))
     return update(t.job).where(this).values(values).returning(*d.wires(JOB))
 
 
@@ -195,8 +193,8 @@ def _set_status(d: Dialect) -> Executable:
         "ready": d.truth(and_(~finished, d.is_set(j.declared))),
         "run_at": case((finished, j.run_at), else_=d.now()),
         "fence": d.fence(),
-        "worker": None,
-        "lease_until": None,
+        "worker": null(),
+        "lease_until": null(),
         "cancel_requested": d.flag(number(0)),
         "progress": case((status == word("completed"), number(100)), else_=j.progress),
         "result": d.json(param("result")),
@@ -206,7 +204,7 @@ def _set_status(d: Dialect) -> Executable:
         "prune_at": case((finished, prune_time(d)), else_=None),
         **_touched(d),
     }
-    this = and_(j.id == d.id(param("id")), _may("set_status"))
+    this = and_(j.id == d.id(param("id")), may(d, "set_status"))
     return update(t.job).where(this).values(values).returning(*d.wires(JOB))
 
 
@@ -249,7 +247,7 @@ def set_progress(d: Dialect, id: str, *, progress: int, message: str | None) -> 
 @statement
 def _finished(d: Dialect) -> Executable:
     wanted = d.rows("rows", id=Text)
-    these = and_(j.id == d.id(wanted.c.id), _may("delete"))
+    these = and_(j.id == d.id(wanted.c.id), may(d, "delete"))
     found = select(*d.wires([j.id])).select_from(wanted.join(t.job, these))
     return d.skip_locked(found, t.job)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from attrs import frozen
@@ -14,18 +15,20 @@ from sqlalchemy import (
     and_,
     case,
     func,
+    null,
     insert,
     or_,
     select,
     update,
 )
 
-from jobq._model import FINISHED, MOVES
+from jobq._model import FINISHED
 from jobq._outcome import Transition
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
-from jobq.backends._statement import Op, Row, atomic, knows_again, statement
+from jobq.backends._statement import Op, Row, Statement, atomic, knows_again, statement
+from jobq.backends.ops._moves import may
 from jobq.backends.ops.remove import remove
 
 j = t.job.c
@@ -91,7 +94,7 @@ KINDS = {
 
 
 def _held(d: Dialect, end: Any) -> Expression:
-    running = is_one_of(j.status, MOVES["finish"].sources)
+    running = may(d, "finish")
     return and_(j.id == d.id(end.c.id), j.fence == end.c.fence, running)
 
 
@@ -111,8 +114,8 @@ def _values(d: Dialect, end: Any) -> dict[str, Any]:
         "status": case((cancelled, word("cancelled")), else_=end.c.status),
         "ready": d.truth(and_(~stops, next_run <= d.now())),
         "run_at": case((stops, j.run_at), else_=next_run),
-        "lease_until": None,
-        "worker": None,
+        "lease_until": null(),
+        "worker": null(),
         "attempts": j.attempts - end.c.given_back,
         "released_count": j.released_count + end.c.released,
         "snoozed_count": j.snoozed_count + end.c.snoozed,
@@ -160,19 +163,52 @@ def _finish_and_record(d: Dialect) -> Executable:
     return select(d.wire(done.c.id), done.c.status).add_cte(record)
 
 
-@statement
-def _finish(d: Dialect) -> Executable:
-    end = d.rows("rows", **KINDS)
-    return _update(d, end).returning(*d.wires([j.id, j.status]))
+def _one() -> Any:
+    """`KINDS` as parameters, where the other statements have columns of the batch."""
+    parameters = SimpleNamespace(**{name: param(name, kind) for name, kind in KINDS.items()})
+    return SimpleNamespace(c=parameters)
+
+
+def _completion(d: Dialect) -> Any:
+    values = {
+        "status": word("completed"),
+        "progress": number(100),
+        "result": d.json(param("result")),
+        "error": null(),
+        "error_code": null(),
+        "worker": null(),
+        "lease_until": null(),
+        "version": j.version + number(1),
+        "updated_at": d.now(),
+        "completed_at": d.now(),
+        "prune_at": prune_time(d),
+    }
+    ours = (
+        j.id == d.id(param("id")),
+        j.fence == param("fence", BigInteger),
+        may(d, "finish"),
+    )
+    return update(t.job).where(*ours).values(values)
 
 
 @statement
-def _record_held(d: Dialect) -> Executable:
-    """The history of the attempts that a `_finish` of the same rows is about to end."""
-    end = d.rows("rows", **KINDS)
-    history = _history(d, end)
-    ended = select(*history.values()).select_from(end.join(t.job, _held(d, end)))
-    return insert(t.attempt).from_select(list(history), ended)
+def _complete(d: Dialect) -> Executable:
+    return _completion(d).returning(*d.wires([j.id]))  # type: ignore[no-any-return]
+
+
+@statement
+def _complete_one(d: Dialect) -> Executable:
+    return _completion(d)  # type: ignore[no-any-return]
+
+
+@statement
+def _finish_one(d: Dialect) -> Executable:
+    return _update(d, _one())
+
+
+@statement
+def _record_one(d: Dialect) -> Executable:
+    return insert(t.attempt).values(_history(d, _one()))
 
 
 @statement
@@ -203,16 +239,45 @@ def finish(
     by default, in microseconds; `None` is for ever. `again` says that the same endings were sent
     before on a connection that was lost: those already stored count as ended.
     """
+    rows = [ending.row() for ending in endings]
+    if not d.writes_in_ctes:
+        return (yield from _finish_each(d, rows, keep=keep, again=again))
     before: list[Row] = []
     if again:
-        before = yield _ended_before(d, rows=dumps([ending.row() for ending in endings]))
-    rows = dumps([ending.row() for ending in endings])
-    if d.writes_in_ctes:
-        done = yield _finish_and_record(d, rows=rows, keep=keep)
-    else:
-        yield _record_held(d, rows=rows)
-        done = yield _finish(d, rows=rows, keep=keep)
+        before = yield _ended_before(d, rows=dumps(rows))
+    done = yield _finish_and_record(d, rows=dumps(rows), keep=keep)
     return dict(done) | dict(before)
+
+
+def _by_statement(rows: list[dict[str, Any]]) -> Iterator[tuple[Statement, list[dict[str, Any]]]]:
+    """Completions, which are most, have a statement three times as quick as the general one."""
+    completed = [row for row in rows if row["status"] == "completed"]
+    others = [row for row in rows if row["status"] != "completed"]
+    if completed:
+        yield _complete_one, [{name: row[name] for name in ("id", "fence", "result")} for row in completed]
+    if others:
+        yield _finish_one, others
+
+
+def _finish_each(
+    d: Dialect, rows: list[dict[str, Any]], *, keep: int | None, again: bool
+) -> Op[dict[str, str]]:
+    """Row by row within one transaction, and without another look where all went as expected."""
+    before: dict[str, str] = {}
+    if again:
+        before = dict((yield _ended_before(d, rows=dumps(rows))))
+    rows = [row for row in rows if row["id"] not in before]
+    touched = 0
+    for end, some in _by_statement(rows):
+        [(count,)] = yield end.batch(d, some, keep=keep)
+        touched += count
+    done = {row["id"]: row["status"] for row in rows}
+    if touched < len(rows) or not FINISHED.issuperset(done.values()):
+        done = dict((yield _ended_before(d, rows=dumps(rows))))
+    ended = [row for row in rows if row["id"] in done]
+    if ended:
+        yield _record_one.batch(d, ended)
+    return done | before
 
 
 @knows_again
@@ -230,29 +295,6 @@ def finish_and_delete(
     if gone:
         yield from remove(d, gone)
     return done
-
-
-@statement
-def _complete(d: Dialect) -> Executable:
-    values = {
-        "status": word("completed"),
-        "progress": number(100),
-        "result": d.json(param("result")),
-        "error": None,
-        "error_code": None,
-        "worker": None,
-        "lease_until": None,
-        "version": j.version + number(1),
-        "updated_at": d.now(),
-        "completed_at": d.now(),
-        "prune_at": prune_time(d),
-    }
-    ours = (
-        j.id == d.id(param("id")),
-        j.fence == param("fence", BigInteger),
-        is_one_of(j.status, MOVES["finish"].sources),
-    )
-    return update(t.job).where(*ours).values(values).returning(*d.wires([j.id]))
 
 
 def complete(d: Dialect, *, id: str, fence: int, result: str, keep: int | None) -> Op[bool]:

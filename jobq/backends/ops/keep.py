@@ -18,12 +18,12 @@ from sqlalchemy import (
 )
 from sqlalchemy import text as sql
 
-from jobq._model import MOVES
 from jobq._outcome import Transition
 from jobq._payload import dumps
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
+from jobq.backends._dialect import Dialect, Expression, number, param, word
 from jobq.backends._statement import Op, atomic, statement
+from jobq.backends.ops._moves import may
 from jobq.backends.ops.finish import Ending, finish, prune_time
 from jobq.backends.ops.remove import remove
 
@@ -43,7 +43,7 @@ class Renewal:
 
 def _held(d: Dialect, mine: object) -> Expression:
     c = mine.c  # type: ignore[attr-defined]
-    running = is_one_of(j.status, MOVES["finish"].sources)
+    running = may(d, "finish")
     return and_(j.id == d.id(c.id), j.fence == c.fence, running)
 
 
@@ -157,7 +157,7 @@ def rescue(
 def _expire(d: Dialect) -> Executable:
     predicate = t.EXPIRING
     late = select(j.id).where(
-        sql(predicate), is_one_of(j.status, MOVES["refuse"].sources), j.expires_at <= d.now()
+        sql(predicate), may(d, "refuse"), j.expires_at <= d.now()
     )
     late = d.skip_locked(late.limit(number(BATCH)))
     values = {
