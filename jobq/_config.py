@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from attrs import Factory, define, field, frozen
 
 from jobq import backends
 from jobq._clock import Clock, SystemClock
 from jobq._errors import ConfigurationError
+from jobq._observed import AsyncObserved, Observed
 from jobq._routing import Router, default_router, keep_span
 from jobq.observe import Observer, Observers
 
@@ -54,6 +55,20 @@ class Config:
     def backend(self) -> backends.Backend:
         """The database; its driver is imported at the first use."""
         return backends.connect(self.url, self.clock, **self.options)
+
+    def store(self) -> backends.Store:
+        """A store for synchronous callers, watched where there are observers."""
+        store = self.backend.store()
+        if not self.observers:
+            return store
+        return cast("backends.Store", Observed(store, self.observers))
+
+    def async_store(self) -> backends.AsyncStore:
+        """A store for this event loop, watched where there are observers."""
+        store = self.backend.async_store()
+        if not self.observers:
+            return store
+        return cast("backends.AsyncStore", AsyncObserved(store, self.observers))
 
 
 def configure(

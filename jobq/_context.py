@@ -132,7 +132,8 @@ class _Context:
         self._attempt.committed = completion["result"]
 
 
-def _one(session: Any, connection: Any) -> Any:
+def one_connection(session: Any, connection: Any) -> Any:
+    """The transaction that `complete` was given."""
     if (session is None) == (connection is None):
         raise OptionError("give either session= or connection=")
     return connection if session is None else session
@@ -170,7 +171,7 @@ class JobContext(_Context):
         ...     session.add(Image(url=url))
         ...     await job.complete({"url": url}, session=session)
         """
-        target = _one(session, connection)
+        target = one_connection(session, connection)
         completion = self._completion(result)
         run = backends.callers
         op, dialect = backends.ops.complete, self._attempt.dialect
@@ -202,7 +203,7 @@ class SyncJobContext(_Context):
 
     def complete(self, result: Any = None, *, session: Any = None, connection: Any = None) -> None:
         """Complete the job in a transaction of your own; see `JobContext.complete`."""
-        target = _one(session, connection)
+        target = one_connection(session, connection)
         completion = self._completion(result)
         accepted = backends.callers.run(
             self._attempt.dialect, target, backends.ops.complete, **completion

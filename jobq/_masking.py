@@ -12,7 +12,8 @@ MASK = "***"
 _SECRET_NAME = re.compile(r"(?i)(key|token|secret|password|passwd|credential)s?$")
 _DSN_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
 _AUTHORIZATION = re.compile(
-    r"""(?ix) (\bauthorization\b ['"]? \s* [=:] \s* ['"]?) (?:(basic|bearer|token|key)\s+)? [^\s'",;]+"""
+    r"""(?ix) (\bauthorization\b ['"]? \s* [=:] \s* ['"]?)
+        (?:(?:basic|bearer|token|key)\s+)? [^\s'",;]+"""
 )
 _ASSIGNMENT = re.compile(
     r"""(?ix) (\b[\w.-]*(?:key|token|secret|password|passwd)\b ['"]? \s* [=:] \s* ['"]?)

@@ -17,7 +17,7 @@ from jobq._errors import OptionError
 try:
     from uuid import uuid7  # type: ignore[attr-defined,unused-ignore]
 except ImportError:
-    from uuid_utils import uuid7, reseed_rng
+    from uuid_utils import reseed_rng, uuid7
 
     # A forked process would otherwise draw its parent's ids again.
     os.register_at_fork(after_in_child=reseed_rng)

@@ -14,7 +14,7 @@ from jobq._retry import Retry
 CRASHES_ALLOWED = 3
 
 
-class Signal(Exception):  # noqa: N818  raised to say what should happen, not that something broke
+class Signal(Exception):
     """Raised by a handler to say what becomes of its job."""
 
 

@@ -37,7 +37,7 @@ def _check_text(value: str, path: str) -> None:
         raise NotJson(f"text contains a lone surrogate: {value!r}", path) from None
 
 
-def check_json(value: Any, path: str = "$", depth: int = 0) -> None:
+def check_json(value: Any, path: str = "$", depth: int = 0) -> None:  # noqa: C901, PLR0912
     """Raise `NotJson` unless the value is JSON as it stands: nothing is converted."""
     kind = type(value)
     if kind is str:
@@ -105,6 +105,11 @@ def _to_builtins(value: Any) -> Any:
     return msgspec.to_builtins(value, str_keys=True, enc_hook=_enc_hook)
 
 
+def as_builtins(value: Any) -> Any:
+    """A typed value in JSON's own types; any other value as it is."""
+    return _to_builtins(value) if _is_typed(value) else value
+
+
 class Codec:
     """Between a handler's payload annotation and JSON text.
 
@@ -126,7 +131,7 @@ class Codec:
         except (TypeError, NotImplementedError, NameError) as error:
             raise HandlerError(
                 f"handler {self.type_name!r}: {self.annotation!r} cannot be a payload type: "
-                f"{error}. Use dict, a dataclass, attrs, TypedDict, msgspec.Struct or pydantic model"
+                f"{error}. Use dict, dataclass, attrs, TypedDict, msgspec.Struct or pydantic"
             ) from error
 
     def encode(self, value: Any) -> str:
@@ -170,13 +175,14 @@ class Codec:
         except msgspec.ValidationError as error:
             reason, _, path = str(error).partition(" - at ")
             raise PayloadError(reason, path=path.strip("`") or "$", type=self.type_name) from None
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001  a check in the payload's own class may raise any
             raise self._refused(error) from None
 
-    def _refused(self, error: ValueError) -> PayloadError:
+    def _refused(self, error: Exception) -> PayloadError:
         details = getattr(error, "errors", None)
         if not callable(details):
-            return PayloadError(str(error), type=self.type_name)
+            reason = str(error) if isinstance(error, ValueError) else repr(error)
+            return PayloadError(reason, type=self.type_name)
         first = details()[0]
         return PayloadError(first["msg"], path=_path(first["loc"]), type=self.type_name)
 
@@ -204,7 +210,7 @@ def encode_result(value: Any) -> str:
     if value is None:
         return "null"
     try:
-        builtins = _to_builtins(value) if _is_typed(value) else value
+        builtins = as_builtins(value)
         check_json(builtins)
         return _encode(builtins).decode()
     except NotJson as error:

@@ -265,7 +265,7 @@ def _parameters(
 def _hints(type: str, function: Callable[..., Any]) -> dict[str, Any]:
     while isinstance(function, functools.partial):
         function = function.func
-    target = function if inspect.isroutine(function) else function.__call__
+    target: Any = function if inspect.isroutine(function) else function.__class__.__call__
     try:
         return typing.get_type_hints(target)
     except NameError as error:

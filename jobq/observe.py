@@ -84,7 +84,7 @@ class _OfTheJob:
 
 
 @cache
-def _naming(kind: type[logging.LogRecord]) -> type[logging.LogRecord]:
+def _naming(kind: Any) -> type[logging.LogRecord]:
     attributes = {"job_id": _OfTheJob(0), "job_type": _OfTheJob(1)}
     return type(kind.__name__, (kind,), attributes)
 
@@ -100,9 +100,10 @@ def name_jobs_in_log_records() -> None:
 
     def make_with_job(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
-        record._jobq_job = current_job.get()  # type: ignore[attr-defined]  # noqa: SLF001
+        record._jobq_job = current_job.get()  # noqa: SLF001
         # Not plain attributes: logging refuses an `extra` that would overwrite those.
-        record.__class__ = _naming(type(record))
+        kind: Any = type(record)
+        record.__class__ = _naming(kind)
         return record
 
     make_with_job.names_jobs = True  # type: ignore[attr-defined]

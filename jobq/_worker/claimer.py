@@ -86,7 +86,7 @@ class Claimer:
                 tries = 0
             except JobqError as error:
                 tries += 1
-                rest = min(0.1 * 2**tries, 5.0) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
+                rest = min(0.1 * 2**tries, 5.0) * random.uniform(0.5, 1.0)
                 logger.warning("cannot claim jobs, trying again in %.1f s: %s", rest, error)
                 await self._sleep(rest)
 
@@ -152,7 +152,7 @@ class Claimer:
             return 0.0
         moments = [m for m in (survey.next_run_at, survey.next_resume) if m is not None]
         rest = min([(moment - survey.now) / SECOND for moment in moments], default=float("inf"))
-        jitter = random.uniform(0.9, 1.0)  # noqa: S311  workers must not poll in step
+        jitter = random.uniform(0.9, 1.0)
         return max(0.001, min(rest + 0.0005, self._fallback() * jitter))
 
     async def _sleep(self, seconds: float) -> None:

@@ -20,15 +20,15 @@ from jobq._worker.running import Running
 from jobq.observe import current_job
 
 
-class JobTimeout(Exception):  # noqa: N818  named for what it is in histories and logs
+class JobTimeout(Exception):
     """The attempt took longer than the job's timeout."""
 
 
-class NotStarted(Exception):  # noqa: N818  never leaves this module
+class NotStarted(Exception):
     """The job was asked to stop before a thread was free for it."""
 
 
-class NotCommitted(Exception):  # noqa: N818  named for what it is in histories and logs
+class NotCommitted(Exception):
     """The handler completed the job in a transaction that did not commit."""
 
 
@@ -94,9 +94,7 @@ def _around(
     return call
 
 
-def _after_cancellation(
-    running: Running, error: BaseException, bounds: Bounds
-) -> Outcome | None:
+def _after_cancellation(running: Running, error: BaseException, bounds: Bounds) -> Outcome | None:
     match running.stopping:
         case "timeout":
             return timed_out(running, bounds)

@@ -96,7 +96,7 @@ class Finisher:
             self._busy = False
 
     def _ending(self, running: Running, outcome: Outcome) -> Any:
-        rand = random.random()  # noqa: S311  jitter
+        rand = random.random()
         transition = decide(outcome, running.standing, running.handler.retry, rand)
         job = running.job
         return backends.ops.Ending(
@@ -120,7 +120,7 @@ class Finisher:
             except BackendUnavailable as error:
                 logger.warning("cannot write outcomes yet: %s", error)
                 again = {"again": True}
-                await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311  jitter
+                await asyncio.sleep(random.uniform(0.1, 1.0))
             except BackendError as error:
                 if len(endings) == 1:
                     return await self._write_plainly(endings[0], error)

@@ -70,7 +70,7 @@ class LeaseKeeper(threading.Thread):
             except JobqError as error:
                 logger.warning("cannot renew leases: %s", error)
                 rest = min(1.0, self.interval / 4)
-            except Exception:
+            except Exception:  # noqa: BLE001  whatever it is, leases must go on being renewed
                 logger.exception("the lease keeper failed; it goes on")
                 rest = min(1.0, self.interval / 4)
             self._fence_myself()
@@ -119,7 +119,10 @@ class LeaseKeeper(threading.Thread):
         if not self._complained:
             self._complained = True
             logger.error(
-                "the event loop has been blocked for %.0f s by %s:\n%s", blocked, names, self._stack()
+                "the event loop has been blocked for %.0f s by %s:\n%s",
+                blocked,
+                names,
+                self._stack(),
             )
         overdue = [r for r in running if self._is_overdue(r, now)]
         if overdue:
@@ -138,5 +141,3 @@ class LeaseKeeper(threading.Thread):
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001  no other way
         return "".join(tracebacks.format_stack(frame)) if frame else ""
-
-

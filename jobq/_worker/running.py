@@ -20,7 +20,13 @@ class Running:
     """A claimed job and its handler's state; what stands behind a job context."""
 
     def __init__(
-        self, job: Claimed, handler: Handler[Any, Any], *, state: Any, keep: int | None, dialect: Any
+        self,
+        job: Claimed,
+        handler: Handler[Any, Any],
+        *,
+        state: Any,
+        keep: int | None,
+        dialect: Any,
     ) -> None:
         self.job = job
         self.handler = handler
@@ -43,7 +49,8 @@ class Running:
         self.message: str | None = None
         self.reported = False
         self.on_report: Callable[[Running], None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
+        self.deadline: float | None = None
+        """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
 
     @property
     def standing(self) -> Standing:

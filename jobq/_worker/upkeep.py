@@ -51,13 +51,13 @@ class Upkeep:
         while True:
             try:
                 await self.rescue()
-                await self._expire()
+                await self.expire()
                 if rounds % 12 == 0:
                     await self._prune()
             except JobqError as error:
                 logger.warning("upkeep: %s", error)
             rounds += 1
-            await asyncio.sleep(self._pause * random.uniform(0.75, 1.25))  # noqa: S311  jitter
+            await asyncio.sleep(self._pause * random.uniform(0.75, 1.25))
 
     async def rescue(self) -> int:
         """Take jobs from workers whose lease has ended; how many."""
@@ -76,7 +76,8 @@ class Upkeep:
             self._rescued(set())
         return len(rescued)
 
-    async def _expire(self) -> None:
+    async def expire(self) -> None:
+        """Fail jobs that were not started before their `expires_at`."""
         while ids := await self._store.run(backends.ops.expire, keep=self._keep):
             self._observers.jobs_changed("expire", ids)
 
@@ -84,5 +85,3 @@ class Upkeep:
         while ids := await self._store.run(backends.ops.prune):
             self._observers.jobs_changed("prune", ids)
             await asyncio.sleep(0.05)
-
-

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from anyio import CapacityLimiter
@@ -23,6 +24,7 @@ from jobq._payload import dumps
 from jobq._queue import AsyncQueue, Queue
 from jobq._wakeup import listen
 from jobq._worker.claimer import Claimer
+from jobq._worker.deadlines import Deadlines
 from jobq._worker.execute import attempt, timed_out
 from jobq._worker.finisher import Finisher
 from jobq._worker.health import health_server
@@ -54,9 +56,9 @@ class Worker:
     - `port`: where to answer `GET /health` and `/ready`; none by default.
 
     >>> worker = Worker(queue, concurrency=5)
-    >>> async with worker.running():          # inside an app           # doctest: +SKIP
+    >>> async with worker.running():  # inside an app           # doctest: +SKIP
     ...     yield
-    >>> await worker.run()                    # until it is stopped     # doctest: +SKIP
+    >>> await worker.run()  # until it is stopped     # doctest: +SKIP
     """
 
     def __init__(
@@ -106,8 +108,9 @@ class Worker:
             self._in_loop(self._claimer.stop)
             self._in_loop(self._ended.set)
 
-    async def run(self, *, burst: bool = False, max_jobs: int | None = None,
-                  max_seconds: float | None = None) -> int:
+    async def run(
+        self, *, burst: bool = False, max_jobs: int | None = None, max_seconds: float | None = None
+    ) -> int:
         """Run jobs until the worker is stopped; how many were run.
 
         With `burst`, until no job that it can take is due, running, or due again within 5 s.
@@ -118,9 +121,7 @@ class Worker:
         with shutdown_signals(self.stop):
             return await self._run(window, max_jobs, max_seconds)
 
-    async def run_once(
-        self, max_jobs: int | None = None, max_seconds: float | None = None
-    ) -> int:
+    async def run_once(self, max_jobs: int | None = None, max_seconds: float | None = None) -> int:
         """Run what is due now, and return how many jobs that were: for cron and functions."""
         return await self._run(0.0, max_jobs, max_seconds)
 
@@ -147,7 +148,7 @@ class Worker:
         async with AsyncExitStack() as stack:
             if self._config.lifespan is not None:
                 self._state = await stack.enter_async_context(self._config.lifespan())
-            store = self._config.backend.async_store()
+            store = self._config.async_store()
             stack.push_async_callback(store.aclose)
             await store.run(backends.ops.survey, types=[])  # fail here if it cannot work at all
             parts = self._assemble(store, window, max_jobs)
@@ -171,6 +172,7 @@ class Worker:
         self._store = store
         self._limiter = CapacityLimiter(self._threads)
         self._chains = {name: self._chain(name) for name in self._router.types}
+        self._deadlines = Deadlines(self._held.values, self._deadline_reached)
         self._progress = ProgressWriter(store, observers)
         self._finisher = Finisher(
             store,
@@ -237,6 +239,7 @@ class Worker:
             await self._close_down()
         finally:
             self._closing = True
+            self._deadlines.close()
             unlisten()
             for service in services:
                 service.cancel()
@@ -261,7 +264,7 @@ class Worker:
 
     def _keeper(self) -> LeaseKeeper:
         return LeaseKeeper(
-            self._config.backend.store(),
+            self._config.store(),
             lease=self._lease,
             margin=self._margin,
             held=lambda: list(self._held.values()),
@@ -317,9 +320,10 @@ class Worker:
                 self._finisher.add(running, Refused("expired", reason, started=False))
                 continue
             running.task = self._loop.create_task(self._execute(running))
-            running.task.add_done_callback(lambda _, running=running: self._task_ended(running))
+            running.task.add_done_callback(partial(self._task_ended, running))
             if job.timeout_ms:
-                running.timer = self._loop.call_later(job.timeout_ms / 1000, self._overdue, running)
+                running.deadline = self._loop.time() + job.timeout_ms / 1000
+                self._deadlines.watch(running.deadline)
 
     async def _execute(self, running: Running) -> None:
         job = running.job
@@ -335,15 +339,15 @@ class Worker:
             return  # its outcome was written without it
         if outcome is None:
             running.finishing = True
-            logger.warning("job %s was lost to another claim; its outcome is dropped", running.job.id)
+            logger.warning(
+                "job %s was lost to another claim; its outcome is dropped", running.job.id
+            )
             self._config.observers.lease_lost(running.job.id, running.job.type)
             self._freed([running])
         else:
             self._finisher.add(running, outcome)
 
-    def _task_ended(self, running: Running) -> None:
-        if running.timer is not None:
-            running.timer.cancel()
+    def _task_ended(self, running: Running, _: asyncio.Task[None]) -> None:
         if running in self._abandoned:
             self._abandoned.discard(running)
             self._wake_claimer()
@@ -356,14 +360,18 @@ class Worker:
                 outcome = timed_out(running, self._config.bounds)
             self._deliver(running, None if reason == "lease" else outcome)
 
-    def _overdue(self, running: Running) -> None:
-        """The deadline: ask the handler to stop, and give its slot up if it does not."""
+    def _deadline_reached(self, running: Running) -> None:
+        """Ask the handler to stop; the second time, give its slot up."""
+        if running.finishing:
+            return
+        if running.stopping == "timeout":
+            self._abandon(running)
+            return
         running.stop("timeout")
-        running.timer = self._loop.call_later(self._margin / 2, self._abandon, running)
+        running.deadline = self._loop.time() + self._margin / 2
+        self._deadlines.watch(running.deadline)
 
     def _abandon(self, running: Running) -> None:
-        if running.task is None or running.task.done() or running.finishing:
-            return
         logger.error("%s ignores its cancellation: its slot is lost until it ends", running.name)
         running.abandoned = True
         self._abandoned.add(running)

@@ -91,11 +91,11 @@ def connect(url: str, clock: Clock, **options: Any) -> Backend:
     """The backend of a URL. Its drivers are imported now, connections are made when used."""
     scheme = check_url(url).partition("://")[0]
     if scheme in _SQLITE:
-        from jobq.backends.sqlite import SqliteBackend  # noqa: PLC0415  as late as possible
+        from jobq.backends.sqlite import SqliteBackend
 
         return cast("Backend", SqliteBackend(url, clock, **options))
     try:
-        from jobq.backends.postgres import PostgresBackend  # noqa: PLC0415  as late as possible
+        from jobq.backends.postgres import PostgresBackend
     except ImportError as error:
         raise ConfigurationError(
             f"PostgreSQL needs psycopg: pip install 'jobq[postgres]' ({error})"

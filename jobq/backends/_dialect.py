@@ -207,13 +207,13 @@ def _affinity(kind: Any) -> Any:
     return Text if kind is Text else Integer
 
 
-_MICROSECOND = literal_column("interval '1 microsecond'")
-_EPOCH = literal_column("timestamptz 'epoch'")
+_MICROSECOND: Expression = literal_column("interval '1 microsecond'")
+_EPOCH: Expression = literal_column("timestamptz 'epoch'")
 
 
 class PostgresDialect(Dialect):
     name = "postgresql"
-    sqlalchemy = PGDialect_psycopg(paramstyle="pyformat")
+    sqlalchemy = PGDialect_psycopg(paramstyle="pyformat")  # type: ignore[no-untyped-call]
     writes_in_ctes = True
     locks_rows = True
     notifies = True

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Table
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from jobq._errors import SchemaError
@@ -29,7 +28,7 @@ def statements(d: Dialect, step: int) -> Iterator[str]:
     """The SQL of one step, without its record in `jobq_schema`."""
     for table in t.metadata.sorted_tables:
         if _since(table) == step:
-            yield _spell(d, CreateTable(_as_of(table, step)))
+            yield _spell(d, CreateTable(table))
         for column in table.columns:
             if _since(column) == step != _since(table):
                 yield f"ALTER TABLE {table.name} ADD COLUMN {_spell(d, CreateColumn(column))}"
@@ -45,16 +44,12 @@ def _spell(d: Dialect, element: CreateTable | CreateColumn | CreateIndex) -> str
     return f"{text} STRICT" if strict else text
 
 
-def _as_of(table: Table, step: int) -> Table:
-    return table if all(_since(column) <= step for column in table.columns) else table
-
-
 def _view(d: Dialect) -> Iterator[str]:
     """`jobq_jobs`: the jobs as a person reads them, the same columns on both databases."""
     if d.name == "sqlite":
         yield "DROP VIEW IF EXISTS jobq_jobs"
         columns = ", ".join(_readable(column.name, column.type is t.Instant) for column in t.job.c)
-        yield f"CREATE VIEW jobq_jobs AS SELECT {columns} FROM jobq_job"
+        yield f"CREATE VIEW jobq_jobs AS SELECT {columns} FROM jobq_job"  # noqa: S608
     else:
         yield "CREATE OR REPLACE VIEW jobq_jobs AS SELECT * FROM jobq_job"
 
@@ -76,9 +71,8 @@ def script(d: Dialect, *, since: int = 0) -> str:
 
 
 def _record(step: int) -> str:
-    return (
-        f"INSERT INTO jobq_schema (version, compatible_from) VALUES ({step}, {t.COMPATIBLE_FROM})"  # noqa: S608
-    )
+    values = f"({step}, {t.COMPATIBLE_FROM})"
+    return f"INSERT INTO jobq_schema (version, compatible_from) VALUES {values}"  # noqa: S608
 
 
 _EXISTS = {

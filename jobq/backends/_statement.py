@@ -26,7 +26,7 @@ class Call(NamedTuple):
     replan: bool = False
     """Whether to plan it anew with the parameters' values, instead of preparing it once."""
     batch: list[dict[str, Any]] | None = None
-    """Run it once for each of these parameters besides; the answer is how many rows that touched."""
+    """Run it once for each of these parameters besides; how many rows that touched."""
 
 
 Op = Generator[Call, list[Row], T]
@@ -55,8 +55,9 @@ class Statement:
     def _compile(
         self, key: tuple[Any, ...], dialect: Dialect, variant: tuple[Any, ...]
     ) -> tuple[str, dict[str, Any]]:
-        compiled = self._build(dialect, *variant).compile(dialect=dialect.sqlalchemy)
-        names = compiled.bind_names  # type: ignore[attr-defined]
+        built: Any = self._build(dialect, *variant)
+        compiled = built.compile(dialect=dialect.sqlalchemy)
+        names = compiled.bind_names
         constants = {name: bind.value for bind, name in names.items() if not bind.required}
         self._compiled[key] = (str(compiled), constants)
         return self._compiled[key]

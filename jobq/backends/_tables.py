@@ -68,7 +68,7 @@ NOW = PerDialect(
     sqlite="(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000)",
     postgresql="now()",
 )
-RANDOM_ID = PerDialect(
+RANDOM_ID: Any = PerDialect(
     sqlite=(
         "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || "
         "substr(hex(randomblob(2)), 2) || '-a' || substr(hex(randomblob(2)), 2) || '-' || "
@@ -80,16 +80,14 @@ NO = PerDialect(sqlite="0", postgresql="false")
 YES = PerDialect(sqlite="1", postgresql="true")
 
 
-def _column(name: str, kind: TypeEngine[Any], default: Any = None, **options: Any) -> Column[Any]:
+def _column(name: str, kind: TypeEngine[Any], default: Any = None) -> Column[Any]:
     """A column that may be left out of an INSERT: it has a default, or may be NULL."""
-    options.setdefault("nullable", default is None)
-    if isinstance(default, str):
-        default = text(default)
-    return Column(name, kind, server_default=default, **options)
+    server_default: Any = text(default) if isinstance(default, str) else default
+    return Column(name, kind, nullable=default is None, server_default=server_default)
 
 
-def _required(name: str, kind: TypeEngine[Any], **options: Any) -> Column[Any]:
-    return Column(name, kind, nullable=False, **options)
+def _required(name: str, kind: TypeEngine[Any]) -> Column[Any]:
+    return Column(name, kind, nullable=False)
 
 
 def in_words(values: frozenset[Any]) -> str:

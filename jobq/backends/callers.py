@@ -38,7 +38,10 @@ _DATABASES = {
     "sqlalchemy.async_scoped_session": None,
 }
 _ASYNC = ("Async", "aiosqlite", "async_")
-_SUPPORTED = "sqlite3, aiosqlite or psycopg connections, SQLAlchemy Connection, Session and their Async twins"
+_SUPPORTED = (
+    "sqlite3, aiosqlite and psycopg connections, SQLAlchemy's Connection and Session "
+    "and their Async twins"
+)
 
 
 def check(dialect: Dialect, connection: Any, *, is_async: bool) -> str:
@@ -156,7 +159,7 @@ def _exec_driver_sql(connection: Any, call: Call) -> list[Row]:
 
 
 def _tuple_row() -> Any:
-    from psycopg.rows import tuple_row  # noqa: PLC0415  here psycopg is imported already
+    from psycopg.rows import tuple_row
 
     return tuple_row
 

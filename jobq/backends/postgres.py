@@ -38,8 +38,11 @@ COALESCE = 0.01
 
 @frozen(kw_only=True)
 class PostgresOptions:
-    """How to connect. `prepare=False` is for a PgBouncer that does not know prepared statements
-    (before 1.21, or without `max_prepared_statements`)."""
+    """How to connect.
+
+    `prepare=False` is for a PgBouncer that does not know prepared statements (before 1.21, or
+    without `max_prepared_statements`).
+    """
 
     url: str
     listen_url: str | None = None
@@ -228,7 +231,7 @@ class PostgresStore:
             with cursor.copy(COPY) as copy:
                 for block in _blocks(rows, now):
                     copy.write(block)
-        return now  # type: ignore[no-any-return]
+        return now
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[Any]]:

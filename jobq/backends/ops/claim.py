@@ -381,7 +381,10 @@ def _refuse(d: Dialect) -> Executable:
         "version": j.version + number(1),
     }
     return (
-        update(t.job).where(j.id == d.id(bad.c.id), may(d, "refuse")).values(values).returning(*d.wires([j.id]))
+        update(t.job)
+        .where(j.id == d.id(bad.c.id), may(d, "refuse"))
+        .values(values)
+        .returning(*d.wires([j.id]))
     )
 
 

@@ -15,8 +15,8 @@ from sqlalchemy import (
     case,
     exists,
     func,
-    null,
     insert,
+    null,
     or_,
     select,
     update,
@@ -25,7 +25,7 @@ from sqlalchemy import (
 from jobq._model import FINISHED, LIVE, Job
 from jobq._payload import dumps
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
+from jobq.backends._dialect import Dialect, is_one_of, number, param, word
 from jobq.backends._statement import Op, atomic, reading, statement
 from jobq.backends.ops._moves import may
 from jobq.backends.ops._rows import JOB, to_job

@@ -15,8 +15,8 @@ from sqlalchemy import (
     and_,
     case,
     func,
-    null,
     insert,
+    null,
     or_,
     select,
     update,
@@ -203,7 +203,7 @@ def _complete_one(d: Dialect) -> Executable:
 
 @statement
 def _finish_one(d: Dialect) -> Executable:
-    return _update(d, _one())
+    return _update(d, _one())  # type: ignore[no-any-return]
 
 
 @statement
@@ -254,7 +254,10 @@ def _by_statement(rows: list[dict[str, Any]]) -> Iterator[tuple[Statement, list[
     completed = [row for row in rows if row["status"] == "completed"]
     others = [row for row in rows if row["status"] != "completed"]
     if completed:
-        yield _complete_one, [{name: row[name] for name in ("id", "fence", "result")} for row in completed]
+        yield (
+            _complete_one,
+            [{name: row[name] for name in ("id", "fence", "result")} for row in completed],
+        )
     if others:
         yield _finish_one, others
 

@@ -125,7 +125,7 @@ def insert(d: Dialect, row: NewRow, *, notify: bool = False, again: bool = False
 @statement
 def _insert_many(d: Dialect, unique: bool) -> Executable:
     source = d.rows("rows", **{name: _KINDS.get(name, Text) for name in FIELDS})
-    given = {name: source.c[name] for name in FIELDS}
+    given: dict[str, Any] = {name: source.c[name] for name in FIELDS}
     given["priority"] = func.coalesce(given["priority"], 0)
     columns = _stored(d, given)
     # SQLite needs a WHERE here to tell ON CONFLICT from the ON of a join.

@@ -80,7 +80,7 @@ def renew(
     """Renew the leases of held jobs, given as (id, fence): lease and margin in microseconds."""
     rows = dumps([{"id": id, "fence": fence} for id, fence in held])
     yield _renew(d, rows=rows, lease=lease, margin=margin)
-    standing = dict((yield _standing(d, rows=rows)))
+    standing: dict[str, int] = dict((yield _standing(d, rows=rows)))
     return [Renewal(id, id in standing, bool(standing.get(id))) for id, _ in held]
 
 
@@ -156,9 +156,7 @@ def rescue(
 @statement
 def _expire(d: Dialect) -> Executable:
     predicate = t.EXPIRING
-    late = select(j.id).where(
-        sql(predicate), may(d, "refuse"), j.expires_at <= d.now()
-    )
+    late = select(j.id).where(sql(predicate), may(d, "refuse"), j.expires_at <= d.now())
     late = d.skip_locked(late.limit(number(BATCH)))
     values = {
         "status": word("failed"),

@@ -103,7 +103,7 @@ def matching(d: Dialect, which: Filter, *, limit: int) -> Op[list[str]]:
 
 
 @statement
-def _counts(d: Dialect, names: tuple[str, ...]) -> Executable:
+def _counts(_: Dialect, names: tuple[str, ...]) -> Executable:
     def count(status: JobStatus) -> Any:
         walked = select(j.type, j.queue, j.owner).where(j.status == word(status))
         some = walked.limit(number(CAP)).subquery()
@@ -154,7 +154,7 @@ def _paused(d: Dialect) -> Executable:
 
 
 @statement
-def _live(d: Dialect) -> Executable:
+def _live(_: Dialect) -> Executable:
     def some(status: JobStatus) -> Any:
         walked = select(j.queue, j.status).where(j.status == word(status))
         return select(walked.limit(number(CAP)).subquery())
@@ -167,7 +167,7 @@ def _live(d: Dialect) -> Executable:
 @reading
 def queues(d: Dialect) -> Op[list[QueueState]]:
     """The queues in use, with their live jobs (capped) and pauses."""
-    paused = dict((yield _paused(d)))
+    paused: dict[str, int] = dict((yield _paused(d)))
     live: dict[str, dict[str, int]] = {name: {} for name in paused}
     for name, status, count in (yield _live(d)):
         live.setdefault(name, {})[status] = count

@@ -1,0 +1,40 @@
+"""What the two faces of a queue share: the options of `enqueue`, and how a call becomes a value."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, TypedDict
+
+from jobq._errors import OptionError
+from jobq._model import NewJob
+
+
+class EnqueueOptions(TypedDict, total=False):
+    """The options of `enqueue`; those left out take the handler's defaults."""
+
+    queue: str
+    priority: int | str
+    run_at: datetime
+    delay: float | timedelta
+    max_attempts: int
+    timeout: float | timedelta | None
+    expires_at: datetime
+    unique_key: str
+    owner: str
+    keep: float | timedelta | bool
+    metadata: dict[str, Any]
+    connection: Any
+    session: Any
+
+
+def new_job(type: Any, payload: Any, options: dict[str, Any]) -> tuple[NewJob, Any]:
+    """A call's arguments as a value, and the connection that it is to run on."""
+    connection, session = options.pop("connection", None), options.pop("session", None)
+    if connection is not None and session is not None:
+        raise OptionError("give session= or connection=, not both")
+    try:
+        new = NewJob(type=type, payload=payload, **options)
+    except TypeError as error:
+        known = ", ".join(EnqueueOptions.__annotations__)
+        raise OptionError(f"{error}; the options of enqueue are {known}") from None
+    return new, connection if session is None else session

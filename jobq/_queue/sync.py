@@ -1,0 +1,433 @@
+"""The synchronous face of a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+
+from jobq import _verbs as verbs
+from jobq._clock import Clock
+from jobq._config import KEEP, Bounds, Config, Lifespan, configure
+from jobq._masking import mask
+from jobq._model import Attempt, Counts, Job, Outcome, Page, WorkerInfo
+from jobq._queue.options import EnqueueOptions, new_job
+from jobq._routing import Handler, Router
+from jobq.observe import Observer
+
+if TYPE_CHECKING:
+    from jobq import backends
+    from jobq._queue.aio import AsyncQueue
+
+P = TypeVar("P")
+T = TypeVar("T")
+
+_warned = False
+
+
+def _warn_in_a_loop() -> None:
+    """A synchronous verb works on a thread with a running event loop, but it blocks the loop."""
+    global _warned  # noqa: PLW0603  once a process
+    if _warned:
+        return
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    _warned = True
+    warnings.warn(
+        "a synchronous jobq verb was called on a thread with a running event loop and blocks it; "
+        "use `await queue.aio.…` there",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+class Queue:
+    """A queue, for synchronous code. `queue.aio` is its asynchronous face.
+
+    Constructing one opens nothing; connections are made when they are needed, for each process,
+    and may be shared by threads. `close` it, or use it as a context manager; a process ends
+    without that too.
+
+    - `url`: `sqlite:///jobs.db` or `postgresql://user:password@host/database`.
+    - `router`: its handlers; by default those of `@jobq.handler`.
+    - `strict_types`: whether enqueueing a type that has no handler here is an error.
+    - `lifespan`: an async context manager, opened once in each worker; what it yields is
+      `job.state`.
+    - `keep`: how long finished jobs stay, in seconds or a timedelta; `None` is for ever.
+    - `bounds`: how large payloads, results, errors and metadata may be.
+    - `observers`: see `jobq.observe`.
+    - `pool_size`, `prepare`, `listen_url`, `patience`: PostgreSQL only, see the reference.
+
+    >>> queue = Queue("sqlite:///jobs.db")
+    >>> job = queue.enqueue("image_edit", {"prompt": "a red door"}, priority="urgent")
+    >>> queue.get(job.id).status
+    <JobStatus.PENDING: 'pending'>
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        router: Router | None = None,
+        strict_types: bool = False,
+        lifespan: Lifespan | None = None,
+        keep: float | timedelta | None = KEEP,
+        bounds: Bounds | None = None,
+        clock: Clock | None = None,
+        observers: Iterable[Observer] = (),
+        **options: Any,
+    ) -> None:
+        self._config = configure(
+            url,
+            router=router,
+            strict_types=strict_types,
+            lifespan=lifespan,
+            keep=keep,
+            bounds=bounds,
+            clock=clock,
+            observers=observers,
+            options=options,
+        )
+        self._aio: AsyncQueue | None = None
+        self._opened: backends.Store | None = None
+        self._opening = threading.Lock()
+
+    @classmethod
+    def _face_of(cls, config: Config) -> Self:
+        face = cls(config.url)
+        face._config = config
+        return face
+
+    def __repr__(self) -> str:
+        return f"<Queue {mask(self._config.url)}>"
+
+    @property
+    def aio(self) -> AsyncQueue:
+        """The same queue for asynchronous code."""
+        if self._aio is None:
+            from jobq._queue.aio import AsyncQueue  # each face makes the other
+
+            face = AsyncQueue._face_of(self._config)  # noqa: SLF001
+            face._sync, self._aio = self, face  # noqa: SLF001
+        return self._aio
+
+    @property
+    def router(self) -> Router:
+        """The handlers of this queue."""
+        return self._config.router
+
+    @overload
+    def enqueue(
+        self, type: Handler[None, Any], payload: None = None, **options: Unpack[EnqueueOptions]
+    ) -> Job: ...
+    @overload
+    def enqueue(
+        self, type: Handler[P, Any], payload: P, **options: Unpack[EnqueueOptions]
+    ) -> Job: ...
+    @overload
+    def enqueue(self, type: str, payload: Any = None, **options: Unpack[EnqueueOptions]) -> Job: ...
+    def enqueue(self, type: Any, payload: Any = None, **options: Any) -> Job:
+        """Store a job; when this returns it is durable, and workers know.
+
+        `type` is a handler or the name of one. The payload is checked against the handler's
+        annotation where the handler is known here; otherwise a worker that knows it checks the
+        payload before the job may start.
+
+        - `queue`, `priority` (`urgent`, `normal`, `batch` or an integer, larger first).
+        - `run_at` (an aware datetime) or `delay` (seconds or a timedelta): not before then.
+        - `max_attempts`; `timeout` of one attempt (seconds, a timedelta, or `None`).
+        - `expires_at`: fail it, code `expired`, if it has not started by then.
+        - `unique_key`: while a job of this type and key is unfinished, the same payload returns
+          that job (`job.created` is false), another payload raises `DuplicateJob`.
+        - `owner`: whose job it is. `metadata`: a mapping that the handler sees.
+        - `keep`: how long it stays when finished; `False` deletes it when it completes.
+        - `connection` or `session`: store it in that open transaction, to commit or vanish with
+          it.
+
+        Raises `PayloadError`, `OptionError`, `DuplicateJob`, `UnknownType` (where types are
+        strict), `BackendUnavailable`.
+
+        >>> job = queue.enqueue("image_edit", {"width": 512}, priority="urgent", owner="user-7")
+        """
+        new, connection = new_job(type, payload, options)
+        return self._do(verbs.enqueue, new, connection)
+
+    def enqueue_many(
+        self, items: Iterable[Any], *, connection: Any = None, session: Any = None
+    ) -> builtins.list[Outcome]:
+        """Store many jobs; an outcome for each item, in order.
+
+        An item is `(handler or type, payload)`, `(handler or type, payload, options)` or a
+        `NewJob`. A bad item keeps only itself out: its outcome has the error. Any iterable will
+        do; a generator is read as it is stored, in transactions of some thousands.
+
+        >>> outcomes = queue.enqueue_many(("image_edit", {"n": n}) for n in range(10_000))
+        """
+        return self._do(verbs.enqueue_many, items, connection if session is None else session)
+
+    def get(self, job_id: Any) -> Job:
+        """The job with this id (text, `uuid.UUID` or a `Job`). Raises `JobNotFound`."""
+        return self._do(verbs.get, job_id)
+
+    def get_many(self, job_ids: Iterable[Any]) -> builtins.list[Job]:
+        """The jobs with these ids, in this order; unknown ids are left out."""
+        return self._do(verbs.get_many, job_ids)
+
+    def list(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        type: str | None = None,
+        queue: str | None = None,
+        owner: str | None = None,
+        limit: int = 50,
+        after: Any = None,
+    ) -> Page:
+        """Jobs that fit, newest first, and the cursor of the page after (`page.next`).
+
+        >>> page = queue.list(status="failed")
+        >>> while page.next:
+        ...     page = queue.list(status="failed", after=page.next)
+        """
+        return self._do(
+            verbs.page, status=status, type=type, queue=queue, owner=owner, limit=limit, after=after
+        )
+
+    def pending(
+        self,
+        *,
+        type: str | None = None,
+        queue: str | None = None,
+        owner: str | None = None,
+        limit: int = 50,
+    ) -> builtins.list[Job]:
+        """The jobs that are waiting to be run, oldest first."""
+        found = self._do(
+            verbs.page,
+            status=("pending", "rate_limited"),
+            type=type,
+            queue=queue,
+            owner=owner,
+            limit=limit,
+            oldest=True,
+        )
+        return [*found.jobs]
+
+    def counts(
+        self, *, type: str | None = None, queue: str | None = None, owner: str | None = None
+    ) -> Counts:
+        """How many jobs are in each status.
+
+        Never a full scan: of each status at most `cap` jobs are looked at, so a number means
+        "among the first 10,000".
+
+        >>> queue.counts()["pending"]
+        0
+        """
+        return self._do(verbs.counts, type=type, queue=queue, owner=owner)
+
+    def history(self, job_id: Any) -> builtins.list[Attempt]:
+        """The ended attempts of a job, oldest first, with errors and tracebacks."""
+        return self._do(verbs.history, job_id)
+
+    def workers(self) -> builtins.list[WorkerInfo]:
+        """The workers that are alive, or were within the last hour."""
+        return self._do(verbs.workers)
+
+    def queues(self) -> builtins.list[backends.QueueState]:
+        """The queues in use: their live jobs (capped) and whether they are paused."""
+        return self._do(verbs.queues)
+
+    def wait(self, job_id: Any, timeout: float | None = None) -> Job:
+        """Wait until a job is finished, and return it; look at its status.
+
+        Raises `WaitTimeout` after `timeout` seconds, `JobNotFound` where the job was deleted on
+        completion (`keep=False`).
+        """
+        return self._do(verbs.wait, job_id, timeout)
+
+    def cancel(self, job_id: Any) -> Job:
+        """Cancel a job.
+
+        One that is running is asked to stop, and is `cancelled` when its handler has. Raises
+        `JobNotFound`, or `IllegalMove` where it is finished.
+        """
+        return self._do(verbs.cancel, job_id)
+
+    def retry(self, job_id: Any) -> Job:
+        """Run a job again, now, with all its attempts.
+
+        A running attempt is disowned: its late outcome is refused. Raises `IllegalMove` for
+        pending and completed jobs, `DuplicateJob` where a live job holds its unique key.
+        """
+        return self._do(verbs.retry, job_id)
+
+    def reschedule(
+        self,
+        job_id: Any,
+        *,
+        run_at: datetime | None = None,
+        delay: float | timedelta | None = None,
+        priority: int | str | None = None,
+        queue: str | None = None,
+    ) -> Job:
+        """Give a job that has not started another time, priority or queue."""
+        return self._do(
+            verbs.reschedule, job_id, run_at=run_at, delay=delay, priority=priority, queue=queue
+        )
+
+    def set_status(
+        self,
+        job_id: Any,
+        status: str,
+        *,
+        result: Any = None,
+        error: str | None = None,
+        error_code: str | None = None,
+    ) -> Job:
+        """Set the status of an unfinished job by hand, under the legal moves (`jobq.MOVES`)."""
+        return self._do(
+            verbs.set_status, job_id, status, result=result, error=error, error_code=error_code
+        )
+
+    def set_progress(self, job_id: Any, progress: int, message: str | None = None) -> Job:
+        """Set the progress (0 to 100) of an unfinished job from outside its handler."""
+        return self._do(verbs.set_progress, job_id, progress, message)
+
+    def delete(self, job_id: Any) -> None:
+        """Delete a finished job and its history. Raises `IllegalMove` where it is not finished."""
+        self._do(verbs.delete, job_id)
+
+    def cancel_where(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        type: str | None = None,
+        queue: str | None = None,
+        owner: str | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Cancel all jobs that fit; how many were, or with `dry_run` would be."""
+        return self._do(
+            verbs.for_each,
+            "cancel",
+            dry_run=dry_run,
+            status=status,
+            type=type,
+            queue=queue,
+            owner=owner,
+        )
+
+    def retry_where(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        type: str | None = None,
+        queue: str | None = None,
+        owner: str | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Retry all jobs that fit; how many were, or with `dry_run` would be.
+
+        >>> queue.retry_where(status="failed", type="image_edit", dry_run=True)
+        0
+        """
+        return self._do(
+            verbs.for_each,
+            "retry",
+            dry_run=dry_run,
+            status=status,
+            type=type,
+            queue=queue,
+            owner=owner,
+        )
+
+    def delete_where(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        type: str | None = None,
+        queue: str | None = None,
+        owner: str | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Delete all finished jobs that fit; how many were, or with `dry_run` would be."""
+        return self._do(
+            verbs.for_each,
+            "delete",
+            dry_run=dry_run,
+            status=status,
+            type=type,
+            queue=queue,
+            owner=owner,
+        )
+
+    def cleanup_old_jobs(self, days: float = 30) -> int:
+        """Delete jobs that finished more than `days` ago; how many.
+
+        Workers do this by themselves after each job's retention (`keep`).
+        """
+        return self._do(verbs.cleanup_old_jobs, days)
+
+    def pause(self, queue: str = "default", until: datetime | None = None) -> None:
+        """Let no job of a queue start, until an instant or until `resume`. Running jobs go on."""
+        self._do(verbs.pause, queue, until)
+
+    def resume(self, queue: str = "default") -> None:
+        """Let the jobs of a queue start again."""
+        self._do(verbs.resume, queue)
+
+    def migrate(self) -> builtins.list[int]:
+        """Bring the schema up to date; the numbers of the steps that were run.
+
+        `jobq migrate` does the same. On SQLite it happens by itself.
+        """
+        return self._store().migrate()
+
+    def close(self) -> None:
+        """Close this process's connections. The queue may be used again."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _store(self) -> backends.Store:
+        if self._opened is None:
+            with self._opening:
+                if self._opened is None:
+                    self._opened = self._config.store()
+        return self._opened
+
+    def _do(self, verb: Callable[..., verbs.Verb[T]], *args: Any, **kwargs: Any) -> T:
+        """Run a verb to its end, step by step."""
+        _warn_in_a_loop()
+        steps = verb(self._config, *args, **kwargs)
+        store = self._store()
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = step.do(store)
+                except Exception as error:  # noqa: BLE001  the verb decides
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]

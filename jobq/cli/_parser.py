@@ -1,0 +1,41 @@
+"""The command line as a whole."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+
+import jobq
+from jobq.cli import _change, _inspect, _queue, _worker
+
+_EPILOG = """\
+environment:
+  JOBQ_APP                            the app, as in app:queue
+  JOBQ_DATABASE_URL, DATABASE_URL     the database, where no app is given
+  JOBQ_QUEUES                         worker --queues
+  JOBQ_CONCURRENCY, WORKER_CONCURRENCY  worker --concurrency
+  JOBQ_LEASE, JOBQ_GRACE              worker --lease, --grace
+  JOBQ_WORKER_ID, WORKER_ID           worker --label
+  JOBQ_PORT, PORT                     worker --port
+  JOBQ_LOG_LEVEL                      worker --log-level
+
+exit codes:
+  0  done            1  a job's state did not allow it
+  2  wrong usage or configuration     3  database out of reach, or its schema does not fit
+  70 a worker ended because all its handlers hang
+"""
+
+
+def build_parser() -> ArgumentParser:
+    """The parser of `jobq`; the parsed arguments have the command's function as `run`."""
+    parser = ArgumentParser(
+        prog="jobq",
+        description="Run jobs, look at them, move them.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"jobq {jobq.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_worker.add, _queue.add, _inspect.add, _change.add):
+        add(commands)
+    return parser

@@ -1,0 +1,267 @@
+"""Run one handler, without a database."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
+
+from anyio import to_thread
+from attrs import Factory, define, field, frozen
+
+from jobq._clock import SystemClock
+from jobq._context import JobContext, SyncJobContext, one_connection
+from jobq._enqueue import milliseconds
+from jobq._errors import OptionError, UnknownType
+from jobq._model import new_id
+from jobq._payload import encode_json, encode_result, loads
+from jobq._queue import AsyncQueue, Queue
+from jobq._routing import Handler, Middleware, default_router
+from jobq.observe import current_job, name_jobs_in_log_records
+from jobq.testing._drain import run_here
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+Reports = list[tuple[int, str | None]]
+
+
+class PerformOptions(TypedDict, total=False):
+    """The options of `perform`."""
+
+    queue: Queue | AsyncQueue
+    attempt: int
+    max_attempts: int
+    owner: str
+    metadata: Mapping[str, Any]
+    state: Any
+    progress: Reports
+    cancelled: bool
+
+
+@overload
+def perform(
+    handler: Handler[None, R], payload: None = None, **options: Unpack[PerformOptions]
+) -> R: ...
+@overload
+def perform(handler: Handler[P, R], payload: P, **options: Unpack[PerformOptions]) -> R: ...
+def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> Any:
+    """Run a handler on a payload as a worker would, but without a database; its result.
+
+    The payload is checked and goes through JSON, the middleware is around the handler, and the
+    result is checked to be one that can be stored. What the handler raises is raised here:
+    `RetryAfter`, `Snooze`, `Permanent` and `Cancel` too. `job.complete(…)` writes nothing, and
+    its result becomes this one's. There is no timeout.
+
+    - `queue`: the queue whose router and `lifespan` apply; by default the default router's.
+    - `state`: what `job.state` is; then no lifespan is opened.
+    - `attempt`, `max_attempts`, `owner`, `metadata`: what the context says of the job.
+    - `progress`: a list that gets a `(percent, message)` for each call of `job.progress`.
+    - `cancelled`: whether `job.cancelled` says that the handler should stop.
+
+    A `def` handler runs in the calling thread, unless there is middleware or a lifespan. In
+    asynchronous tests `await aperform(…)`. Raises `PayloadError`, `ResultError`, and
+    `UnknownType` where the queue has another handler for the type, or none.
+
+    >>> def test_an_edit_needs_a_prompt():
+    ...     with pytest.raises(jobq.Permanent, match="prompt"):
+    ...         perform(image_edit, {"prompt": ""}, attempt=2, state=FakeClient())
+    """
+    performance = Performance(handler=handler, payload=payload, **options)
+    if performance.needs_no_loop:
+        return performance.in_this_thread()
+    return run_here("perform", performance.run())
+
+
+@overload
+async def aperform(
+    handler: Handler[None, R], payload: None = None, **options: Unpack[PerformOptions]
+) -> R: ...
+@overload
+async def aperform(handler: Handler[P, R], payload: P, **options: Unpack[PerformOptions]) -> R: ...
+async def aperform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> Any:
+    """Run a handler on a payload without a database; its result. See `perform`.
+
+    >>> async def test_an_edit_reports_its_progress():
+    ...     seen = []
+    ...     await aperform(image_edit, {"prompt": "a red door"}, progress=seen)
+    ...     assert seen == [(10, "fetching"), (90, None)]
+    """
+    return await Performance(handler=handler, payload=payload, **options).run()
+
+
+@frozen(kw_only=True)
+class Facts:
+    """What a context knows of its job; as in a claimed one, instants in microseconds."""
+
+    id: str = Factory(new_id)
+    type: str
+    queue: str
+    attempts: int
+    max_attempts: int
+    owner: str | None
+    metadata: str
+    created_at: int
+    started_at: int
+    timeout_ms: int
+    fence: int = 0
+
+
+@define(kw_only=True)
+class Record:
+    """Stands behind a context in a worker's place, and remembers what it is told."""
+
+    job: Facts
+    state: Any
+    handler_timeout: float | None
+    progress: Reports
+    stopping: str | None
+    keep: int | None = None
+    dialect: Any = None
+    committed: str | None = None
+
+    def report(self, progress: int, message: str | None) -> None:
+        self.progress.append((progress, message))
+
+
+class RecordingJobContext(JobContext):
+    """Completes nothing but its record."""
+
+    async def complete(
+        self, result: Any = None, *, session: Any = None, connection: Any = None
+    ) -> None:
+        one_connection(session, connection)
+        self._completed(self._completion(result), accepted=True)
+
+
+class RecordingSyncJobContext(SyncJobContext):
+    """Completes nothing but its record."""
+
+    def complete(self, result: Any = None, *, session: Any = None, connection: Any = None) -> None:
+        one_connection(session, connection)
+        self._completed(self._completion(result), accepted=True)
+
+
+def _count(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise OptionError(f"attempts are counted from 1, not {value!r}")
+    return value
+
+
+@frozen(kw_only=True)
+class Performance:
+    """One call of `perform`."""
+
+    handler: Handler[Any, Any]
+    payload: Any
+    queue: Queue | AsyncQueue | None = None
+    attempt: int = field(default=1, converter=_count)
+    max_attempts: int | None = None
+    owner: str | None = None
+    metadata: Mapping[str, Any] = Factory(dict)
+    state: Any = None
+    progress: Reports = Factory(list)
+    cancelled: bool = False
+
+    @property
+    def _config(self) -> Any:
+        return None if self.queue is None else self.queue._config  # noqa: SLF001  the same house
+
+    @property
+    def _middleware(self) -> tuple[Middleware, ...]:
+        router = default_router if self.queue is None else self.queue.router
+        known = router.get(self.handler.type)
+        if known is not None and known.function is self.handler.function:
+            return router.chain(known)
+        if self.queue is not None:
+            raise UnknownType(self.handler.type, router.types)
+        return self.handler.middleware
+
+    @property
+    def _lifespan(self) -> Any:
+        return None if self._config is None or self.state is not None else self._config.lifespan
+
+    @property
+    def needs_no_loop(self) -> bool:
+        """Whether nothing here is asynchronous."""
+        return not (self.handler.is_async or self._middleware or self._lifespan)
+
+    def in_this_thread(self) -> Any:
+        payload, record = self._prepared(self.state)
+        with _named(record.job):
+            result = self.handler.function(
+                *self.handler.arguments(payload, RecordingSyncJobContext(record))
+            )
+        return _outcome(result, record)
+
+    async def run(self) -> Any:
+        async with self._opened() as state:
+            payload, record = self._prepared(state)
+            call: Callable[[], Awaitable[Any]] = partial(self._call, payload, record)
+            for around in reversed(self._middleware):
+                call = partial(around, RecordingJobContext(record), call)
+            with _named(record.job):
+                result = await call()
+        return _outcome(result, record)
+
+    async def _call(self, payload: Any, record: Record) -> Any:
+        handler = self.handler
+        if handler.is_async:
+            return await handler.function(*handler.arguments(payload, RecordingJobContext(record)))
+        arguments = handler.arguments(payload, RecordingSyncJobContext(record))
+        return await to_thread.run_sync(handler.function, *arguments)
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Any]:
+        """The state: given, or what the queue's lifespan yields."""
+        if self._lifespan is None:
+            yield self.state
+            return
+        async with self._lifespan() as state:
+            yield state
+
+    def _prepared(self, state: Any) -> tuple[Any, Record]:
+        handler = self.handler
+        payload = handler.codec.decode(handler.codec.encode(self.payload))
+        clock = SystemClock() if self._config is None else self._config.clock
+        facts = Facts(
+            type=handler.type,
+            queue=handler.queue or "default",
+            attempts=self.attempt,
+            max_attempts=self.max_attempts or handler.retry.max_attempts,
+            owner=self.owner,
+            metadata=encode_json(dict(self.metadata), what="metadata"),
+            created_at=clock.now(),
+            started_at=clock.now(),
+            timeout_ms=milliseconds(handler.timeout),
+        )
+        record = Record(
+            job=facts,
+            state=state,
+            handler_timeout=handler.timeout,
+            progress=self.progress,
+            stopping="cancel" if self.cancelled else None,
+        )
+        return payload, record
+
+
+@contextmanager
+def _named(job: Facts) -> Iterator[None]:
+    """Log records carry the job's id and type, as in a worker."""
+    name_jobs_in_log_records()
+    token = current_job.set((job.id, job.type))
+    try:
+        yield
+    finally:
+        current_job.reset(token)
+
+
+def _outcome(result: Any, record: Record) -> Any:
+    if record.committed is not None:
+        return loads(record.committed)
+    encode_result(result)
+    return result
