@@ -23,7 +23,6 @@ class Attempt(Protocol):
     job: Any
     """The claimed job's facts."""
     state: Any
-    handler_timeout: float | None
     keep: int | None
     dialect: Any
     committed: str | None

@@ -133,6 +133,10 @@ class BackendError(JobqError):
     """The database refused a statement; `__cause__` is the driver's error."""
 
 
+class UniqueViolation(BackendError):
+    """A unique index refused a row; never leaves jobq."""
+
+
 class BackendUnavailable(BackendError):
     """The database could not be reached, or did not answer within the bound."""
 

@@ -27,6 +27,7 @@ from jobq._errors import (
     JobNotFound,
     JobqError,
     OptionError,
+    UniqueViolation,
     WaitTimeout,
 )
 from jobq._model import (
@@ -341,7 +342,15 @@ def retry(config: Config, id: Any) -> Verb[Job]:
 
 
 def _retry_all(config: Config, ids: list[str]) -> Verb[list[Job]]:
-    jobs: list[Job] = yield Do(backends.ops.retry, ids)
+    try:
+        jobs: list[Job] = yield Do(backends.ops.retry, ids)
+    except UniqueViolation:  # another job took a key in between: find out which one by one
+        if len(ids) == 1:
+            return []
+        jobs = []
+        for id in ids:
+            jobs += yield from _retry_all(config, [id])
+        return jobs
     if jobs:
         yield from _wake(config, {job.queue for job in jobs})
         config.observers.jobs_changed("retry", [job.id for job in jobs])

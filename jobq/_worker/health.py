@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from jobq._errors import ConfigurationError
 from jobq._payload import dumps
 
 _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
@@ -48,7 +49,10 @@ async def health_server(port: int, ready: Callable[[], bool]) -> AsyncIterator[i
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "0.0.0.0", port)  # noqa: S104  probes come from outside
+    try:
+        server = await asyncio.start_server(serve, "0.0.0.0", port)  # noqa: S104  probes come from outside
+    except OSError as error:
+        raise ConfigurationError(f"cannot answer probes on port {port}: {error}") from error
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 from jobq import backends
 from jobq._errors import JobqError
@@ -19,14 +20,20 @@ class ProgressWriter:
         self._store = store
         self._observers = observers
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._reported: dict[str, Running] = {}
         self._wake = asyncio.Event()
 
     def note(self, running: Running) -> None:
         """A handler reported progress."""
-        if running.job.id not in self._reported:
-            self._reported[running.job.id] = running
-            self._loop.call_soon_threadsafe(self._wake.set)
+        if threading.get_ident() == self._thread:
+            self._note(running)
+        else:
+            self._loop.call_soon_threadsafe(self._note, running)
+
+    def _note(self, running: Running) -> None:
+        self._reported[running.job.id] = running
+        self._wake.set()
 
     async def run(self) -> None:
         """Store what is reported, until cancelled. The first report of a burst goes at once."""

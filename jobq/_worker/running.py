@@ -33,7 +33,6 @@ class Running:
         self.state = state
         self.keep = keep
         self.dialect = dialect
-        self.handler_timeout = handler.timeout
         self.task: asyncio.Task[None] | None = None
         self.started_at = time.monotonic()
         self.renewed_at = self.started_at
@@ -47,7 +46,6 @@ class Running:
         self.committed: str | None = None
         self.progress = 0
         self.message: str | None = None
-        self.reported = False
         self.on_report: Callable[[Running], None] | None = None
         self.deadline: float | None = None
         """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
@@ -71,7 +69,6 @@ class Running:
         """Note progress; it never falls within an attempt."""
         self.progress = max(self.progress, progress)
         self.message = message if message is not None else self.message
-        self.reported = True
         if self.on_report is not None:
             self.on_report(self)
 

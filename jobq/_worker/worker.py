@@ -100,6 +100,11 @@ class Worker:
         self._executed = 0
         self._stop_requested = False
 
+    @property
+    def hanging(self) -> list[str]:
+        """The handlers that ignored their cancellation and still run."""
+        return sorted({running.name for running in self._abandoned})
+
     def stop(self, at_once: bool = False) -> None:
         """Stop claiming, let running jobs finish within the grace, and end. Any thread may call."""
         self._stop_requested = True
@@ -142,6 +147,8 @@ class Worker:
             raise ConfigurationError(
                 "this worker has no handlers: import the modules that declare them before it runs"
             )
+        self._closing = self._at_once = False
+        self._executed = 0
         name_jobs_in_log_records()
         hide_environment()
         self._loop = asyncio.get_running_loop()
@@ -232,10 +239,11 @@ class Worker:
         keeper.start()
         logger.info("worker %s runs %s", self._label, ", ".join(self._router.types))
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max_seconds):
-                    await claimer.run()
-            claimer.stop()
+            # Not a cancellation: a claim under way must be answered, its jobs are ours already.
+            budget = self._loop.call_later(max_seconds, claimer.stop) if max_seconds else None
+            await claimer.run()
+            if budget is not None:
+                budget.cancel()
             await self._close_down()
         finally:
             self._closing = True
@@ -245,6 +253,7 @@ class Worker:
                 service.cancel()
             await asyncio.gather(*services, return_exceptions=True)
             keeper.stop()
+            await asyncio.to_thread(keeper.join, 2.0)
             with suppress(JobqError):
                 await store.run(backends.ops.forget_worker, self.id)
             logger.info("worker %s has ended after %d jobs", self._label, self._executed)

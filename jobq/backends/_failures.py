@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from jobq._errors import BackendError, BackendUnavailable, SchemaError
+from jobq._errors import BackendError, BackendUnavailable, SchemaError, UniqueViolation
 from jobq._masking import mask
-
-
-class UniqueViolation(BackendError):
-    """A unique index refused a row."""
 
 
 _LOST = ("08", "57P", "53")  # connection, operator intervention, insufficient resources

@@ -225,11 +225,11 @@ class SqliteStore:
     def bulk(self, rows: Sequence[NewRow]) -> int:
         """Store rows that have no unique keys; the instant at which they were created."""
 
-        def work(writer: Writer) -> int:
-            return _bulk(writer, self.dialect, rows)
-
         with self._lock:
-            return work(self._open())
+            try:
+                return _bulk(self._open(), self.dialect, rows)
+            except sqlite3.Error as error:
+                raise translate(error) or error from error
 
     def notifies_now(self, queue: str) -> bool:  # noqa: ARG002  the protocol's argument
         return False
@@ -266,9 +266,9 @@ def _bulk(writer: Writer, dialect: SqliteDialect, rows: Sequence[NewRow]) -> int
     try:
         writer.connection.executemany(statement, parameters)
         writer.commit()
-    except BaseException as error:
+    except BaseException:
         writer.rollback()
-        raise translate(error) or error from error
+        raise
     return now
 
 
@@ -323,7 +323,10 @@ class AsyncSqliteStore:
         """Store rows that have no unique keys; the instant at which they were created."""
         if self._connection is None:
             await self._open()
-        return await asyncio.shield(self._in_thread(_bulk, self._writer, self.dialect, rows))
+        try:
+            return await asyncio.shield(self._in_thread(_bulk, self._writer, self.dialect, rows))
+        except sqlite3.Error as error:
+            raise translate(error) or error from error
 
     async def data_version(self) -> int:
         """A number that changes when another connection commits."""

@@ -52,7 +52,9 @@ def _add_enqueue(parser: ArgumentParser) -> None:
     add("--unique-key", metavar="KEY", help="one unfinished job of this type with this key")
     add("--owner", help="whose job it is")
     keep = parser.add_mutually_exclusive_group()
-    keep.add_argument("--keep", type=options.seconds, metavar="S", help="seconds it stays when done")
+    keep.add_argument(
+        "--keep", type=options.seconds, metavar="S", help="seconds it stays when done"
+    )
     keep.add_argument("--no-keep", action="store_true", help="delete it when it completes")
     add("--metadata", metavar="JSON", help="a JSON object that the handler sees")
 
@@ -65,14 +67,18 @@ def _add_time(parser: ArgumentParser) -> None:
         metavar="INSTANT",
         help="not before then, as in 2030-01-31T12:00:00Z",
     )
-    time.add_argument("--delay", type=options.seconds, metavar="S", help="not before so many seconds")
+    time.add_argument(
+        "--delay", type=options.seconds, metavar="S", help="not before so many seconds"
+    )
 
 
 def _add_reschedule(parser: ArgumentParser) -> None:
     options.add_target(parser)
     parser.add_argument("id", type=options.id_of_job, metavar="ID", help="the job's id")
     _add_time(parser)
-    parser.add_argument("--priority", type=options.priority, help="urgent, normal, batch or a number")
+    parser.add_argument(
+        "--priority", type=options.priority, help="urgent, normal, batch or a number"
+    )
     parser.add_argument("--queue", help="move it to this queue")
 
 

@@ -39,7 +39,10 @@ def add(commands: Commands) -> None:
         "--limit", type=options.count, default=50, metavar="N", help="how many (default 50)"
     )
     parser.add_argument(
-        "--after", type=options.id_of_job, metavar="ID", help="go on after this job of a page before"
+        "--after",
+        type=options.id_of_job,
+        metavar="ID",
+        help="go on after this job of a page before",
     )
     for run, name in ((show, "show"), (explain, "why")):
         parser = options.add_command(commands, run, name)
@@ -50,7 +53,7 @@ def add(commands: Commands) -> None:
 def list_jobs(args: Namespace) -> int:
     """List jobs, newest first."""
     with opened(args) as queue:
-        page = queue.page(**options.filters(args), limit=args.limit, after=args.after)
+        page = queue.list(**options.filters(args), limit=args.limit, after=args.after)
     if args.json:
         print_json({"jobs": [job.to_dict() for job in page.jobs], "next": page.next})
         return 0

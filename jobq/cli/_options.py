@@ -131,6 +131,6 @@ def count(text: str) -> int:
 def port(text: str) -> int:
     """A TCP port; 0 is any free one."""
     value = int(text) if text.isascii() and text.isdigit() else -1
-    if not 0 <= value <= 65535:  # noqa: PLR2004  the range of TCP ports
+    if not 0 <= value <= 65535:
         raise ArgumentTypeError(f"{text!r} must be a port from 0 to 65535")
     return value

@@ -79,13 +79,13 @@ def span(seconds: float) -> str:
     ('42 s', '90 min', '4 d 15 h')
     """
     whole = max(0, round(seconds))
-    if whole < 600:  # noqa: PLR2004  ten minutes
+    if whole < 600:
         return f"{whole} s"
     minutes = whole // 60
-    if minutes < 120:  # noqa: PLR2004  two hours
+    if minutes < 120:
         return f"{minutes} min"
     hours, days = minutes // 60, minutes // 1440
-    if days < 2:  # noqa: PLR2004
+    if days < 2:
         return f"{hours} h {minutes % 60} min"
     return f"{days} d {hours % 24} h"
 

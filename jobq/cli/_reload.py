@@ -75,7 +75,5 @@ def _watchfiles() -> Any:
     try:
         import watchfiles
     except ImportError:
-        raise ConfigurationError(
-            "--reload needs watchfiles: pip install 'jobq[reload]'"
-        ) from None
+        raise ConfigurationError("--reload needs watchfiles: pip install 'jobq[reload]'") from None
     return watchfiles

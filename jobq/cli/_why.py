@@ -78,15 +78,14 @@ def _processing(
     return f"{where}: attempt {number}, progress {job.progress} %."
 
 
-def _held_back(
-    job: Job, paused: bool, paused_until: datetime | None, now: datetime
-) -> str | None:
+def _held_back(job: Job, paused: bool, paused_until: datetime | None, now: datetime) -> str | None:
     if job.expires_at is not None and job.expires_at <= now:
         when = moment(job.expires_at)
         return f"It expired at {when} before it could start, and a worker will end it as failed."
     if paused:
         until = "" if paused_until is None else f" until {moment(paused_until)}"
-        return f"Its queue {job.queue!r} is paused{until}; `jobq resume {quote(job.queue)}` ends that."
+        resume = f"`jobq resume {quote(job.queue)}` ends that"
+        return f"Its queue {job.queue!r} is paused{until}; {resume}."
     if job.run_at <= now:
         return None
     when = f"{moment(job.run_at)} (in {span((job.run_at - now).total_seconds())})"

@@ -110,8 +110,8 @@ async def _until_ended(worker: Worker, args: Namespace) -> tuple[int, Timer]:
         leave(EXIT_BLOCKED)
     except JobqError:
         raise
-    except Exception:
-        logger.critical("the worker failed", exc_info=True)
+    except Exception:  # noqa: BLE001  a lifespan may raise any
+        logger.exception("the worker failed")
         code = 1
     if worker.hanging:
         logger.warning("ending although these still run: %s", ", ".join(worker.hanging))

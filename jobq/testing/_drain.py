@@ -100,7 +100,7 @@ async def adrain(
 
 async def _upkeep(config: Any) -> None:
     """What a worker does on the side is done first here, so that its effects can be counted on."""
-    async with aclosing(config.backend.async_store()) as store:
+    async with aclosing(config.async_store()) as store:
         upkeep = Upkeep(
             store,
             lease=LEASE,
@@ -114,7 +114,7 @@ async def _upkeep(config: Any) -> None:
 
 async def _until_next(config: Any, queues: Sequence[str] | None) -> int | None:
     """Microseconds until the next job that could be run is due."""
-    async with aclosing(config.backend.async_store()) as store:
+    async with aclosing(config.async_store()) as store:
         due: int | None = await store.run(
             backends.ops.due_within, types=config.router.types, queues=queues, within=FOR_EVER
         )
