@@ -12,6 +12,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 SECOND = 1_000_000
+_LONGEST = 10_000_000_000
+"""Some 300 years, in seconds: added to today, that is still a datetime."""
 
 
 class Clock(Protocol):
@@ -57,10 +59,9 @@ def from_datetime(value: datetime, *, name: str) -> int:
 
 def to_span(value: float | timedelta, *, name: str) -> int:
     """A duration given as seconds or a timedelta, in microseconds."""
-    if isinstance(value, timedelta):
-        return value // _MICROSECOND
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
         raise OptionError(f"{name} must be seconds or a timedelta, not {value!r}")
-    if not -1e12 < value < 1e12:  # also refuses NaN
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not -_LONGEST <= seconds <= _LONGEST:  # also refuses NaN
         raise OptionError(f"{name}={value!r} is not a number of seconds that can be stored")
-    return round(value * SECOND)
+    return value // _MICROSECOND if isinstance(value, timedelta) else round(value * SECOND)

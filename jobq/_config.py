@@ -88,6 +88,15 @@ def configure(
         retention = None if keep is None else keep_span(keep)
     except ValueError as error:
         raise ConfigurationError(f"Queue: {error}") from None
+    if router is not None and not isinstance(router, Router):
+        raise ConfigurationError(f"Queue: router must be a Router, not {router!r}")
+    if bounds is not None and not isinstance(bounds, Bounds):
+        raise ConfigurationError(f"Queue: bounds must be Bounds(…), not {bounds!r}")
+    if lifespan is not None and not callable(lifespan):
+        raise ConfigurationError(
+            f"Queue: lifespan must be a function that returns an async context manager, "
+            f"not {lifespan!r}"
+        )
     return Config(
         url=backends.check_url(url),
         router=router if router is not None else default_router,

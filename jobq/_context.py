@@ -24,6 +24,8 @@ class Attempt(Protocol):
     """The claimed job's facts."""
     state: Any
     keep: int | None
+    result_limit: int | None
+    """How large a result may be, in bytes of JSON."""
     dialect: Any
     committed: str | None
     """The result that the handler wrote in its own transaction."""
@@ -121,7 +123,7 @@ class _Context:
         return {
             "id": self.id,
             "fence": self._job.fence,
-            "result": encode_result(result),
+            "result": encode_result(result, limit=self._attempt.result_limit),
             "keep": self._attempt.keep,
         }
 

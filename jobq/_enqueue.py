@@ -10,7 +10,15 @@ from jobq import backends
 from jobq._clock import from_datetime, to_datetime, to_span
 from jobq._config import Config
 from jobq._errors import OptionError, PayloadError, UnknownType
-from jobq._model import Job, JobStatus, NewJob, new_id, priority_number
+from jobq._model import (
+    Job,
+    JobStatus,
+    NewJob,
+    is_storable,
+    new_id,
+    priority_number,
+    short_text,
+)
 from jobq._payload import PLAIN, encode_json, loads
 from jobq._routing import Handler, keep_span, timeout_seconds
 
@@ -32,8 +40,8 @@ def new_row(config: Config, new: NewJob) -> NewRow:
         run_at=run_at,
         delay=delay,
         expires_at=_instant(new.expires_at, "expires_at"),
-        unique_key=_text(new.unique_key, "unique_key"),
-        owner=_text(new.owner, "owner"),
+        unique_key=short_text(new.unique_key, "unique_key"),
+        owner=short_text(new.owner, "owner"),
         metadata=_metadata(config, new.metadata),
         keep_seconds=None if keep is None else keep // 1_000_000,
         **_defaulted(new, handler),
@@ -43,7 +51,7 @@ def new_row(config: Config, new: NewJob) -> NewRow:
 def _handler(config: Config, type: Any) -> tuple[str, Handler[Any, Any] | None]:
     if isinstance(type, Handler):
         return type.type, type
-    if not isinstance(type, str) or not type or "\x00" in type or len(type) > 200:
+    if not isinstance(type, str) or not 1 <= len(type) <= 200 or not is_storable(type):
         raise OptionError(f"a job's type is a handler or its name (1 to 200 letters), not {type!r}")
     handler = config.router.get(type)
     if handler is None and config.strict_types:
@@ -84,24 +92,6 @@ def _instant(value: datetime | None, name: str) -> int | None:
     return None if value is None else from_datetime(value, name=name)
 
 
-def _text(value: str | None, name: str, limit: int = 500) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not 1 <= len(value) <= limit:
-        raise OptionError(f"{name} must be text of 1 to {limit} letters, not {value!r:.100}")
-    if "\x00" in value or not _encodes(value):
-        raise OptionError(f"{name}={value!r:.100} has a NUL or a lone surrogate in it")
-    return value
-
-
-def _encodes(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _metadata(config: Config, value: Mapping[str, Any] | None) -> str | None:
     if value is None:
         return None
@@ -130,7 +120,7 @@ def _keep(new: NewJob, handler: Handler[Any, Any] | None) -> int | None:
 
 def _defaulted(new: NewJob, handler: Handler[Any, Any] | None) -> dict[str, Any]:
     """The options that a handler has defaults for."""
-    queue = _text(new.queue, "queue", limit=100)
+    queue = short_text(new.queue, "queue", limit=100)
     priority = None if new.priority is None else priority_number(new.priority)
     max_attempts = _attempts(new.max_attempts)
     timeout_ms = None if new.timeout is ... else milliseconds(timeout_seconds(new.timeout))

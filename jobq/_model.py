@@ -143,6 +143,34 @@ def priority_number(value: int | str) -> int:
     )
 
 
+def is_storable(value: str) -> bool:
+    """Whether both databases can store a text."""
+    try:
+        return b"\x00" not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def short_text(
+    value: str | None, name: str, *, limit: int = 500, at_least: int = 1
+) -> str | None:
+    """The text of an option that may be left out, checked."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not at_least <= len(value) <= limit:
+        raise OptionError(
+            f"{name} must be text of {at_least} to {limit} letters, not {value!r:.100}"
+        )
+    if not is_storable(value):
+        raise OptionError(f"{name}={value!r:.100} has a NUL or a lone surrogate in it")
+    return value
+
+
+def queue_name(value: str) -> str:
+    """The name of a queue, checked."""
+    return short_text(value, "queue", limit=100) or "default"
+
+
 def _iso(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat(timespec="milliseconds")[:-6] + "Z"
 

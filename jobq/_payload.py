@@ -205,18 +205,27 @@ def encode_json(value: Any, *, what: str) -> str:
         raise PayloadError(f"{what}: {getattr(error, 'reason', error)}", path=path) from None
 
 
-def encode_result(value: Any) -> str:
-    """The JSON text of what a handler returned. Raises `ResultError` where it cannot be stored."""
+def encode_result(value: Any, *, limit: int | None = None) -> str:
+    """The JSON text of what a handler returned, of at most `limit` bytes.
+
+    Raises `ResultError` where it cannot be stored.
+    """
     if value is None:
         return "null"
     try:
         builtins = as_builtins(value)
         check_json(builtins)
-        return _encode(builtins).decode()
+        encoded = _encode(builtins)
     except NotJson as error:
         raise ResultError(error.reason, path=error.path) from None
     except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
         raise ResultError(str(error) or repr(error)) from None
+    if limit is not None and len(encoded) > limit:
+        raise ResultError(
+            f"{len(encoded)} bytes of JSON are more than the {limit} allowed; store the data "
+            f"elsewhere and return its address, or raise Queue(bounds=Bounds(result=…))"
+        )
+    return encoded.decode()
 
 
 def dumps(value: Any) -> str:

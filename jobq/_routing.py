@@ -14,7 +14,7 @@ from attrs import Factory, field, frozen
 from jobq._clock import to_span
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import ConfigurationError, HandlerError, OptionError
-from jobq._model import priority_number
+from jobq._model import priority_number, short_text
 from jobq._payload import Codec
 from jobq._retry import Retry
 
@@ -111,9 +111,9 @@ class Router:
             raise ConfigurationError(f"a handler's type is a name, not {type!r}")
         try:
             options: dict[str, Any] = {
-                "queue": queue,
+                "queue": short_text(queue, "queue", limit=100),
                 "priority": None if priority is None else priority_number(priority),
-                "retry": retry or Retry(),
+                "retry": _retry(retry),
                 "timeout": timeout_seconds(timeout),
                 "keep": keep_span(keep),
             }
@@ -176,12 +176,18 @@ def _within(handler: Handler[Any, Any], outer: tuple[Middleware, ...]) -> Handle
 _FIELDS = [attribute.name for attribute in Handler.__attrs_attrs__]
 
 
+def _retry(value: Retry | None) -> Retry:
+    if value is not None and not isinstance(value, Retry):
+        raise OptionError(f"retry must be a Retry, not {value!r}")
+    return value or Retry()
+
+
 def timeout_seconds(value: float | timedelta | None) -> float | None:
     """A timeout in seconds; `None` is none."""
     if value is None:
         return None
     span = to_span(value, name="timeout")
-    if not 0 < span <= 10**16:
+    if span <= 0:
         raise OptionError(f"timeout={value!r} must be above 0; None is no timeout")
     return span / 1_000_000
 

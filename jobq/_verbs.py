@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import frozen
 
 from jobq import backends
-from jobq._clock import from_datetime
+from jobq._clock import SECOND, from_datetime
 from jobq._config import Config
 from jobq._enqueue import as_new_job, job_of, new_row, span
 from jobq._errors import (
@@ -42,6 +42,8 @@ from jobq._model import (
     WorkerInfo,
     job_id,
     priority_number,
+    queue_name,
+    short_text,
     statuses,
 )
 from jobq._payload import encode_result, loads
@@ -262,7 +264,8 @@ def get_many(config: Config, ids: Iterable[Any]) -> Verb[list[Job]]:  # noqa: AR
 
 
 def _filter(status: Any = None, **equal: str | None) -> Any:
-    return backends.ops.Filter(status=statuses(status), **equal)
+    named = {name: short_text(value, name) for name, value in equal.items()}
+    return backends.ops.Filter(status=statuses(status), **named)
 
 
 def page(
@@ -298,7 +301,7 @@ def workers(config: Config) -> Verb[list[WorkerInfo]]:  # noqa: ARG001
 
 
 def wait(config: Config, id: Any, timeout: float | None) -> Verb[Job]:
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = None if timeout is None else time.monotonic() + span(timeout, "timeout") / SECOND
     rest = 0.01
     while True:
         job = yield from get(config, id)
@@ -375,7 +378,7 @@ def reschedule(
         run_at=None if run_at is None else from_datetime(run_at, name="run_at"),
         delay=None if delay is None else span(delay, "delay"),
         priority=None if priority is None else priority_number(priority),
-        queue=queue,
+        queue=short_text(queue, "queue", limit=100),
     )
     if job is None:
         return (yield from _refuse(config, wanted, "reschedule"))  # type: ignore[no-any-return]
@@ -395,9 +398,9 @@ def set_status(
         backends.ops.set_status,
         wanted,
         status=target,
-        result=None if result is None else encode_result(result),
-        error=error,
-        error_code=error_code,
+        result=None if result is None else encode_result(result, limit=config.bounds.result),
+        error=short_text(error, "error", limit=config.bounds.error, at_least=0),
+        error_code=short_text(error_code, "error_code"),
         keep=config.keep,
     )
     if job is None:
@@ -411,7 +414,8 @@ def set_progress(config: Config, id: Any, progress: int, message: str | None) ->
     wanted = job_id(id)
     if isinstance(progress, bool) or not isinstance(progress, int) or not 0 <= progress <= 100:
         raise OptionError(f"progress={progress!r} must be an integer from 0 to 100")
-    job = yield Do(backends.ops.set_progress, wanted, progress=progress, message=message)
+    note = short_text(message, "message", limit=config.bounds.error, at_least=0)
+    job = yield Do(backends.ops.set_progress, wanted, progress=progress, message=note)
     if job is None:
         found = yield from get(config, wanted)
         live = [str(s) for s in JobStatus if not s.finished]
@@ -456,7 +460,9 @@ def for_each(config: Config, verb: str, *, dry_run: bool, **where: Any) -> Verb[
 
 
 def cleanup_old_jobs(config: Config, days: float) -> Verb[int]:
-    age = span(days * 86400, "days")
+    if isinstance(days, bool) or not isinstance(days, int | float) or not 0 <= days <= 100_000:
+        raise OptionError(f"days={days!r} must be a number from 0 to 100000")
+    age = round(days * 86400 * SECOND)
     deleted = 0
     while ids := (yield Do(backends.ops.prune, age=age)):
         deleted += len(ids)
@@ -466,9 +472,9 @@ def cleanup_old_jobs(config: Config, days: float) -> Verb[int]:
 
 def pause(config: Config, queue: str, until: Any) -> Verb[None]:  # noqa: ARG001
     moment = None if until is None else from_datetime(until, name="until")
-    yield Do(backends.ops.pause, queue, until=moment)
+    yield Do(backends.ops.pause, queue_name(queue), until=moment)
 
 
 def resume(config: Config, queue: str) -> Verb[None]:
-    yield Do(backends.ops.resume, queue)
+    yield Do(backends.ops.resume, queue_name(queue))
     yield from _wake(config, [queue])

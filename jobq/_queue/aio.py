@@ -15,7 +15,7 @@ from jobq._clock import Clock
 from jobq._config import KEEP, Bounds, Config, Lifespan, configure
 from jobq._masking import mask
 from jobq._model import Attempt, Counts, Job, Outcome, Page, WorkerInfo
-from jobq._queue.options import EnqueueOptions, new_job
+from jobq._queue.options import EnqueueOptions, new_job, one_connection
 from jobq._queue.sync import Queue
 from jobq._routing import Handler, Router
 from jobq.observe import Observer
@@ -105,7 +105,7 @@ class AsyncQueue:
         self, items: Iterable[Any], *, connection: Any = None, session: Any = None
     ) -> builtins.list[Outcome]:
         """Store many jobs; an outcome for each item, in order. See `Queue.enqueue_many`."""
-        return await self._do(verbs.enqueue_many, items, connection if session is None else session)
+        return await self._do(verbs.enqueue_many, items, one_connection(connection, session))
 
     async def get(self, job_id: Any) -> Job:
         """The job with this id (text, `uuid.UUID` or a `Job`). See `Queue.get`."""

@@ -27,14 +27,19 @@ class EnqueueOptions(TypedDict, total=False):
     session: Any
 
 
-def new_job(type: Any, payload: Any, options: dict[str, Any]) -> tuple[NewJob, Any]:
-    """A call's arguments as a value, and the connection that it is to run on."""
-    connection, session = options.pop("connection", None), options.pop("session", None)
+def one_connection(connection: Any, session: Any) -> Any:
+    """The connection or session that a call is to run on, if it was given one."""
     if connection is not None and session is not None:
         raise OptionError("give session= or connection=, not both")
+    return connection if session is None else session
+
+
+def new_job(type: Any, payload: Any, options: dict[str, Any]) -> tuple[NewJob, Any]:
+    """A call's arguments as a value, and the connection that it is to run on."""
+    connection = one_connection(options.pop("connection", None), options.pop("session", None))
     try:
         new = NewJob(type=type, payload=payload, **options)
     except TypeError as error:
         known = ", ".join(EnqueueOptions.__annotations__)
         raise OptionError(f"{error}; the options of enqueue are {known}") from None
-    return new, connection if session is None else session
+    return new, connection

@@ -16,7 +16,7 @@ from jobq._clock import Clock
 from jobq._config import KEEP, Bounds, Config, Lifespan, configure
 from jobq._masking import mask
 from jobq._model import Attempt, Counts, Job, Outcome, Page, WorkerInfo
-from jobq._queue.options import EnqueueOptions, new_job
+from jobq._queue.options import EnqueueOptions, new_job, one_connection
 from jobq._routing import Handler, Router
 from jobq.observe import Observer
 
@@ -170,7 +170,7 @@ class Queue:
 
         >>> outcomes = queue.enqueue_many(("image_edit", {"n": n}) for n in range(10_000))
         """
-        return self._do(verbs.enqueue_many, items, connection if session is None else session)
+        return self._do(verbs.enqueue_many, items, one_connection(connection, session))
 
     def get(self, job_id: Any) -> Job:
         """The job with this id (text, `uuid.UUID` or a `Job`). Raises `JobNotFound`."""

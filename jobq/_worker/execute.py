@@ -49,6 +49,8 @@ async def attempt(
         result = await _call(running, payload, middleware, threads)
     except asyncio.CancelledError as error:
         return _after_cancellation(running, error, bounds)
+    except ResultError as error:  # of job.complete(): trying again would pay again
+        return Refused("result_unstorable", _bounded(str(error), bounds))
     except LeaseLost as error:
         return None if running.stopping == "lease" else raised(error, bounds)
     except BaseException as error:  # noqa: BLE001  a handler's SystemExit must not end the worker
@@ -136,26 +138,25 @@ def not_committed(bounds: Bounds) -> Raised:
 
 def _stored(result: Any, bounds: Bounds) -> Outcome:
     try:
-        text = encode_result(result)
+        return Succeeded(encode_result(result, limit=bounds.result))
     except ResultError as error:
         return Refused("result_unstorable", _bounded(str(error), bounds))
-    size = len(text.encode())
-    if size > bounds.result:
-        return Refused(
-            "result_unstorable",
-            f"result: {size} bytes of JSON are more than the {bounds.result} allowed; store the "
-            f"data elsewhere and return its address, or raise Queue(bounds=Bounds(result=…))",
-        )
-    return Succeeded(text)
 
 
 def raised(error: BaseException, bounds: Bounds) -> Raised:
     """An exception as it is stored: without secrets, and not too long."""
     code = error.code if isinstance(error, Permanent) else type(error).__name__
-    text = str(error)
+    text = _text(error)
     named = text if isinstance(error, Permanent) else f"{type(error).__name__}: {text}"
     lines = "".join(tracebacks.format_exception(error))
     return Raised(error, _bounded(named, bounds), code, _bounded(lines, bounds, tail=True))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  a broken __str__ must not cost the job its outcome
+        return "(its text cannot be shown)"
 
 
 def _bounded(text: str, bounds: Bounds, *, tail: bool = False) -> str:

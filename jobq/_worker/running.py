@@ -27,12 +27,14 @@ class Running:
         state: Any,
         keep: int | None,
         dialect: Any,
+        result_limit: int | None = None,
     ) -> None:
         self.job = job
         self.handler = handler
         self.state = state
         self.keep = keep
         self.dialect = dialect
+        self.result_limit = result_limit
         self.task: asyncio.Task[None] | None = None
         self.started_at = time.monotonic()
         self.renewed_at = self.started_at

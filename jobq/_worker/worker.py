@@ -76,12 +76,15 @@ class Worker:
     ) -> None:
         self._config: Config = queue._config  # noqa: SLF001  a face of the configuration
         self._router = self._config.router
-        _positive(concurrency=concurrency, threads=threads or 1, lease=lease)
-        if isinstance(queues, str) or not all(isinstance(q, str) for q in queues or ()):
+        _whole(concurrency=concurrency, threads=concurrency if threads is None else threads)
+        _above_zero(lease=lease, margin=margin)
+        if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:
+            raise ConfigurationError(f"Worker(grace={grace!r}) must be 0 or more")
+        if queues is not None and not _are_names(queues):
             raise ConfigurationError(f"queues={queues!r} must be a list of names")
         self._queues = queues
         self._concurrency = concurrency
-        self._threads = threads or concurrency
+        self._threads = concurrency if threads is None else threads
         self._lease = lease
         self._grace = grace
         self._margin = margin
@@ -318,6 +321,7 @@ class Worker:
                 state=self._state,
                 keep=self._config.keep,
                 dialect=self._store.dialect,
+                result_limit=self._config.bounds.result,
             )
             running.on_report = self._progress.note
             self._held[job.id] = running
@@ -443,7 +447,18 @@ class Worker:
                     await self._ended.wait()
 
 
-def _positive(**options: float) -> None:
+def _whole(**options: int) -> None:
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigurationError(f"Worker({name}={value!r}) must be an integer from 1")
+
+
+def _are_names(queues: Sequence[str]) -> bool:
+    named = not isinstance(queues, str) and all(isinstance(name, str) for name in queues)
+    return named and len(queues) > 0
+
+
+def _above_zero(**options: float) -> None:
     for name, value in options.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise ConfigurationError(f"Worker({name}={value!r}) must be above 0")

@@ -24,6 +24,7 @@ from attrs import frozen
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from jobq._errors import BackendError, BackendUnavailable, ConfigurationError
+from jobq._masking import mask
 from jobq._payload import dumps
 from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
@@ -79,6 +80,15 @@ def _connect_args(name: str) -> dict[str, Any]:
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
     }
+
+
+def _why_no_connection(options: PostgresOptions) -> str:
+    """The reason that a pool does not tell: a refusal, a wrong password, or all are in use."""
+    try:
+        psycopg.connect(options.url, connect_timeout=2).close()
+    except psycopg.Error as error:
+        return mask(str(error).strip())
+    return f"all {options.pool_size} of the pool are in use"
 
 
 def _prepare(call: Call, options: PostgresOptions) -> bool:
@@ -239,7 +249,8 @@ class PostgresStore:
         try:
             connection = pool.getconn(timeout=self._options.patience)
         except PoolTimeout as error:
-            raise BackendUnavailable(f"PostgreSQL: no connection: {error}") from error
+            reason = _why_no_connection(self._options)
+            raise BackendUnavailable(f"PostgreSQL: no connection: {reason}") from error
         try:
             yield connection
         except psycopg.Error as error:
@@ -387,7 +398,8 @@ class AsyncPostgresStore:
         try:
             connection = await pool.getconn(timeout=self._options.patience)
         except PoolTimeout as error:
-            raise BackendUnavailable(f"PostgreSQL: no connection: {error}") from error
+            reason = await asyncio.to_thread(_why_no_connection, self._options)
+            raise BackendUnavailable(f"PostgreSQL: no connection: {reason}") from error
         try:
             return await work(connection)
         except psycopg.Error as error:

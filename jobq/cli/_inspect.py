@@ -19,6 +19,7 @@ from jobq.cli._output import (
     print_facts,
     print_json,
     print_table,
+    printable,
     shortened,
     span,
 )
@@ -171,7 +172,7 @@ def explain(args: Namespace) -> int:
     if args.json:
         print_json({"id": job.id, "status": job.status, "why": sentence})
     else:
-        print(sentence)
+        print(printable(sentence))
     return 0
 
 

@@ -18,7 +18,8 @@ class JobFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         job_id = getattr(record, "job_id", None)
         job_type = getattr(record, "job_type", None)
-        record.job = f"[{job_type} {job_id}] " if job_id else ""
+        named = not job_id or job_id in record.getMessage()
+        record.job = "" if named else f"[{job_type} {job_id}] "
         return mask(super().format(record))
 
 

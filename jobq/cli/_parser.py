@@ -9,19 +9,21 @@ from jobq.cli import _change, _inspect, _queue, _worker
 
 _EPILOG = """\
 environment:
-  JOBQ_APP                            the app, as in app:queue
-  JOBQ_DATABASE_URL, DATABASE_URL     the database, where no app is given
-  JOBQ_QUEUES                         worker --queues
+  JOBQ_APP                              the app, as in app:queue
+  JOBQ_DATABASE_URL, DATABASE_URL       the database, where no app is given
+  JOBQ_QUEUES                           worker --queues
   JOBQ_CONCURRENCY, WORKER_CONCURRENCY  worker --concurrency
-  JOBQ_LEASE, JOBQ_GRACE              worker --lease, --grace
-  JOBQ_WORKER_ID, WORKER_ID           worker --label
-  JOBQ_PORT, PORT                     worker --port
-  JOBQ_LOG_LEVEL                      worker --log-level
+  JOBQ_LEASE, JOBQ_GRACE                worker --lease, --grace
+  JOBQ_WORKER_ID, WORKER_ID             worker --label
+  JOBQ_PORT, PORT                       worker --port
+  JOBQ_LOG_LEVEL                        worker --log-level
 
 exit codes:
-  0  done            1  a job's state did not allow it
-  2  wrong usage or configuration     3  database out of reach, or its schema does not fit
-  70 a worker ended because all its handlers hang
+   0  done
+   1  a job's state did not allow it, or the app failed
+   2  wrong usage or configuration
+   3  the database is out of reach, or its schema does not fit
+  70  a worker ended because all its handlers hang
 """
 
 

@@ -54,8 +54,8 @@ def _finished(job: Job) -> str:
 
 
 def _reason(job: Job) -> str:
-    named = [job.error_code or "", shortened(job.error).rstrip(".")]
-    reason = ": ".join(part for part in named if part)
+    code, error = job.error_code or "", shortened(job.error).rstrip(".")
+    reason = error if error.startswith(code) else f"{code}: {error}".rstrip(": ")
     return f" ({reason})" if reason else ""
 
 
@@ -71,8 +71,8 @@ def _processing(
     where = f"It is running on worker {holder} since {since}"
     if job.cancel_requested:
         return (
-            f"{where}, and was asked to cancel; it ends when its handler does, which a def "
-            "handler must look at job.cancelled for."
+            f"{where}, and was asked to cancel; it ends when its handler does (one that is no "
+            "coroutine has to look at job.cancelled)."
         )
     number = f"{job.attempts} of {job.max_attempts}" if job.max_attempts else str(job.attempts)
     return f"{where}: attempt {number}, progress {job.progress} %."
@@ -115,11 +115,11 @@ def _without_worker(job: Job, alive: Sequence[WorkerInfo]) -> str | None:
             "was enqueued; a living worker knows the type and will do so in a moment."
         )
     if not _able(job, alive):
-        served = sorted({name for worker in alive for name in worker.queues})
+        served = sorted({name for worker in _knowing(job, alive) for name in worker.queues})
         return (
             f"No living worker that knows its type serves the queue {job.queue!r}; start one with "
-            f"`--queues {quote(job.queue)}`, or move the job to one of {_listed(served)} with "
-            f"`jobq reschedule {job.id} --queue …`."
+            f"`--queues {quote(job.queue)}`, or move the job with `jobq reschedule {job.id} "
+            f"--queue …` to one of {_listed(served)}."
         )
     return None
 

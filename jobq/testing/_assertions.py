@@ -139,9 +139,8 @@ class Wanted:
         if self.payload is not ...:
             asked.insert(0, f"payload {self.payload!r:.{WIDTH}}")
         like = f" with {', '.join(asked)}" if asked else ""
-        number = "no job" if not found else f"{len(found)} job{'s' if len(found) > 1 else ''}"
         instead = "" if count is None else f", not {count}"
-        first = f"{number} of type {self.type!r} was enqueued{like}{instead}"
+        first = f"{_jobs_of(len(found), self.type)} enqueued{like}{instead}"
         if not jobs:
             return f"{first}; nothing was enqueued at all"
         # Jobs of the same type first: they are the likely ones.
@@ -154,6 +153,16 @@ class Wanted:
         difference = self.difference(job) if job.type == self.type else None
         why = f"  ← {difference}" if difference else ""
         return f"  {job.type} ({job.status}) {job.payload!r:.{WIDTH}}{why}"
+
+
+def _jobs_of(count: int, type: str) -> str:
+    match count:
+        case 0:
+            return f"no job of type {type!r} was"
+        case 1:
+            return f"one job of type {type!r} was"
+        case _:
+            return f"{count} jobs of type {type!r} were"
 
 
 def _same(value: Any) -> Any:
@@ -184,10 +193,10 @@ def _jobs(queue: Queue | AsyncQueue) -> list[Job]:
     face = queue if isinstance(queue, Queue) else queue.sync
 
     def read() -> list[Job]:
-        page = face.page(limit=1000)
+        page = face.list(limit=1000)
         jobs = [*page.jobs]
         while page.next:
-            page = face.page(limit=1000, after=page.next)
+            page = face.list(limit=1000, after=page.next)
             jobs += page.jobs
         return jobs
 

@@ -121,6 +121,7 @@ class Record:
     progress: Reports
     stopping: str | None
     keep: int | None = None
+    result_limit: int | None = None
     dialect: Any = None
     committed: str | None = None
 

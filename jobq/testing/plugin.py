@@ -16,6 +16,8 @@ In asynchronous tests use `jobq_queue.aio`; its connections are closed when the 
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -101,18 +103,36 @@ def _empty(url: str) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """Close the connections that a test's event loop has made, while that can still run."""
+    queues: list[Any] = [
+        pyfuncitem.funcargs[name] for name in _QUEUES if name in pyfuncitem.funcargs
+    ]
+    if queues and inspect.iscoroutinefunction(pyfuncitem.obj):
+        pyfuncitem.obj = _closing(pyfuncitem.obj, queues)
     try:
         return (yield)
     finally:
-        for name in _QUEUES:
-            queue = getattr(item, "funcargs", {}).get(name)
-            if queue is not None:
-                _close_loops(queue)
+        for queue in queues:
+            _close_loops(queue)
+
+
+def _closing(test: Any, queues: list[Queue]) -> Any:
+    """The test of a plugin that ends the loop with it, as anyio's does."""
+
+    @functools.wraps(test)
+    async def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            await test(*args, **kwargs)
+        finally:
+            for queue in queues:
+                await queue.aio.aclose()
+
+    return run
 
 
 def _close_loops(queue: Queue) -> None:
+    """The loop of a plugin that keeps it for a while, as pytest-asyncio does."""
     opened = queue.aio._opened  # noqa: SLF001  the same house
     for loop, store in list(opened.items()):
         if not loop.is_closed() and not loop.is_running():

@@ -1,0 +1,1 @@
+"""How fast jobq is, beside the bare drivers in the same run. `nox -s bench` runs everything."""

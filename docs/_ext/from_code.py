@@ -1,0 +1,167 @@
+"""Parts of the documentation that are drawn from the code, so that they cannot differ from it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.application import Sphinx
+
+from jobq import MOVES, JobStatus
+from jobq.backends import _tables
+from jobq.backends._dialect import PostgresDialect, SqliteDialect
+
+Cell = list[nodes.Node]
+
+
+def table(heads: list[str], rows: list[list[Cell]]) -> nodes.table:
+    """A table of cells."""
+
+    def row(cells: list[Cell]) -> nodes.row:
+        return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells))
+
+    columns = (nodes.colspec(colwidth=1) for _ in heads)
+    head = nodes.thead("", row([[nodes.Text(head)] for head in heads]))
+    body = nodes.tbody("", *map(row, rows))
+    return nodes.table("", nodes.tgroup("", *columns, head, body, cols=len(heads)))
+
+
+def words(values: Iterator[str] | tuple[str, ...] | list[str]) -> Cell:
+    """Code words with commas between them."""
+    cell: Cell = []
+    for value in values:
+        cell += [nodes.Text(", ")] if cell else []
+        cell.append(nodes.literal(text=str(value)))
+    return cell
+
+
+class Moves(Directive):
+    """`{moves}`: the verbs, and the statuses that they lead from and to."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = [
+            [
+                words([move.verb]),
+                words(move.sources),
+                words(move.targets) or [nodes.Text("gone")],
+                [nodes.Text(move.meaning)],
+            ]
+            for move in MOVES.values()
+        ]
+        return [table(["verb", "from", "to", "meaning"], rows)]
+
+
+class MovesMatrix(Directive):
+    """`{moves-matrix}`: which verbs lead from one status to another."""
+
+    def run(self) -> list[nodes.Node]:
+        verbs = defaultdict(list)
+        for move in MOVES.values():
+            for source in move.sources:
+                for target in move.targets:
+                    verbs[source, target].append(move.verb)
+        rows = [
+            [words([source]), *(words(verbs[source, target]) for target in JobStatus)]
+            for source in JobStatus
+        ]
+        return [table(["from ↓ to →", *JobStatus], rows)]
+
+
+BOX = (150, 36)
+PLACES = {
+    JobStatus.PENDING: (100, 40),
+    JobStatus.RATE_LIMITED: (100, 150),
+    JobStatus.WAITING: (100, 260),
+    JobStatus.PROCESSING: (390, 150),
+    JobStatus.COMPLETED: (680, 40),
+    JobStatus.FAILED: (680, 150),
+    JobStatus.CANCELLED: (680, 260),
+}
+
+
+class MovesDiagram(Directive):
+    """`{moves-diagram}`: the moves of the verbs that are named, as a drawing."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        verbs = defaultdict(list)
+        for verb in self.arguments[0].split():
+            for source in MOVES[verb].sources:
+                for target in MOVES[verb].targets:
+                    verbs[source, target].append(verb)
+        parts = [arrow(source, target, names) for (source, target), names in verbs.items()]
+        parts += [box(status) for status in JobStatus]
+        svg = (
+            '<svg viewBox="0 0 780 300" role="img" style="max-width:780px;width:100%" '
+            'xmlns="http://www.w3.org/2000/svg"><defs><marker id="tip" viewBox="0 0 8 8" refX="8" '
+            'refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0,0 L8,4 L0,8 z" '
+            f'fill="currentColor"/></marker></defs>{"".join(parts)}</svg>'
+        )
+        return [nodes.raw("", svg, format="html")]
+
+
+def box(status: JobStatus) -> str:
+    x, y = PLACES[status]
+    width, height = BOX
+    dashes = "" if status.finished else 'stroke-dasharray="5 3"'
+    return (
+        f'<rect x="{x - width / 2}" y="{y - height / 2}" width="{width}" height="{height}" rx="8" '
+        f'fill="none" stroke="currentColor" {dashes}/><text x="{x}" y="{y + 5}" '
+        f'text-anchor="middle" font-size="15" fill="currentColor">{status}</text>'
+    )
+
+
+def arrow(source: JobStatus, target: JobStatus, names: list[str]) -> str:
+    """A line from the side of one box to the side of another, with the verbs beside it."""
+    (x1, y1), (x2, y2) = PLACES[source], PLACES[target]
+    side = BOX[0] / 2 if x2 > x1 else -BOX[0] / 2
+    # Lines in the two directions between the same boxes keep apart.
+    shift = -7 if x2 > x1 else 7
+    x1, x2, y1, y2 = x1 + side, x2 - side, y1 + shift, y2 + shift
+    middle, label = (x1 + x2) / 2, (y1 + y2) / 2 + (-6 if shift < 0 else 16)
+    return (
+        f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="currentColor" '
+        f'marker-end="url(#tip)"/><text x="{middle}" y="{label}" text-anchor="middle" '
+        f'font-size="12" fill="currentColor" opacity="0.8">{", ".join(names)}</text>'
+    )
+
+
+class Columns(Directive):
+    """`{columns} TABLE`: its columns; each line of the body is `column: what it means`."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        columns = _tables.metadata.tables[self.arguments[0]].columns
+        meanings = dict(line.split(": ", 1) for line in self.content if line)
+        if list(meanings) != list(columns.keys()):
+            odd = set(meanings) ^ set(columns.keys()) or "their order"
+            raise self.error(f"columns of {self.arguments[0]}: {odd}")
+        rows = []
+        for column in columns:
+            kinds = [
+                str(column.type.compile(dialect.sqlalchemy)).lower()
+                for dialect in (PostgresDialect, SqliteDialect)
+            ]
+            rows.append([words([column.name]), *([nodes.Text(kind)] for kind in kinds)])
+            rows[-1].append(self.parse_inline(meanings[column.name])[0])
+        return [table(["column", "PostgreSQL", "SQLite", "meaning"], rows)]
+
+    def parse_inline(self, text: str) -> tuple[Cell, Cell]:
+        return self.state.inline_text(text, self.lineno)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    for name, directive in {
+        "moves": Moves,
+        "moves-matrix": MovesMatrix,
+        "moves-diagram": MovesDiagram,
+        "columns": Columns,
+    }.items():
+        app.add_directive(name, directive)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,1 @@
+"""Programs that use jobq, to run and to copy from."""

@@ -1,0 +1,56 @@
+"""The app that the tests' worker processes run."""
+
+import asyncio
+import logging
+import os
+import threading
+from pathlib import Path
+
+import jobq
+
+queue = jobq.Queue(os.environ["TEST_URL"])
+
+
+def say(word: str) -> None:
+    print(word, flush=True)
+
+
+@jobq.handler("greet")
+async def greet(payload: dict) -> dict:
+    logging.getLogger("app").info("greeting with token=%s", payload["name"])
+    return {"hello": payload["name"]}
+
+
+@jobq.handler("read")
+async def read(payload: dict) -> str:
+    """Wait for someone who writes into a FIFO."""
+    say("started")
+    return await asyncio.to_thread(Path(payload["fifo"]).read_text)
+
+
+@jobq.handler("wait")
+async def wait() -> None:
+    say("started")
+    await asyncio.Event().wait()
+
+
+@jobq.handler("deaf", timeout=0.2)
+async def deaf() -> None:
+    say("started")
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            say("not listening")
+
+
+@jobq.handler("stuck")
+def stuck() -> None:
+    say("started")
+    threading.Event().wait()
+
+
+@jobq.handler("stuck_beneath")
+async def stuck_beneath() -> None:
+    say("started")
+    await asyncio.to_thread(threading.Event().wait)

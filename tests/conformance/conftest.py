@@ -1,0 +1,35 @@
+"""A frozen clock, and a queue that lives by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+import jobq
+from jobq.testing import FrozenClock
+from tests.conformance.situations import TYPE
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock(datetime(2031, 1, 1, 12, tzinfo=UTC))
+
+
+@pytest.fixture
+def frozen(url: str, router: jobq.Router, clock: FrozenClock) -> Iterator[jobq.Queue]:
+    """An empty queue whose time is `clock`, on each database in turn."""
+    with jobq.Queue(url, router=router, clock=clock) as queue:
+        yield queue
+
+
+@pytest.fixture
+def known(router: jobq.Router) -> jobq.Handler[dict, dict]:
+    """The handler of the type `work`, which returns its payload."""
+
+    @router.handler(TYPE)
+    async def work(payload: dict) -> dict:
+        return payload
+
+    return work

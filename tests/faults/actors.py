@@ -1,0 +1,71 @@
+"""Processes of `tests.faults.app`, and the signals that hurt them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Actor:
+    """A running process. It ends when this one does, even when that is killed."""
+
+    def __init__(self, role: str, name: str, folder: Path, **options: Any) -> None:
+        self.name = name
+        self.stderr = folder / f"{name}.err"
+        options |= {"name": name, "folder": str(folder)}
+        command = [sys.executable, "-m", "tests.faults.app", role, json.dumps(options)]
+        with self.stderr.open("wb") as errors:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stderr=errors, cwd=ROOT, start_new_session=True
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """Ask for a graceful end."""
+        self.signal(signal.SIGTERM)
+
+    def go_on(self) -> None:
+        """Give the order that the process waits for."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+
+    def wait(self, timeout: float) -> tuple[int, float]:
+        """The exit code, and the seconds until the process ended."""
+        started = time.monotonic()
+        return self.process.wait(timeout), time.monotonic() - started
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        if self.alive:
+            self.kill()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def errors(self) -> str:
+        """What the process wrote to stderr."""
+        return self.stderr.read_text(errors="replace")

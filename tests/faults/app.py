@@ -1,0 +1,358 @@
+"""The app that faults are tried on: `python -m tests.faults.app ROLE OPTIONS`.
+
+A role is one process of a scenario; its options are JSON. A line on its standard input is an order
+to go on, and its end is the end of the process: no actor outlives the one who started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import random
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import Any
+
+import jobq
+from tests.faults.history import History
+
+router = jobq.Router()
+Options = dict[str, Any]
+
+
+class Orders:
+    """Orders to go on, from standard input."""
+
+    def __init__(self) -> None:
+        self.given = threading.Semaphore(0)
+        self.released = threading.Event()
+        """Set by the first order, for all who wait."""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while text := os.read(0, 1024):
+            for _ in range(text.count(b"\n")):
+                self.given.release()
+                self.released.set()
+        os._exit(1)
+
+    def await_one(self) -> None:
+        self.given.acquire()
+
+
+class Recorder(jobq.Observer):
+    """Notes what the engine reports."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def lease_lost(self, job_id: str, type: str) -> None:
+        self._history.note("lease_lost", job=job_id, type=type)
+
+    def jobs_changed(self, verb: str, job_ids: Iterable[str]) -> None:
+        self._history.note("changed", verb=verb, jobs=list(job_ids))
+
+
+class Warnings(logging.Handler):
+    """Notes what the engine complains about."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__(logging.WARNING)
+        self._history = history
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._history.note("log", level=record.levelname, text=record.getMessage()[:500])
+
+
+class Stage:
+    """What handlers find in `job.state`."""
+
+    def __init__(self, history: History, url: str, orders: Orders) -> None:
+        self.name = history.actor
+        self.note = history.note
+        self.url = url
+        self.orders = orders
+
+
+# --- handlers -----------------------------------------------------------------------------------
+
+
+@router.handler("noop")
+async def noop(payload: dict) -> None:
+    pass
+
+
+@router.handler("step")
+async def step(payload: dict, job: jobq.JobContext) -> str:
+    """Work for some seconds; cancellation is noted and obeyed."""
+    job.state.note("start", job=job.id, attempt=job.attempt)
+    seconds = payload.get("seconds", 0.0)
+    try:
+        await asyncio.sleep(0.0 if payload.get("once") and job.attempt > 1 else seconds)
+    except asyncio.CancelledError:
+        job.state.note("told", job=job.id)
+        raise
+    job.state.note("end", job=job.id)
+    return str(job.state.name)
+
+
+@router.handler("step_in_thread")
+def step_in_thread(payload: dict, job: jobq.SyncJobContext) -> str:
+    job.state.note("start", job=job.id, attempt=job.attempt)
+    time.sleep(payload.get("seconds", 0.0))
+    job.state.note("end", job=job.id)
+    return str(job.state.name)
+
+
+@router.handler("late_in_thread")
+def late_in_thread(payload: dict, job: jobq.SyncJobContext) -> str:
+    """Goes on when it is ordered to, whatever has happened to its job meanwhile."""
+    job.state.note("start", job=job.id, attempt=job.attempt)
+    job.state.orders.released.wait()
+    if job.cancelled:
+        job.state.note("told", job=job.id)
+    job.state.note("end", job=job.id)
+    return str(job.state.name)
+
+
+@router.handler("late_commit")
+def late_commit(payload: dict, job: jobq.SyncJobContext) -> None:
+    """Completes the job in a transaction of its own, when it is ordered to."""
+    job.state.note("start", job=job.id, attempt=job.attempt)
+    job.state.orders.released.wait()
+    insert = f"INSERT INTO app_row VALUES ('{job.id}', '{job.state.name}')"
+    with closing(connect(job.state.url)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE" if is_sqlite(job.state.url) else "BEGIN")
+            connection.execute(insert)
+            job.complete(job.state.name, connection=connection)
+            connection.execute("COMMIT")
+        except jobq.LeaseLost:
+            job.state.note("told", job=job.id)
+            connection.execute("ROLLBACK")
+            raise
+    job.state.note("end", job=job.id)
+
+
+@router.handler("block")
+async def block(payload: dict, job: jobq.JobContext) -> str:
+    """Blocks the event loop, as nobody should."""
+    job.state.note("start", job=job.id, attempt=job.attempt)
+    if job.attempt <= payload.get("attempts", 1):
+        time.sleep(payload["seconds"])  # noqa: ASYNC251  this is the fault
+    job.state.note("end", job=job.id)
+    return str(job.state.name)
+
+
+# --- connections of the app's own ---------------------------------------------------------------
+
+
+def is_sqlite(url: str) -> bool:
+    return url.startswith("sqlite")
+
+
+def connect(url: str) -> Any:
+    if is_sqlite(url):
+        return sqlite3.connect(url.removeprefix("sqlite:///"), timeout=30, isolation_level=None)
+    import psycopg  # noqa: PLC0415  only where the database is PostgreSQL
+
+    return psycopg.connect(url, autocommit=True)
+
+
+# --- roles --------------------------------------------------------------------------------------
+
+ROLES: dict[str, Callable[[Options, History, Orders], None]] = {}
+
+
+def role(function: Callable[[Options, History, Orders], None]) -> Any:
+    ROLES[function.__name__] = function
+    return function
+
+
+@role
+def worker(options: Options, history: History, orders: Orders) -> None:
+    """Runs jobs until it is stopped."""
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[Stage]:
+        history.note("ready", worker=running.id, pid=os.getpid())
+        yield Stage(history, options["url"], orders)
+
+    queue = jobq.Queue(
+        options["url"], router=router, lifespan=lifespan, observers=[Recorder(history)]
+    )
+    if "fallback" in options:
+        never_poll(queue, options["fallback"])
+    time_heartbeats(queue, history)
+    names = ("concurrency", "threads", "lease", "grace", "margin")
+    running = jobq.Worker(queue, **{name: options[name] for name in names if name in options})
+    jobs = asyncio.run(running.run())
+    history.note("ended", jobs=jobs)
+
+
+def never_poll(queue: jobq.Queue, seconds: float) -> None:
+    """Set the fall-back poll, whatever the backend finds."""
+    backend = type(queue._config.backend)
+    backend.fallback_poll = property(lambda _: seconds, lambda *_: None)  # type: ignore[assignment, misc]
+
+
+def time_heartbeats(queue: jobq.Queue, history: History) -> None:
+    """Note how long the lease keeper's calls of the database take."""
+    backend = queue._config.backend
+    open_store = backend.store
+
+    def timed_store() -> Any:
+        store = open_store()
+        run = store.run
+
+        def timed(op: Any, *args: Any, **kwargs: Any) -> Any:
+            started = time.monotonic()
+            try:
+                return run(op, *args, **kwargs)
+            finally:
+                history.note("beat", op=op.__name__, seconds=time.monotonic() - started)
+
+        store.run = timed  # type: ignore[method-assign]
+        return store
+
+    backend.store = timed_store  # type: ignore[method-assign]
+
+
+@role
+def enqueuer(options: Options, history: History, orders: Orders) -> None:
+    """Enqueues one job after the other until SIGTERM, and notes what was acknowledged."""
+    ending = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    history.note("ready", pid=os.getpid())
+    with jobq.Queue(options["url"], router=router) as queue:
+        while not ending.is_set():
+            try:
+                job = queue.enqueue("step", {"seconds": random.uniform(0.0, options["seconds"])})
+                history.note("enqueued", ids=[job.id])
+            except jobq.BackendUnavailable as error:
+                history.note("unknown", error=str(error))
+            ending.wait(random.uniform(0.0, options["gap"]))
+
+
+@role
+def backlog(options: Options, history: History, orders: Orders) -> None:
+    """Keeps a backlog of jobs that do nothing, until SIGTERM."""
+    ending = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    history.note("ready", pid=os.getpid())
+    with jobq.Queue(options["url"], router=router) as queue, closing(connect(options["url"])) as db:
+        while not ending.is_set():
+            [(ready,)] = db.execute("SELECT count(*) FROM jobq_job WHERE ready = 1").fetchall()
+            if ready < options["least"]:
+                queue.enqueue_many(("noop", {}) for _ in range(options["batch"]))
+            else:
+                ending.wait(0.02)
+
+
+@role
+def bursts(options: Options, history: History, orders: Orders) -> None:
+    """Enqueues bursts with random gaps; each next burst waits for an order."""
+    history.note("ready", pid=os.getpid())
+    with jobq.Queue(options["url"], router=router) as queue:
+        while True:
+            orders.await_one()
+            size = random.randint(1, options["largest"])
+            ids = []
+            for _ in range(size):
+                time.sleep(random.choice([0.0, random.uniform(0.0, options["gap"])]))
+                ids.append(queue.enqueue("step", {}).id)
+            history.note("enqueued", ids=ids)
+
+
+@role
+def unclosed(options: Options, history: History, orders: Orders) -> None:
+    """Uses a queue, closes nothing, and ends."""
+    if options["face"] == "Queue":
+        queue = jobq.Queue(options["url"], router=router)
+        for _ in range(options["jobs"]):
+            history.note("enqueued", ids=[queue.enqueue("step", {}).id])
+        queue.counts()
+    else:
+        aqueue = jobq.AsyncQueue(options["url"], router=router)
+
+        async def use() -> None:
+            for _ in range(options["jobs"]):
+                job = await aqueue.enqueue("step", {})
+                history.note("enqueued", ids=[job.id])
+            await aqueue.counts()
+
+        asyncio.run(use())
+    history.note("used")
+
+
+@role
+def forking(options: Options, history: History, orders: Orders) -> None:
+    """Uses a queue in a parent and, at the same time, in a child that it forked."""
+    queue = jobq.Queue(options["url"], router=router)
+    history.note("enqueued", ids=[queue.enqueue("step", {}).id])
+    busy = threading.Thread(target=_enqueue_some, args=(queue, history, options["jobs"]))
+    busy.start()  # it may be anywhere in the queue's code when the process is forked
+    child = os.fork()
+    if child == 0:
+        record = History(Path(options["folder"]), f"{options['name']}-child")
+        _enqueue_some(queue, record, options["jobs"])
+        record.note("used")
+        sys.exit(0)
+    busy.join()
+    _enqueue_some(queue, history, options["jobs"])
+    _, status = os.waitpid(child, 0)
+    history.note("child_ended", code=os.waitstatus_to_exitcode(status))
+    _enqueue_some(queue, history, 2)
+    history.note("used")
+
+
+def _enqueue_some(queue: jobq.Queue, history: History, count: int) -> None:
+    for _ in range(count):
+        history.note("enqueued", ids=[queue.enqueue("step", {}).id])
+
+
+@role
+def canceller(options: Options, history: History, orders: Orders) -> None:
+    """Cancels what it awaits, at random moments; goes on when it is ordered to."""
+    asyncio.run(_cancel_at_random(options, history, orders))
+
+
+async def _cancel_at_random(options: Options, history: History, orders: Orders) -> None:
+    history.note("ready", pid=os.getpid())
+    async with jobq.AsyncQueue(options["url"], router=router) as queue:
+        job = await queue.enqueue("step", {}, delay=3600)
+        awaited: list[tuple[str, Callable[[], Any]]] = [
+            ("enqueue", lambda: queue.enqueue("noop", {})),
+            ("enqueue_many", lambda: queue.enqueue_many([("noop", {})] * 300)),
+            ("reschedule", lambda: queue.reschedule(job.id, delay=3600)),
+            ("run_once", lambda: jobq.Worker(queue, lease=1.0).run_once(max_jobs=20)),
+        ]
+        while True:
+            name, work = random.choice(awaited)
+            task = asyncio.ensure_future(work())
+            await asyncio.sleep(random.uniform(0.0, 0.02 if name == "run_once" else 0.004))
+            hit = task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            history.note("cancelled", what=name, hit=hit and task.cancelled())
+            await asyncio.to_thread(orders.await_one)
+
+
+def main() -> None:
+    name, options = sys.argv[1], json.loads(sys.argv[2])
+    history = History(Path(options["folder"]), options["name"])
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    logging.getLogger("jobq").addHandler(Warnings(history))
+    ROLES[name](options, history, Orders())
+
+
+if __name__ == "__main__":
+    main()

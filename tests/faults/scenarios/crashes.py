@@ -1,0 +1,148 @@
+"""Workers that die, and workers that come back from the dead."""
+
+from __future__ import annotations
+
+import time
+
+from tests.faults import checker
+from tests.faults.actors import Actor
+from tests.faults.history import Event
+from tests.faults.lab import Findings, Lab, scenario
+
+LEASE = 3.0
+
+
+@scenario("kill", full=20, quick=3, tiny=1)
+def kill(lab: Lab) -> Findings:
+    """Workers are killed at random: every job is completed, none is lost, none is stuck."""
+    seconds = lab.choose(full=30.0, quick=8.0, tiny=2.0)
+    options = {"lease": LEASE, "concurrency": 8}
+    workers = lab.workers(lab.choose(full=4, quick=4, tiny=2), **options)
+    for type in ("step", "step_in_thread"):
+        count = lab.choose(full=2000, quick=500, tiny=40)
+        lab.enqueue_many(type, ({"seconds": lab.random.uniform(0, 0.4)} for _ in range(count)))
+    enqueuer = lab.actor("enqueuer", seconds=0.2, gap=0.1)
+    lab.await_ready([enqueuer])
+    _kill_at_random(lab, workers, seconds, options)
+    ended = [lab.stop([enqueuer])]
+    lab.until_finished(timeout=120)
+    ended.append(lab.stop(workers))
+    return _after_kills(lab, ended)
+
+
+def _kill_at_random(lab: Lab, workers: list[Actor], seconds: float, options: dict) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(lab.random.uniform(0.1, 0.8))
+        index = lab.random.randrange(len(workers))
+        victim = workers[index]
+        victim.kill()
+        lab.history.note("killed", worker=victim.name)
+        workers[index] = lab.worker(f"worker-{index}", **options)
+        lab.await_ready([workers[index]])
+
+
+def _after_kills(lab: Lab, ended: list[checker.Check]) -> Findings:
+    events, tables = lab.histories.refresh(), checker.dump(lab.url)
+    killed = {event["worker"] for event in lab.histories.of("killed")}
+    ids = {e["worker"] for e in lab.histories.of("ready") if e.actor in killed}
+    cut_short = {name: unfinished(events, name) for name in killed}
+    hits = [name for name, jobs in cut_short.items() if jobs]
+    findings = Findings(trials=len(killed), hits=len(hits))
+    findings.check(
+        *ended,
+        checker.none_lost(tables, lab.acknowledged()),
+        checker.none_stuck(tables),
+        checker.none_unexpected(tables, events),
+        checker.starts_bounded(tables, events),
+        checker.failures_are_kills(tables, ids),
+        checker.few_failed(tables),
+    )
+    findings.figures = {
+        "jobs": len(tables.jobs),
+        "cut short": sum(map(len, cut_short.values())),
+        "rescues": sum(checker.is_crash(a) for ended in tables.attempts.values() for a in ended),
+        "failed": len(tables.having("failed")),
+        "slowest rescue s": round(slowest_rescue(events, cut_short), 1),
+    }
+    return findings
+
+
+def unfinished(events: list[Event], actor: str) -> set[str]:
+    """The jobs whose handler an actor has started and not ended."""
+    mine = [event for event in events if event.actor == actor]
+    ended = {event["job"] for event in mine if event.event == "end"}
+    return {event["job"] for event in mine if event.event == "start"} - ended
+
+
+def slowest_rescue(events: list[Event], cut_short: dict[str, set[str]]) -> float:
+    """The longest time from a worker's death to the rescue of a job it was running."""
+    died = {event["worker"]: event.at for event in events if event.event == "killed"}
+    rescues = [e for e in events if e.event == "changed" and e["verb"] == "rescue"]
+    slowest = 0.0
+    for name, jobs in cut_short.items():
+        for rescue in rescues:
+            if rescue.at > died[name] and jobs & set(rescue["jobs"]):
+                slowest = max(slowest, rescue.at - died[name])
+                jobs = jobs - set(rescue["jobs"])
+    return slowest
+
+
+@scenario("zombie", full=20, quick=8, tiny=4)
+def zombie(lab: Lab) -> Findings:
+    """A worker frozen past its lease cannot overwrite the new owner's outcome, and is told."""
+    each = lab.choose(full=10, quick=3, tiny=1)
+    lease = lab.choose(full=LEASE, quick=2.0, tiny=1.5)
+    lab.sql("CREATE TABLE app_row (job text, worker text)")
+    jobs = each * 4
+    frozen = lab.worker("zombie", lease=lease, concurrency=jobs)
+    lab.await_ready([frozen])
+    # It ends while the worker is frozen: its outcome is the first thing the zombie writes.
+    late = lab.enqueue_many("step", [{"seconds": lease}] * each)
+    # It would go on for long: it has to be told.
+    endless = lab.enqueue_many("step", [{"seconds": 600.0, "once": True}] * each)
+    # Threads go on when they are ordered to.
+    in_thread = lab.enqueue_many("late_in_thread", [{}] * each)
+    commits = lab.enqueue_many("late_commit", [{}] * each)
+    lab.until_noted("start", jobs)
+    _freeze_without_lock(lab, frozen)
+    heir = lab.worker("heir", lease=lease, concurrency=jobs)
+    heir.go_on()
+    lab.until_finished(timeout=60)
+    frozen.thaw()
+    lab.until_noted("lease_lost", len(late) + len(endless))
+    frozen.go_on()
+    lab.until_noted("lease_lost", jobs)
+    ended = [lab.stop([heir])]
+    [again] = lab.enqueue_many("step", [{}])
+    lab.until_finished(timeout=60)
+    ended.append(lab.stop([frozen]))
+    events, tables = lab.histories.refresh(), checker.dump(lab.url)
+    told = {e["job"] for e in events if e.event == "told" and e.actor == frozen.name}
+    rows = lab.sql("SELECT job, worker FROM app_row")
+    refused = lab.histories.of("lease_lost", where=lambda e: e.actor == frozen.name)
+    findings = Findings(trials=jobs, hits=len(refused))
+    results = [tables.jobs[id] for id in [*late, *endless, *in_thread, *commits]]
+    findings.check(
+        *ended,
+        checker.all_completed(tables),
+        checker.each("the heir's outcome stands", results, lambda job: job.result == heir.name),
+        checker.each("a running handler is told", [*endless, *in_thread, *commits], told.__contains__),
+        checker.each("a zombie's rows vanish", rows, lambda row: row[1] == heir.name),
+        checker.that("the heir's rows are there", sorted(r[0] for r in rows) == sorted(commits), rows),
+        checker.that("the zombie works on", tables.jobs[again].result == frozen.name),
+        checker.starts_bounded(tables, events),
+    )
+    return findings
+
+
+def _freeze_without_lock(lab: Lab, worker: Actor) -> None:
+    """Freeze a worker between two transactions: who sleeps with SQLite's lock stops everybody."""
+    for _ in range(100):
+        worker.freeze()
+        time.sleep(0.05)
+        if not lab.is_locked():
+            return
+        worker.thaw()
+        time.sleep(0.01)
+    raise AssertionError("the worker holds the write lock all the time")

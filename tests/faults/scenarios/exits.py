@@ -1,0 +1,78 @@
+"""Processes that end without closing their queue, or fork with it open."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from tests.faults import checker
+from tests.faults.lab import Findings, Lab, scenario
+from tests.faults.scenarios.wakeups import tireless_worker
+
+
+@scenario("unclosed", full=20, quick=4, tiny=4)
+def unclosed(lab: Lab) -> Findings:
+    """A process whose queue nobody closed exits at once, quietly, and its jobs start."""
+    worker = tireless_worker(lab)
+    findings = Findings()
+    exits = []
+    # The second job of a moment has its NOTIFY still to come when the process ends.
+    for _ in range(lab.choose(full=5, quick=1, tiny=1)):
+        for face in ("Queue", "AsyncQueue"):
+            for jobs in (0, 2):
+                process = lab.actor("unclosed", face=face, jobs=jobs)
+                code, _ = process.wait(timeout=60)
+                ended_at = lab.now()
+                lab.histories.refresh()
+                [used] = lab.histories.of("used", where=lambda e, p=process: e.actor == p.name)
+                exits.append((process.name, ended_at - used.at))
+                findings.check(
+                    checker.that("it ends with code 0", code == 0, code),
+                    checker.that("it says nothing", not process.errors(), process.errors()[-200:]),
+                )
+    lab.until_finished(timeout=20)
+    findings.trials = findings.hits = len(exits)
+    findings.check(
+        lab.stop([worker]),
+        checker.all_completed(checker.dump(lab.url)),
+        checker.each("it ends at once", exits, lambda exit: exit[1] < 3.0),
+    )
+    findings.figures = {"slowest exit s": round(max(seconds for _, seconds in exits), 2)}
+    return findings
+
+
+@scenario("fork", full=20, quick=3, tiny=1)
+def fork(lab: Lab) -> Findings:
+    """A forked child and its parent use the queue that the parent had open, at the same time."""
+    trials = lab.choose(full=20, quick=4, tiny=2)
+    findings = Findings(trials=trials, hits=trials)
+    jobs = 20
+    for _ in range(trials):
+        parent = lab.actor("forking", jobs=jobs)
+        code, _ = parent.wait(timeout=60)
+        lab.histories.refresh()
+        [child] = lab.histories.of("child_ended", where=lambda e, p=parent: e.actor == p.name)
+        findings.check(
+            checker.that("the parent ends well", code == 0, parent.errors()[-300:]),
+            checker.that("so does the child", child["code"] == 0, parent.errors()[-300:]),
+        )
+    worker = lab.worker()
+    lab.until_finished(timeout=60)
+    ended = lab.stop([worker])
+    tables = checker.dump(lab.url)
+    acknowledged = lab.acknowledged()
+    findings.check(
+        ended,
+        checker.none_lost(tables, acknowledged),
+        checker.that("every enqueue was acknowledged", len(acknowledged) == trials * (3 * jobs + 3)),
+        checker.started_once(tables, lab.histories.refresh()),
+    )
+    if not lab.is_postgres:
+        findings.check(_integrity(lab))
+    return findings
+
+
+def _integrity(lab: Lab) -> checker.Check:
+    with sqlite3.connect(lab.url.removeprefix("sqlite:///")) as connection:
+        rows = connection.execute("PRAGMA integrity_check").fetchall()
+    connection.close()
+    return checker.that("the file is sound", rows == [("ok",)], rows)

@@ -1,0 +1,68 @@
+"""A database that goes away and comes back."""
+
+from __future__ import annotations
+
+import time
+
+from tests.faults import checker
+from tests.faults.lab import Findings, Lab, scenario
+from tests.faults.scenarios.crashes import unfinished
+
+LEASE = 3.0
+
+
+@scenario("database-restart", databases=("postgresql",), full=5, quick=2, tiny=1)
+def database_restart(lab: Lab) -> Findings:
+    """PostgreSQL crashes under load: workers come back, nothing acknowledged is lost."""
+    server = lab.server
+    assert server is not None
+    workers = lab.workers(lab.choose(full=4, quick=3, tiny=2), lease=LEASE)
+    enqueuers = [lab.actor("enqueuer", f"enqueuer-{n}", seconds=0.5, gap=0.02) for n in range(2)]
+    lab.await_ready(enqueuers)
+    # Shorter than what a call endures, about that long, and longer than a lease.
+    outages = lab.choose(full=[0.0, 1.0, 2.0, 6.0, 0.5], quick=[0.0, 4.0], tiny=[0.5])
+    hits, returns = 0, []
+    for outage in outages:
+        time.sleep(lab.random.uniform(1.0, 2.0))
+        server._end_process("immediate")
+        events = lab.histories.refresh()
+        hits += any(unfinished(events, worker.name) for worker in workers)
+        time.sleep(outage)
+        server._launch([server.port])
+        returns.append(_until_jobs_end_again(lab))
+    ended = [lab.stop(enqueuers)]
+    lab.until_finished(timeout=60)
+    survivors = checker.each("a worker survives", workers, lambda worker: worker.alive)
+    ended.append(lab.stop(workers))
+    events, tables = lab.histories.refresh(), checker.dump(lab.url)
+    acknowledged = lab.acknowledged()
+    findings = Findings(trials=len(outages), hits=hits)
+    findings.check(
+        survivors,
+        *ended,
+        checker.none_lost(tables, acknowledged),
+        checker.all_completed(tables),
+        checker.none_unexpected(tables, events),
+        checker.starts_bounded(tables, events),
+    )
+    findings.figures = {
+        "jobs": len(tables.jobs),
+        "acknowledged": len(acknowledged),
+        "unknown": len(lab.histories.of("unknown")),
+        "rescues": sum(checker.is_crash(a) for ended in tables.attempts.values() for a in ended),
+        "slowest return s": round(max(returns), 1),
+    }
+    return findings
+
+
+def _until_jobs_end_again(lab: Lab) -> float:
+    """Wait until a job that was started after the outage has ended; the seconds that took."""
+    back = time.monotonic()
+
+    def new_jobs() -> bool:
+        lab.histories.refresh()
+        started = {e["job"] for e in lab.histories.of("start") if e.at > back}
+        return any(e["job"] in started for e in lab.histories.of("end"))
+
+    lab.until(new_jobs, 60, "jobs run again after the outage")
+    return time.monotonic() - back

@@ -1,0 +1,185 @@
+"""What the documentation says is run, and everything that users can name is in it."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import asyncio
+import inspect
+import re
+import shlex
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import psycopg
+import pytest
+from sybil import Document, Example, Sybil
+from sybil.evaluators.python import pad
+from sybil.parsers.myst import CodeBlockParser
+
+import jobq
+from jobq import _settings, testing
+from jobq._routing import default_router
+from jobq.backends import _tables
+from jobq.cli._parser import build_parser
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def parse(path: Path, language: str, evaluate: Callable[[Example], None]) -> Document:
+    return Sybil([CodeBlockParser(language, evaluate)]).parse(path)
+
+
+def pages_with(language: str) -> list[Any]:
+    return [
+        pytest.param(path, id=str(path.relative_to(ROOT)))
+        for path in PAGES
+        if f"```{language}\n" in path.read_text()
+    ]
+
+
+@pytest.fixture
+def no_handlers() -> Iterator[None]:
+    """Each page registers its own."""
+    before = dict(default_router._handlers)
+    default_router._handlers.clear()
+    yield
+    default_router._handlers.clear()
+    default_router._handlers.update(before)
+
+
+@contextmanager
+def python(namespace: dict[str, Any]) -> Iterator[Callable[[Example], None]]:
+    """Runs blocks in one namespace; `await` outside of functions is allowed, as in a notebook.
+
+    A block whose first line is a comment with a file's name is also written to that file.
+    """
+    queues: list[jobq.Queue] = []
+    with asyncio.Runner() as runner:
+
+        def evaluate(example: Example) -> None:
+            named = re.match(r"# (\w+\.py)\n", example.parsed)
+            if named:
+                Path(named[1]).write_text(example.parsed)
+            source = pad(example.parsed, example.line + example.parsed.line_offset)
+            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            code = compile(source, example.path, "exec", flags=flags, dont_inherit=True)
+            if code.co_flags & inspect.CO_COROUTINE:
+                runner.run(FunctionType(code, namespace)())
+            else:
+                exec(code, namespace)
+            queues.extend(value for value in namespace.values() if isinstance(value, jobq.Queue))
+
+        try:
+            yield evaluate
+        finally:
+            for queue in queues:
+                runner.run(queue.aio.aclose())
+                queue.close()
+
+
+@pytest.mark.parametrize("path", pages_with("python"))
+def test_the_python_blocks_of_a_page_run_in_their_order(
+    path: Path,
+    no_handlers: None,
+    postgres: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", postgres)
+    namespace = {"__name__": "docs"}
+    with python(namespace) as evaluate:
+        for example in parse(path, "python", evaluate).examples():
+            example.evaluate()
+
+
+def commands(path: Path) -> list[str]:
+    """The jobq commands in a page's console and sh blocks, and in its files for deployment."""
+    blocks = re.findall(r"```(?:console|sh)\n(.*?)```", path.read_text(), re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    found = (re.match(r"(?:\$ )?(?:python -m )?jobq (.*)", line) for line in lines)
+    return [match[1] for match in found if match]
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if commands(path)], ids=lambda p: p.name)
+def test_the_commands_of_a_page_are_ones_that_the_command_line_knows(path: Path) -> None:
+    for command in commands(path):
+        words = shlex.split(command.partition(" | ")[0], comments=True)
+        if words not in (["--help"], ["--version"]):
+            build_parser().parse_args(words)
+
+
+def subcommands() -> dict[str, argparse.ArgumentParser]:
+    [action] = (
+        action
+        for action in build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    return dict(action.choices)
+
+
+def test_every_command_and_each_of_its_options_is_in_the_reference() -> None:
+    text = (REFERENCE / "cli.md").read_text()
+    sections = dict(re.findall(r"^## `jobq (\w+)`\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    shared = text[: text.index("\n## `jobq")]
+    assert list(sections) == list(subcommands())
+    for name, parser in subcommands().items():
+        options = [o for a in parser._actions for o in a.option_strings if o.startswith("--")]
+        missing = [o for o in options if f"`{o}" not in sections[name] + shared]
+        assert not missing, f"jobq {name}"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = (REFERENCE / "api.md").read_text()
+    names = [f"jobq.{name}" for name in jobq.__all__]
+    names += [f"jobq.testing.{name}" for name in testing.__all__]
+    assert [name for name in names if not re.search(rf":: {re.escape(name)}$", text, re.MULTILINE)] == []
+
+
+def test_every_environment_variable_is_in_the_reference() -> None:
+    names = re.findall(r'"([A-Z][A-Z_]+)"', inspect.getsource(_settings.Settings.from_environment))
+    text = (REFERENCE / "configuration.md").read_text()
+    assert names
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_every_table_is_in_the_reference() -> None:
+    text = (REFERENCE / "schema.md").read_text()
+    described = re.findall(r"^```\{columns\} (\w+)$", text, re.MULTILINE)
+    assert sorted(described) == sorted(_tables.metadata.tables)
+
+
+def test_the_sql_for_monitoring_runs_on_both_databases(sqlite: str, postgres: str) -> None:
+    statements: list[str] = []
+    page = ROOT / "docs" / "howto" / "monitor.md"
+    document = parse(page, "sql", lambda example: statements.append(str(example.parsed)))
+    for example in document.examples():
+        example.evaluate()
+    for url in (sqlite, postgres):
+        with jobq.Queue(url) as queue:
+            done = queue.enqueue("report", {"n": 1})
+            queue.set_status(done, "failed", error_code="timeout")
+            queue.enqueue("report", {"n": 2})
+    answers = [ask_sqlite(sqlite, statements), ask_postgres(postgres, statements)]
+    assert len(statements) >= 5
+    assert [len(rows) for rows in answers[0]] == [len(rows) for rows in answers[1]]
+
+
+def ask_sqlite(url: str, statements: list[str]) -> list[list[Any]]:
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+    try:
+        return [connection.execute(statement).fetchall() for statement in statements]
+    finally:
+        connection.close()
+
+
+def ask_postgres(url: str, statements: list[str]) -> list[list[Any]]:
+    with psycopg.connect(url) as connection:
+        return [connection.execute(statement).fetchall() for statement in statements]
