@@ -51,7 +51,9 @@ class Line:
         verdict = "ok" if self.holds else "MISSED"
         if not self.is_ratio:
             runs = " ".join(f"{value:.1f}" for value in self.subject)
-            return f"{self.work:42} {self.figure:7.1f} ms   ≤ {self.reach:<5g} {verdict:7} runs {runs}"
+            return (
+                f"{self.work:42} {self.figure:7.1f} ms   ≤ {self.reach:<5g} {verdict:7} runs {runs}"
+            )
         ours = " ".join(f"{value:,.0f}" for value in self.subject)
         bare = " ".join(f"{value:,.0f}" for value in self.floor)
         return (
@@ -82,7 +84,9 @@ def measure(work: str, subject: Callable[[], float], reach: float, trials: int) 
     return line
 
 
-def on(name: str, url: str, floor: PostgresFloor | SqliteFloor, trials: int, quick: bool) -> list[Line]:
+def on(
+    name: str, url: str, floor: PostgresFloor | SqliteFloor, trials: int, quick: bool
+) -> list[Line]:
     import os
 
     os.environ["BENCH_URL"] = url
@@ -126,9 +130,13 @@ def on(name: str, url: str, floor: PostgresFloor | SqliteFloor, trials: int, qui
     subject.clear()
     pickups = 20 if quick else 60
     limit = 5.0 if name == "postgresql" else 30.0
-    lines.append(measure(f"{name}: pickup p50, other process", lambda: subject.pickup(pickups), limit, 3))
     lines.append(
-        measure(f"{name}: pickup p50, same process", lambda: pickup_in_process(url, pickups), 5.0, 3)
+        measure(f"{name}: pickup p50, other process", lambda: subject.pickup(pickups), limit, 3)
+    )
+    lines.append(
+        measure(
+            f"{name}: pickup p50, same process", lambda: pickup_in_process(url, pickups), 5.0, 3
+        )
     )
     subject.close()
     return lines
@@ -167,7 +175,10 @@ def main() -> int:
             lines += on("postgresql", url, bare, trials, options.quick)
             bare.close()
     missed = [line.work for line in lines if not line.holds]
-    print(f"{len(lines) - len(missed)} of {len(lines)} reached" + "".join(f"\n  missed: {m}" for m in missed))
+    print(
+        f"{len(lines) - len(missed)} of {len(lines)} reached"
+        + "".join(f"\n  missed: {m}" for m in missed)
+    )
     return 1 if missed else 0
 
 

@@ -91,7 +91,7 @@ class IllegalMove(JobqError):
         self.verb = verb
         self.allowed = allowed
         super().__init__(
-            f"cannot {verb} job {job_id}: it is {status!r}, and only {', '.join(allowed)} jobs can"
+            f"cannot {verb} job {job_id}: it is {str(status)!r}, and only {', '.join(allowed)} jobs can"
         )
 
 
@@ -126,7 +126,7 @@ class WaitTimeout(JobqError, TimeoutError):
     def __init__(self, job_id: str, status: str, timeout: float) -> None:
         self.job_id = job_id
         self.status = status
-        super().__init__(f"job {job_id} is still {status!r} after {timeout:g} s")
+        super().__init__(f"job {job_id} is still {str(status)!r} after {timeout:g} s")
 
 
 class BackendError(JobqError):

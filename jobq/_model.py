@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from attrs import Factory, field, frozen
+from attrs import Factory, define, field, frozen
 
 from jobq._clock import to_datetime
 from jobq._errors import OptionError
@@ -151,9 +151,7 @@ def is_storable(value: str) -> bool:
         return False
 
 
-def short_text(
-    value: str | None, name: str, *, limit: int = 500, at_least: int = 1
-) -> str | None:
+def short_text(value: str | None, name: str, *, limit: int = 500, at_least: int = 1) -> str | None:
     """The text of an option that may be left out, checked."""
     if value is None:
         return None
@@ -292,7 +290,7 @@ class NewJob:
     metadata: Mapping[str, Any] | None = None
 
 
-@frozen(kw_only=True, eq=False)
+@define(kw_only=True, eq=False)
 class Outcome:
     """What became of one item of `enqueue_many`: a job, or the error that kept it out."""
 

@@ -37,8 +37,13 @@ def _check_text(value: str, path: str) -> None:
         raise NotJson(f"text contains a lone surrogate: {value!r}", path) from None
 
 
-def check_json(value: Any, path: str = "$", depth: int = 0) -> None:  # noqa: C901, PLR0912
-    """Raise `NotJson` unless the value is JSON as it stands: nothing is converted."""
+def check_json(  # noqa: C901, PLR0912  a list of kinds
+    value: Any, path: str = "$", depth: int = 0, *, typed: bool = False
+) -> None:
+    """Raise `NotJson` unless the value is JSON as it stands: nothing is converted.
+
+    `typed`: instances of classes that know their own JSON may be in it.
+    """
     kind = type(value)
     if kind is str:
         if not value.isascii() or "\x00" in value:
@@ -47,7 +52,8 @@ def check_json(value: Any, path: str = "$", depth: int = 0) -> None:  # noqa: C9
         pass
     elif kind is int:
         if value not in _INT64:
-            raise NotJson(f"the integer {value} needs more than 64 bits; send it as text", path)
+            shown = f"{value} " if value.bit_length() < 1000 else ""
+            raise NotJson(f"the integer {shown}needs more than 64 bits; send it as text", path)
     elif kind is float:
         if not math.isfinite(value):
             raise NotJson(f"{value!r} is not a JSON number", path)
@@ -59,16 +65,17 @@ def check_json(value: Any, path: str = "$", depth: int = 0) -> None:  # noqa: C9
                 raise NotJson(f"the key {key!r} is {_name(key)}; JSON keys are text", path)
             if not key.isascii() or "\x00" in key:
                 _check_text(key, path)
-            check_json(item, f"{path}.{key}", depth + 1)
+            check_json(item, f"{path}.{key}", depth + 1, typed=typed)
     elif kind is list:
         for index, item in enumerate(value):
-            check_json(item, f"{path}[{index}]", depth + 1)
-    else:
+            check_json(item, f"{path}[{index}]", depth + 1, typed=typed)
+    elif not (typed and _is_typed(value)):
         raise NotJson(f"{value!r:.80} is {_name(value)}, which JSON has not", path)
 
 
 def _name(value: Any) -> str:
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
 def _is_pydantic(kind: Any) -> bool:
@@ -80,12 +87,19 @@ def _is_pydantic(kind: Any) -> bool:
 def _enc_hook(value: Any) -> Any:
     if _is_pydantic(type(value)):
         return value.model_dump(mode="json")
-    raise NotImplementedError
+    raise NotImplementedError(f"{value!r:.80} is {_name(value)}, which JSON has not")
 
 
 def _dec_hook(kind: type, value: Any) -> Any:
     if _is_pydantic(kind):
         return kind.model_validate(value)  # type: ignore[attr-defined]
+    raise NotImplementedError
+
+
+def _schema_of(kind: type) -> dict[str, Any]:
+    """Only asked of types that msgspec does not know; those that are not here cannot be used."""
+    if _is_pydantic(kind):
+        return {"type": "object"}
     raise NotImplementedError
 
 
@@ -127,7 +141,7 @@ class Codec:
 
     def _probe(self) -> None:
         try:
-            msgspec.json.schema(self.annotation, schema_hook=lambda _: {})
+            msgspec.json.schema(self.annotation, schema_hook=_schema_of)
         except (TypeError, NotImplementedError, NameError) as error:
             raise HandlerError(
                 f"handler {self.type_name!r}: {self.annotation!r} cannot be a payload type: "
@@ -156,40 +170,47 @@ class Codec:
 
     def _builtins(self, value: Any) -> Any:
         if self.plain:
-            if _is_typed(value):
-                return _to_builtins(value)
-            return {} if value is None else value
-        if not _is_typed(value):
-            check_json(value)
+            if type(value) is dict:
+                return value
+            return {} if value is None else self._untyped(value)
+        check_json(value, typed=True)
+        return _to_builtins(self._convert(self._untyped(value, deep=True)))
+
+    def _untyped(self, value: Any, *, deep: bool = False) -> Any:
         try:
-            builtins = _to_builtins(value)
+            return _to_builtins(value) if deep else as_builtins(value)
         except (TypeError, ValueError, NotImplementedError) as error:
-            raise PayloadError(str(error), type=self.type_name) from None
-        return _to_builtins(self._convert(builtins))
+            raise PayloadError(str(error) or repr(error), type=self.type_name) from None
 
     def _convert(self, builtins: Any) -> Any:
         try:
             if _is_pydantic(self.annotation):
                 return self.annotation.model_validate(builtins)
-            return msgspec.convert(builtins, self.annotation, dec_hook=_dec_hook)
+            return msgspec.convert(
+                builtins, self.annotation, str_keys=True, dec_hook=_dec_hook
+            )
         except msgspec.ValidationError as error:
-            reason, _, path = str(error).partition(" - at ")
-            raise PayloadError(reason, path=path.strip("`") or "$", type=self.type_name) from None
+            raise self._refused(error.__cause__ or error, *_located(error)) from None
         except Exception as error:  # noqa: BLE001  a check in the payload's own class may raise any
-            raise self._refused(error) from None
+            reason = str(error) if isinstance(error, ValueError) else repr(error)
+            raise self._refused(error, reason, "$") from None
 
-    def _refused(self, error: Exception) -> PayloadError:
+    def _refused(self, error: BaseException, reason: str, path: str) -> PayloadError:
         details = getattr(error, "errors", None)
         if not callable(details):
-            reason = str(error) if isinstance(error, ValueError) else repr(error)
-            return PayloadError(reason, type=self.type_name)
+            return PayloadError(reason, path=path, type=self.type_name)
         first = details()[0]
-        return PayloadError(first["msg"], path=_path(first["loc"]), type=self.type_name)
+        return PayloadError(first["msg"], path=path + _steps(first["loc"]), type=self.type_name)
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return "$" + "".join(steps)
+def _located(error: msgspec.ValidationError) -> tuple[str, str]:
+    """A refusal's reason and path."""
+    reason, found, path = str(error).rpartition(" - at `")
+    return (reason, path.removesuffix("`")) if found else (str(error), "$")
+
+
+def _steps(location: tuple[int | str, ...]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
 
 
 PLAIN = Codec()

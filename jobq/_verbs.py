@@ -19,7 +19,7 @@ from attrs import frozen
 from jobq import backends
 from jobq._clock import SECOND, from_datetime
 from jobq._config import Config
-from jobq._enqueue import as_new_job, job_of, new_row, span
+from jobq._enqueue import as_new_job, job_of, new_row, plain_row, span
 from jobq._errors import (
     BackendUnavailable,
     DuplicateJob,
@@ -124,6 +124,19 @@ class Leads(Step):
 
 
 @frozen
+class Told(Step):
+    """A statement that carried the NOTIFY was committed."""
+
+    queue: str
+
+    def do(self, store: backends.Store) -> None:
+        store.notified(self.queue)
+
+    async def ado(self, store: backends.AsyncStore) -> None:
+        store.notified(self.queue)
+
+
+@frozen
 class Tell(Step):
     """Tell the workers of other processes that there may be jobs."""
 
@@ -168,8 +181,7 @@ def enqueue(config: Config, new: NewJob, connection: Any) -> Verb[Job]:
         leads = yield Leads(row.queue)
         job = yield Do(ops.insert, row, notify=leads)
         wake(config.backend.identity)
-        if not leads:
-            yield Tell([row.queue])
+        yield Told(row.queue) if leads else Tell([row.queue])
     _same_payload(row, job)
     if config.observers:
         config.observers.job_enqueued(job)
@@ -216,6 +228,8 @@ def _enqueue_chunk(config: Config, items: list[Any], connection: Any) -> Verb[li
 
 def _prepared(config: Config, item: Any) -> NewRow | Exception:
     try:
+        if type(item) is tuple and len(item) == 2:
+            return plain_row(config, *item)
         return new_row(config, as_new_job(item))
     except JobqError as error:
         return error

@@ -58,7 +58,8 @@ def number(value: int) -> Expression:
 
 
 def is_one_of(column: Expression, values: Any) -> Expression:
-    return column.in_([word(str(value)) for value in values])
+    words = [word(str(value)) for value in values]
+    return column.in_(words) if words else number(0) == number(1)
 
 
 class Dialect:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from jobq._errors import BackendError, BackendUnavailable, SchemaError, UniqueViolation
 from jobq._masking import mask
 
-
 _LOST = ("08", "57P", "53")  # connection, operator intervention, insufficient resources
 _TRY_AGAIN = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
 

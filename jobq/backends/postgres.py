@@ -30,7 +30,8 @@ from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
 from jobq.backends._failures import translate
 from jobq.backends._statement import Call, Row, drive, drive_async, marked
-from jobq.backends.ops.insert import BULK, CHANNEL, NewRow, bulk_values
+from jobq.backends.ops.bulk import COPY, copy_blocks
+from jobq.backends.ops.insert import CHANNEL, NewRow
 from jobq.observe import logger
 
 COALESCE = 0.01
@@ -129,6 +130,10 @@ class Hints:
         self._trailing.add(queue)
         return True
 
+    def sent(self, queue: str) -> None:
+        """A leading NOTIFY was committed: it stands for those that were to trail, too."""
+        self._trailing.discard(queue)
+
     def take(self) -> list[str]:
         """The queues whose trailing NOTIFY is due now."""
         queues = sorted(self._trailing)
@@ -148,46 +153,6 @@ def _notify(_: PostgresDialect, queues: list[str]) -> Any:
 def _clock(_: PostgresDialect) -> Any:
     rows = yield Call("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", {})
     return rows[0][0]
-
-
-COPY = f"COPY jobq_job ({', '.join(BULK)}) FROM STDIN"
-_AS_TEXT = {name: index for index, name in enumerate(BULK)}
-_INSTANTS = [_AS_TEXT[name] for name in ("run_at", "expires_at", "created_at", "updated_at")]
-_FLAGS = [_AS_TEXT[name] for name in ("declared", "ready")]
-_FREE_TEXT = [_AS_TEXT[name] for name in ("type", "payload", "queue", "owner", "metadata", "given")]
-_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
-
-
-def _copy_lines(rows: Sequence[NewRow], now: int) -> Iterator[str]:
-    """Rows in the text format of COPY."""
-    stamps: dict[int, str] = {}
-
-    def stamp(instant: int) -> str:
-        if instant not in stamps:
-            seconds, micros = divmod(instant, 1_000_000)
-            clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
-            stamps[instant] = f"{clock}.{micros:06d}+00"
-        return stamps[instant]
-
-    for row in rows:
-        values: list[Any] = list(bulk_values(row, now))
-        for index in _INSTANTS:
-            if values[index] is not None:
-                values[index] = stamp(values[index])
-        for index in _FLAGS:
-            values[index] = "t" if values[index] else "f"
-        for index in _FREE_TEXT:
-            if values[index] is not None:
-                values[index] = values[index].translate(_ESCAPES)
-        yield "\t".join("\\N" if value is None else str(value) for value in values)
-
-
-_BLOCK = 1000
-
-
-def _blocks(rows: Sequence[NewRow], now: int) -> Iterator[str]:
-    for start in range(0, len(rows), _BLOCK):
-        yield "\n".join(_copy_lines(rows[start : start + _BLOCK], now)) + "\n"
 
 
 class PostgresStore:
@@ -239,7 +204,7 @@ class PostgresStore:
         with self._connection() as connection, connection.transaction():
             cursor = connection.cursor()
             with cursor.copy(COPY) as copy:
-                for block in _blocks(rows, now):
+                for block in copy_blocks(rows, now):
                     copy.write(block)
         return now
 
@@ -292,6 +257,10 @@ class PostgresStore:
     def notifies_now(self, queue: str) -> bool:
         """Whether the caller's statement should carry the NOTIFY."""
         return self._hints.leads(queue)
+
+    def notified(self, queue: str) -> None:
+        """A statement that carried the NOTIFY was committed."""
+        self._hints.sent(queue)
 
     def notify(self, queue: str) -> None:
         """See that workers are told, a moment from now."""
@@ -385,7 +354,7 @@ class AsyncPostgresStore:
 
         async def work(connection: psycopg.AsyncConnection[Any]) -> None:
             async with connection.transaction(), connection.cursor().copy(COPY) as copy:
-                for block in _blocks(rows, now):
+                for block in copy_blocks(rows, now):
                     await copy.write(block)
 
         await asyncio.shield(self._with_connection(work))
@@ -437,6 +406,10 @@ class AsyncPostgresStore:
     def notifies_now(self, queue: str) -> bool:
         """Whether the caller's statement should carry the NOTIFY."""
         return self._hints.leads(queue)
+
+    def notified(self, queue: str) -> None:
+        """A statement that carried the NOTIFY was committed."""
+        self._hints.sent(queue)
 
     def notify(self, queue: str) -> None:
         """See that workers are told, a moment from now."""

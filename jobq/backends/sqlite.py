@@ -26,7 +26,8 @@ from jobq.backends._dialect import SqliteDialect
 from jobq.backends._failures import translate
 from jobq.backends._statement import Call, Row, drive, marked
 from jobq.backends._tables import SCHEMA_VERSION
-from jobq.backends.ops.insert import NewRow, bulk_insert
+from jobq.backends.ops import bulk
+from jobq.backends.ops.insert import NewRow
 
 T = TypeVar("T")
 OLDEST = (3, 37, 0)
@@ -224,7 +225,6 @@ class SqliteStore:
 
     def bulk(self, rows: Sequence[NewRow]) -> int:
         """Store rows that have no unique keys; the instant at which they were created."""
-
         with self._lock:
             try:
                 return _bulk(self._open(), self.dialect, rows)
@@ -233,6 +233,9 @@ class SqliteStore:
 
     def notifies_now(self, queue: str) -> bool:  # noqa: ARG002  the protocol's argument
         return False
+
+    def notified(self, queue: str) -> None:
+        """There is nobody to tell."""
 
     def notify(self, queue: str) -> None:
         """Other processes watch the file; there is nobody to tell."""
@@ -261,10 +264,10 @@ class SqliteStore:
 
 
 def _bulk(writer: Writer, dialect: SqliteDialect, rows: Sequence[NewRow]) -> int:
-    statement, parameters, now = bulk_insert(dialect, rows)
+    now = dialect.current()
     writer.begin()
     try:
-        writer.connection.executemany(statement, parameters)
+        writer.connection.executemany(bulk.INSERT, bulk.parameters(rows, now))
         writer.commit()
     except BaseException:
         writer.rollback()
@@ -337,6 +340,9 @@ class AsyncSqliteStore:
 
     def notifies_now(self, queue: str) -> bool:  # noqa: ARG002  the protocol's argument
         return False
+
+    def notified(self, queue: str) -> None:
+        """There is nobody to tell."""
 
     def notify(self, queue: str) -> None:
         """Other processes watch the file; there is nobody to tell."""

@@ -148,13 +148,14 @@ def test_what_was_moved_and_what_refused_is_told_in_json(queue: jobq.Queue, on: 
     assert told["jobs"] == [queue.get(job.id).to_dict()]
     (error,) = told["errors"]
     assert (error["id"], error["error"]) == (NOBODY, "JobNotFound")
-    assert json.loads(on("delete", job.id, "--json").out) == {"jobs": [{"id": job.id}], "errors": []}
+    assert json.loads(on("delete", job.id, "--json").out) == {
+        "jobs": [{"id": job.id}],
+        "errors": [],
+    }
 
 
 @pytest.mark.parametrize("command", MOVING)
-def test_without_ids_and_filters_nothing_is_moved(
-    queue: jobq.Queue, on: Run, command: str
-) -> None:
+def test_without_ids_and_filters_nothing_is_moved(queue: jobq.Queue, on: Run, command: str) -> None:
     job = queue.enqueue("mail", {})
     for words in ([], ["--dry-run"], ["--json"]):
         ran = on(command, *words)
@@ -172,11 +173,10 @@ def test_ids_and_filters_are_not_mixed(queue: jobq.Queue, on: Run, command: str)
 
 
 @pytest.mark.parametrize("command", MOVING)
-def test_an_empty_filter_fits_nothing(queue: jobq.Queue, on: Run, command: str) -> None:
+def test_an_empty_filter_is_a_usage_error(queue: jobq.Queue, on: Run, command: str) -> None:
     job = queue.cancel(queue.enqueue("mail", {}))
-    for name in ("--type", "--queue", "--owner"):
-        assert on(command, name, "").out.endswith(" 0 jobs\n")
-    assert on(command, "--status", "").code == 2
+    for name in ("--status", "--type", "--queue", "--owner"):
+        assert on(command, name, "").code == 2
     assert queue.get(job.id).version == job.version
 
 
@@ -200,9 +200,7 @@ def test_jobs_are_moved_by_filter_after_a_dry_run(
 # --- reschedule ---------------------------------------------------------------------------------
 
 
-def test_reschedule_gives_a_job_another_time_priority_and_queue(
-    queue: jobq.Queue, on: Run
-) -> None:
+def test_reschedule_gives_a_job_another_time_priority_and_queue(queue: jobq.Queue, on: Run) -> None:
     job = queue.enqueue("mail", {})
     words = "--at 2090-01-31T12:00:00Z --priority batch --queue slow --json".split()
     told = json.loads(on("reschedule", job.id, *words).out)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,7 +92,7 @@ def test_a_url_and_an_app_are_not_given_together(run: Run) -> None:
     [
         ("some_app", "'some_app' must be module:attribute, as in app:queue"),
         ("no_app:queue", "'no_app:queue': there is no module 'no_app' in "),
-        ("some_app.sub:queue", "importing 'some_app.sub' failed: ModuleNotFoundError"),
+        ("some_app.sub:queue", "there is no module 'some_app.sub' in "),
         ("some_app:nope", "has no attribute 'nope'"),
         ("some_app:Settings.nope", "'some_app:Settings.nope': a type has no attribute 'nope'"),
         ("some_app:text", "'some_app:text' is a str, and must be a jobq.Queue or jobq.AsyncQueue"),
@@ -149,13 +151,10 @@ def test_a_value_in_the_environment_that_cannot_be_used_is_named(
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(queue: jobq.Queue, url: str) -> None:
-    import subprocess  # noqa: PLC0415  only here
-    import sys  # noqa: PLC0415  only here
-
     queue.enqueue_many(("mail", {}) for _ in range(1000))
     read, write = os.pipe()
     os.close(read)
     argv = [sys.executable, "-m", "jobq", "list", "--url", url, "--limit", "1000"]
     ran = subprocess.run(argv, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
-    assert (ran.returncode, ran.stderr) == (0, "there are more: --after nothing\n"[:0])
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -47,12 +47,11 @@ def test_there_are_these_commands() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_says_what_it_does(run: Run, command: str) -> None:
-    description = commands()[command].description
-    assert description
+    first, second, *_ = (commands()[command].description or "").split()
     ran = run(command, "--help")
     assert ran.code == 0
-    assert description.split()[0] in ran.out
-    assert " ".join(description.partition("\n")[0].split()[:3]) in run("--help").out
+    assert f"{first} {second}" in ran.out
+    assert f"{first} {second}" in run("--help").out
 
 
 @pytest.mark.parametrize(
@@ -82,6 +81,6 @@ def test_what_is_not_understood_is_a_usage_error(run: Run, argv: list[str]) -> N
 
 def test_the_command_line_alone_loads_no_driver() -> None:
     heavy = "sqlalchemy", "psycopg", "psycopg_pool", "aiosqlite", "watchfiles"
-    code = f"import sys, jobq.cli; sys.exit(', '.join(set(sys.modules) & set({heavy!r})))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ran.stderr == ""
+    code = f"import sys, jobq.cli; print(set(sys.modules) & set({heavy!r}))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"

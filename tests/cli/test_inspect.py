@@ -21,7 +21,14 @@ def work_off(queue: jobq.Queue) -> None:
 
 def alive(queue: jobq.Queue, **values: object) -> None:
     """Leave a living worker's row."""
-    row = {"id": "h-1", "label": "web-1", "host": "h", "pid": 1, "queues": "[]", "types": '["mail"]'}
+    row = {
+        "id": "h-1",
+        "label": "web-1",
+        "host": "h",
+        "pid": 1,
+        "queues": "[]",
+        "types": '["mail"]',
+    }
     numbers = {"slots": 4, "busy": 3, "abandoned": 1, "lease": 30_000_000}
     queue._store().run(backends.ops.heartbeat, **{**row, **numbers, **values})
 
@@ -110,14 +117,14 @@ def test_a_table_shows_one_safe_line_of_an_error(failed: jobq.Job, on: Run) -> N
 def test_show_has_everything(failed: jobq.Job, on: Run) -> None:
     out = on("show", failed.id).out
     for words in (
-        f"id           {failed.id}",
-        "status       failed",
-        "progress     40 %",
-        "message      half\\tway",
-        "attempts     1/1",
-        "error code   ValueError",
-        "owner        ann",
-        "unique key   k",
+        f"id          {failed.id}",
+        "status      failed",
+        "progress    40 %",
+        "message     half\\tway",
+        "attempts    1/1",
+        "error code  ValueError",
+        "owner       ann",
+        "unique key  k",
         '\npayload\n  {\n    "to": "Zoë"\n  }\n',
         '\nmetadata\n  {\n    "trace": 7\n  }\n',
         "\nerror\n  ValueError: token=***\n  \\x1b[31mred\n",
@@ -184,14 +191,18 @@ def test_why_names_a_declared_job_s_free_slots(queue: jobq.Queue, on: Run) -> No
     queue.router.handler("mail")(print_nothing)
     job = queue.enqueue("mail", {})
     alive(queue, slots=5)
-    assert on("why", job.id, "--json").out == json.dumps(
-        {
-            "id": job.id,
-            "status": "pending",
-            "why": "It is due and 1 of 5 slots are free: a worker picks it up now.",
-        },
-        indent=2,
-    ) + "\n"
+    assert (
+        on("why", job.id, "--json").out
+        == json.dumps(
+            {
+                "id": job.id,
+                "status": "pending",
+                "why": "It is due and 1 of 5 slots are free: a worker picks it up now.",
+            },
+            indent=2,
+        )
+        + "\n"
+    )
 
 
 async def print_nothing(payload: dict) -> None: ...

@@ -102,7 +102,7 @@ def test_every_visible_change_raises_the_version(
 # --- pages --------------------------------------------------------------------------------------
 
 
-def all_pages(queue: jobq.Queue, **where: Any) -> list[jobq.Job]:
+def all_pages(queue: jobq.Queue, /, **where: Any) -> list[jobq.Job]:
     page = queue.list(**where)
     jobs = [*page.jobs]
     while page.next:
@@ -156,6 +156,7 @@ def mixed(queue: jobq.Queue, known: jobq.Handler[dict, dict]) -> jobq.Queue:
     for owner in ("ada", "bob"):
         for status in ("completed", "failed", "cancelled"):
             job_in(queue, status, owner=owner)
+    for owner in ("ada", "bob"):
         for type in ("work", "other"):
             for name in ("default", "slow"):
                 queue.enqueue(type, {}, owner=owner, queue=name)

@@ -30,6 +30,7 @@ from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, number, param, word
 from jobq.backends._statement import Op, reading, replanned, statement
 from jobq.backends.ops._moves import may
+from jobq.backends.ops.finish import prune_time
 
 j = t.job.c
 BATCH = 200
@@ -369,7 +370,6 @@ def declare(d: Dialect, rows: Sequence[dict[str, Any]]) -> Op[int]:
 @statement
 def _refuse(d: Dialect) -> Executable:
     bad = d.rows("rows", id=Text, error=Text, error_code=Text)
-    keep = param("keep", BigInteger)
     values = {
         "status": word("failed"),
         "ready": d.flag(number(0)),
@@ -377,7 +377,7 @@ def _refuse(d: Dialect) -> Executable:
         "error_code": bad.c.error_code,
         "completed_at": d.now(),
         "updated_at": d.now(),
-        "prune_at": d.later(d.now(), func.coalesce(j.keep_seconds * number(1_000_000), keep)),
+        "prune_at": prune_time(d),
         "version": j.version + number(1),
     }
     return (

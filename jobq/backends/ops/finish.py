@@ -100,7 +100,9 @@ def _held(d: Dialect, end: Any) -> Expression:
 
 def prune_time(d: Dialect) -> Expression:
     """When a job that finishes now is pruned; NULL where finished jobs are kept for ever."""
-    keep = func.coalesce(j.keep_seconds * number(1_000_000), param("keep", BigInteger))
+    # 0 deletes a job when it completes; one that failed stays for the usual time.
+    own = func.nullif(j.keep_seconds, number(0)) * number(1_000_000)
+    keep = func.coalesce(own, param("keep", BigInteger))
     return d.later(d.now(), keep)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import fields, frozen
+from attrs import define, fields
 from sqlalchemy import BigInteger, Executable, Integer, SmallInteger, Text, and_, func, select
 from sqlalchemy import text as sql
 
-from jobq._model import LIVE, Job
-from jobq._payload import dumps
+from jobq._clock import to_datetime
+from jobq._model import LIVE, Job, JobStatus
+from jobq._payload import dumps, loads
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, param
 from jobq.backends._statement import Op, knows_again, statement
@@ -20,7 +21,7 @@ from jobq.backends.ops._rows import JOB, to_job
 CHANNEL = "jobq"
 
 
-@frozen(kw_only=True)
+@define(kw_only=True, eq=False)
 class NewRow:
     """A job ready to be stored: checked, with JSON as text and times in microseconds."""
 
@@ -43,6 +44,28 @@ class NewRow:
 
     def params(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in FIELDS}
+
+    def to_job(self, *, created_at: int, run_at: int) -> Job:
+        """The job that this row became."""
+        created = to_datetime(created_at)
+        return Job(
+            id=self.id,
+            type=self.type,
+            queue=self.queue,
+            status=JobStatus.PENDING,
+            priority=self.priority,
+            payload=loads(self.payload),
+            declared=bool(self.declared),
+            max_attempts=self.max_attempts,
+            timeout=self.timeout_ms / 1000 if self.timeout_ms else None,
+            unique_key=self.unique_key,
+            owner=self.owner,
+            metadata=loads(self.metadata) if self.metadata else {},
+            created_at=created,
+            updated_at=created,
+            run_at=to_datetime(run_at),
+            expires_at=None if self.expires_at is None else to_datetime(self.expires_at),
+        )
 
 
 FIELDS = tuple(field.name for field in fields(NewRow))
@@ -99,11 +122,12 @@ def _insert(d: Dialect, unique: bool, notify: bool) -> Executable:
     insert = d.insert(t.job).values(_stored(d, given))
     if unique:
         insert = _returning_existing(d, insert)
+    columns = JOB if unique else (t.job.c.created_at, t.job.c.run_at)
     if not notify:
-        return insert.returning(*d.wires(JOB))  # type: ignore[no-any-return]
-    new = insert.returning(*JOB).cte("new")
-    wake = func.pg_notify(CHANNEL, new.c.queue)
-    return select(*d.wires([new.c[column.name] for column in JOB]), wake)
+        return insert.returning(*d.wires(columns))  # type: ignore[no-any-return]
+    new = insert.returning(*columns).cte("new")
+    wake = func.pg_notify(CHANNEL, given["queue"])
+    return select(*d.wires([new.c[column.name] for column in columns]), wake)
 
 
 @knows_again
@@ -118,8 +142,11 @@ def insert(d: Dialect, row: NewRow, *, notify: bool = False, again: bool = False
         if known is not None:
             return known
     notify = notify and d.notifies
-    rows = yield _insert(d, row.unique_key is not None, notify, **row.params())
-    return to_job(rows[0], created=rows[0][0] == row.id)
+    unique = row.unique_key is not None
+    [stored] = yield _insert(d, unique, notify, **row.params())
+    if unique:
+        return to_job(stored, created=stored[0] == row.id)
+    return row.to_job(created_at=stored[0], run_at=stored[1])
 
 
 @statement
@@ -181,58 +208,3 @@ def _insert_or_find(d: Dialect, rows: Sequence[NewRow]) -> Op[dict[str, Job]]:
             if (row.type, row.unique_key) in held
         }
     return jobs
-
-
-BULK = (
-    "id",
-    "type",
-    "payload",
-    "queue",
-    "declared",
-    "ready",
-    "priority",
-    "run_at",
-    "max_attempts",
-    "timeout_ms",
-    "expires_at",
-    "owner",
-    "metadata",
-    "keep_seconds",
-    "given",
-    "created_at",
-    "updated_at",
-)
-"""The columns of a bulk load, in order; `bulk_values` gives their values."""
-
-
-def bulk_values(row: NewRow, now: int) -> tuple[Any, ...]:
-    """A new row's values for a bulk load, which cannot compute: instants in microseconds."""
-    run_at = now + row.delay if row.run_at is None else row.run_at
-    ready = 1 if row.declared and run_at <= now else 0
-    return (
-        row.id,
-        row.type,
-        row.payload,
-        row.queue,
-        row.declared,
-        ready,
-        row.priority,
-        run_at,
-        row.max_attempts,
-        row.timeout_ms,
-        row.expires_at,
-        row.owner,
-        row.metadata,
-        row.keep_seconds,
-        row.given,
-        now,
-        now,
-    )
-
-
-def bulk_insert(d: Dialect, rows: Sequence[NewRow]) -> tuple[str, list[tuple[Any, ...]], int]:
-    """For `executemany` on SQLite: the statement, its parameters, and the time they carry."""
-    now = d.current() or 0
-    marks = ", ".join("?" * len(BULK))
-    statement = f"INSERT INTO jobq_job ({', '.join(BULK)}) VALUES ({marks})"  # noqa: S608
-    return statement, [bulk_values(row, now) for row in rows], now
