@@ -90,8 +90,9 @@ class IllegalMove(JobqError):
         self.status = status
         self.verb = verb
         self.allowed = allowed
+        may = ", ".join(allowed)
         super().__init__(
-            f"cannot {verb} job {job_id}: it is {str(status)!r}, and only {', '.join(allowed)} jobs can"
+            f"cannot {verb} job {job_id}: it is {str(status)!r}, and only {may} jobs can"
         )
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 MASK = "***"
 
 _SECRET_NAME = re.compile(r"(?i)(key|token|secret|password|passwd|credential)s?$")
-_DSN_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
+_DSN_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s]+)@")
 _AUTHORIZATION = re.compile(
     r"""(?ix) (\bauthorization\b ['"]? \s* [=:] \s* ['"]?)
-        (?:(?:basic|bearer|token|key)\s+)? [^\s'",;]+"""
+        (?:[a-z][\w-]*[ ]+)? [^\s'",;]+"""
 )
 _ASSIGNMENT = re.compile(
-    r"""(?ix) (\b[\w.-]*(?:key|token|secret|password|passwd)\b ['"]? \s* [=:] \s* ['"]?)
-        (?!\*\*\*) [^\s'",;&)}\]]+"""
+    r"""(?isx)
+        ((?<![\w.-]) [\w.-]* (?:key|token|secret|password|passwd)\b ['"]? \s* [=:] \s*)
+        (?: (['"]) (?:\\. | (?!\2) [^\\])+ | [^\s'",;&)}\]]+ )"""
 )
 
 _known: set[str] = set()
@@ -35,10 +36,13 @@ def hide(secrets: Iterable[str | None]) -> None:
 
 
 def hide_dsn(url: str) -> None:
-    """Remember the password of a database URL, as written and decoded."""
-    password = urlsplit(url).password
-    if password:
-        hide([password, unquote(password)])
+    """Remember the passwords of a database URL, as written and decoded."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return  # no URL: whoever uses it will say so
+    password = parts.password or ""
+    hide([password, unquote(password), *parse_qs(parts.query).get("password", [])])
 
 
 def hide_environment() -> None:
@@ -57,4 +61,4 @@ def mask(text: str) -> str:
         text = _pattern.sub(MASK, text)
     text = _DSN_PASSWORD.sub(rf"\1:{MASK}@", text)
     text = _AUTHORIZATION.sub(rf"\1{MASK}", text)
-    return _ASSIGNMENT.sub(rf"\1{MASK}", text)
+    return _ASSIGNMENT.sub(rf"\1\2{MASK}", text)

@@ -100,7 +100,7 @@ def _schema_of(kind: type) -> dict[str, Any]:
     """Only asked of types that msgspec does not know; those that are not here cannot be used."""
     if _is_pydantic(kind):
         return {"type": "object"}
-    raise NotImplementedError
+    raise TypeError(f"{kind!r} has no form in JSON that is known here")
 
 
 def _is_typed(value: Any) -> bool:
@@ -186,9 +186,7 @@ class Codec:
         try:
             if _is_pydantic(self.annotation):
                 return self.annotation.model_validate(builtins)
-            return msgspec.convert(
-                builtins, self.annotation, str_keys=True, dec_hook=_dec_hook
-            )
+            return msgspec.convert(builtins, self.annotation, str_keys=True, dec_hook=_dec_hook)
         except msgspec.ValidationError as error:
             raise self._refused(error.__cause__ or error, *_located(error)) from None
         except Exception as error:  # noqa: BLE001  a check in the payload's own class may raise any

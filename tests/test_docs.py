@@ -9,8 +9,10 @@ import inspect
 import re
 import shlex
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -54,19 +56,26 @@ def no_handlers() -> Iterator[None]:
     default_router._handlers.update(before)
 
 
+NAMED = re.compile(r"# (\w+)\.py\n")
+APART = ("tutorial.md", "testing.md")
+"""Pages whose blocks are programs of their own."""
+
+
 @contextmanager
 def python(namespace: dict[str, Any]) -> Iterator[Callable[[Example], None]]:
     """Runs blocks in one namespace; `await` outside of functions is allowed, as in a notebook.
 
-    A block whose first line is a comment with a file's name is also written to that file.
+    A block that begins with the name of a file is written to it, and imported.
     """
     queues: list[jobq.Queue] = []
     with asyncio.Runner() as runner:
 
         def evaluate(example: Example) -> None:
-            named = re.match(r"# (\w+\.py)\n", example.parsed)
+            named = NAMED.match(example.parsed)
             if named:
-                Path(named[1]).write_text(example.parsed)
+                Path(f"{named[1]}.py").write_text(example.parsed)
+                namespace.update(vars(import_module(named[1])))
+                return
             source = pad(example.parsed, example.line + example.parsed.line_offset)
             flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
             code = compile(source, example.path, "exec", flags=flags, dont_inherit=True)
@@ -84,20 +93,47 @@ def python(namespace: dict[str, Any]) -> Iterator[Callable[[Example], None]]:
                 queue.close()
 
 
-@pytest.mark.parametrize("path", pages_with("python"))
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current folder, whose modules can be imported, and are forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("path", [p for p in pages_with("python") if p.id not in APART])
 def test_the_python_blocks_of_a_page_run_in_their_order(
     path: Path,
     no_handlers: None,
     postgres: str,
-    tmp_path: Path,
+    folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", postgres)
-    namespace = {"__name__": "docs"}
-    with python(namespace) as evaluate:
+    with python({"__name__": "docs"}) as evaluate:
         for example in parse(path, "python", evaluate).examples():
             example.evaluate()
+
+
+def files_of(path: Path) -> Iterator[tuple[str, str]]:
+    """The files that a page's Python blocks are, in order."""
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
+        named = NAMED.match(block)
+        if named:
+            yield f"{named[1]}.py", block
+
+
+def test_the_tests_of_the_page_about_testing_pass(pytester: pytest.Pytester) -> None:
+    files = dict(files_of(ROOT / "docs" / "howto" / "testing.md"))
+    for name, source in files.items():
+        (pytester.path / name).write_text(source)
+    monkeypatch_options = ["-o", "asyncio_mode=auto", "-p", "no:cacheprovider"]
+    result = pytester.runpytest_subprocess(*monkeypatch_options, *plugin())
+    result.assert_outcomes(passed=sum(source.count("def test_") for source in files.values()))
 
 
 def commands(path: Path) -> list[str]:

@@ -60,6 +60,10 @@ class Claimer:
         self._burst_window = burst_window
         self._wake = asyncio.Event()
         self._stopped = False
+        self._lent = False
+        """Whether the finisher is claiming in our place."""
+        self._dry = True
+        """Whether the last claim found less than it asked for."""
         self._surveyed_at = 0.0
         self.worked_at = time.monotonic()
         """When there was last something to claim."""
@@ -93,11 +97,11 @@ class Claimer:
     async def _round(self) -> None:
         self._wake.clear()
         slots = self._slots()
-        if slots <= 0:
+        if slots <= 0 or self._lent:
             await self._wake.wait()
             return
-        claimed = await self._claim(slots)
-        if len(claimed) == slots:
+        await self._claim(slots)
+        if not self._dry:
             if time.monotonic() - self._surveyed_at > SURVEY_EVERY:
                 await self._survey()
             return
@@ -112,23 +116,50 @@ class Claimer:
         free = self._free()
         return free if self._quota is None else min(free, self._quota)
 
-    async def _claim(self, slots: int) -> Sequence[Any]:
-        asked_at = time.monotonic()
-        claimed = await self._store.run(
-            backends.ops.claim,
-            queues=self._queues,
-            types=self._types,
-            slots=slots,
-            worker=self._worker,
-            lease=self._lease,
-            margin=self._margin,
-        )
+    async def _claim(self, slots: int) -> None:
+        self._lent = True  # nobody else claims meanwhile
+        try:
+            claimed = await self._store.run(backends.ops.claim, **self._arguments(slots))
+        finally:
+            self._lent = False
+        self._receive(claimed, slots)
+
+    def _arguments(self, slots: int) -> dict[str, Any]:
+        return {
+            "queues": self._queues,
+            "types": self._types,
+            "slots": slots,
+            "worker": self._worker,
+            "lease": self._lease,
+            "margin": self._margin,
+        }
+
+    def _receive(self, claimed: Sequence[Any], slots: int) -> None:
+        self._dry = len(claimed) < slots
         if claimed:
-            self.worked_at = asked_at
+            self.worked_at = time.monotonic()
             if self._quota is not None:
                 self._quota -= len(claimed)
             self._start(claimed)
-        return claimed
+
+    def lend(self, freed: int) -> dict[str, Any] | None:
+        """The arguments of a claim that the finisher makes in its own transaction.
+
+        `freed` slots come free with it. `None` while there is nothing to claim, or a claim is
+        under way. Whatever comes of it must be told to `take_back`.
+        """
+        if self._lent or self._dry or self.done:
+            return None
+        slots = self._free() + freed
+        slots = slots if self._quota is None else min(slots, self._quota)
+        self._lent = slots > 0
+        return self._arguments(slots) if self._lent else None
+
+    def take_back(self, wanted: dict[str, Any], claimed: Sequence[Any]) -> None:
+        """What a lent claim brought."""
+        self._lent = False
+        self._receive(claimed, wanted["slots"])
+        self.wake()
 
     async def _survey(self) -> tuple[Any, bool]:
         """Look what else there is; whether that made jobs claimable."""

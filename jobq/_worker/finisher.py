@@ -15,6 +15,7 @@ from jobq._errors import BackendError, BackendUnavailable
 from jobq._masking import mask
 from jobq._model import JobStatus
 from jobq._outcome import Outcome, Succeeded, Transition, decide
+from jobq._worker.claimer import Claimer
 from jobq._worker.execute import not_committed
 from jobq._worker.running import Running
 from jobq.observe import Observers, logger
@@ -40,6 +41,7 @@ class Finisher:
         observers: Observers,
         freed: Callable[[Sequence[Running]], None],
         requeued: Callable[[set[str]], None],
+        claimer: Claimer | None = None,
     ) -> None:
         self._store = store
         self._worker = worker
@@ -48,11 +50,10 @@ class Finisher:
         self._observers = observers
         self._freed = freed
         self._requeued = requeued
+        self._claimer = claimer
         self._waiting: list[tuple[Running, Outcome]] = []
         self._wake = asyncio.Event()
         self._busy = False
-        self.expected: Callable[[], int] = lambda: 0
-        """How many handlers are still running; see `_gather`."""
 
     def add(self, running: Running, outcome: Outcome) -> None:
         """Take over an ended attempt."""
@@ -90,8 +91,14 @@ class Finisher:
         self._busy = True
         try:
             endings = [self._ending(running, outcome) for running, outcome in batch]
-            done = await self._write(endings)
-            self._settle(batch, endings, done)
+            wanted = self._claimer.lend(len(batch)) if self._claimer is not None else None
+            claimed: Sequence[Any] = []
+            try:
+                done, claimed = await self._write(endings, wanted)
+                self._settle(batch, endings, done)
+            finally:
+                if self._claimer is not None and wanted is not None:
+                    self._claimer.take_back(wanted, claimed)
         finally:
             self._busy = False
 
@@ -110,24 +117,31 @@ class Finisher:
             committed=isinstance(outcome, Succeeded) and outcome.committed,
         )
 
-    async def _write(self, endings: list[Any]) -> dict[str, str]:
+    async def _write(
+        self, endings: list[Any], wanted: dict[str, Any] | None = None
+    ) -> tuple[dict[str, str], Sequence[Any]]:
+        """`{job id: status}` of what was ended, and the jobs that were claimed along with it."""
+        ops, keep = backends.ops, self._keep
         special = any(ending.deletes or ending.committed for ending in endings)
-        op = backends.ops.finish_and_delete if special else backends.ops.finish
         again: dict[str, bool] = {}
         while True:
             try:
-                return await self._store.run(op, endings, keep=self._keep, **again)
+                if wanted is not None:
+                    run = self._store.run
+                    return await run(ops.finish_and_claim, endings, wanted, keep=keep, **again)
+                op = ops.finish_and_delete if special else ops.finish
+                return await self._store.run(op, endings, keep=keep, **again), []
             except BackendUnavailable as error:
                 logger.warning("cannot write outcomes yet: %s", error)
                 again = {"again": True}
                 await asyncio.sleep(random.uniform(0.1, 1.0))
             except BackendError as error:
                 if len(endings) == 1:
-                    return await self._write_plainly(endings[0], error)
+                    return await self._write_plainly(endings[0], error), []
                 done: dict[str, str] = {}
                 for ending in endings:
-                    done |= await self._write([ending])
-                return done
+                    done |= (await self._write([ending]))[0]
+                return done, []
 
     async def _write_plainly(self, ending: Any, error: BackendError) -> dict[str, str]:
         """An outcome that the database refuses still ends in a terminal status."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
@@ -49,7 +50,8 @@ class LeaseKeeper(threading.Thread):
         self._lost = lost
         self._cancelled = cancelled
         self._stopping = threading.Event()
-        self._ticked_at = time.monotonic()
+        self._asked_at = self._ticked_at = time.monotonic()
+        """When the event loop was asked for a sign of life, and when it gave the last one."""
         self._loop_thread = threading.get_ident()
         self._complained = False
 
@@ -62,6 +64,7 @@ class LeaseKeeper(threading.Thread):
         self._stopping.set()
 
     def run(self) -> None:
+        self._in_loop(self._fence_myself)
         rest = 0.0
         while not self._stopping.wait(rest):
             try:
@@ -73,7 +76,6 @@ class LeaseKeeper(threading.Thread):
             except Exception:  # noqa: BLE001  whatever it is, leases must go on being renewed
                 logger.exception("the lease keeper failed; it goes on")
                 rest = min(1.0, self.interval / 4)
-            self._fence_myself()
             self._watch_the_loop()
         self._store.close()
 
@@ -100,19 +102,29 @@ class LeaseKeeper(threading.Thread):
                 self._in_loop(self._cancelled, running)
 
     def _fence_myself(self) -> None:
-        """Stop handlers whose lease could not be renewed, before it ends and others take over."""
-        latest = time.monotonic() - self._lease + min(1.0, self._lease / 10)
+        """Stop handlers whose lease could not be renewed, before it ends and others take over.
+
+        In the event loop, because this thread may be waiting for the database at that moment.
+        """
+        if self._stopping.is_set():
+            return
+        notice = min(1.0, self._lease / 10)
+        latest = time.monotonic() - self._lease + notice
         for running in self._held():
             if running.renewed_at < latest and running.stopping != "lease":
-                self._in_loop(self._lost, running)
+                self._lost(running)
+        asyncio.get_running_loop().call_later(notice / 2, self._fence_myself)
 
     def _watch_the_loop(self) -> None:
         """Say which handler blocks the event loop; past its deadline the process is of no use."""
         now = time.monotonic()
-        blocked = now - self._ticked_at
-        if blocked < max(2 * self.interval, 1.0):
+        if self._ticked_at >= self._asked_at:
             self._complained = False
+            self._asked_at = now
             self._in_loop(self._tick)
+            return
+        blocked = now - self._asked_at
+        if blocked < max(2 * self.interval, 1.0):
             return
         running = [r for r in self._held() if r.handler.is_async and not r.finishing]
         names = ", ".join(sorted({r.name for r in running})) or "something"
@@ -129,7 +141,6 @@ class LeaseKeeper(threading.Thread):
             logger.critical("blocked past the deadline, ending the process: %s", names)
             sys.stderr.flush()
             os._exit(EXIT_BLOCKED)
-        self._in_loop(self._tick)
 
     def _is_overdue(self, running: Running, now: float) -> bool:
         timeout = running.job.timeout_ms / 1000

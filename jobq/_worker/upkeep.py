@@ -9,7 +9,7 @@ from typing import Any
 
 from jobq import backends
 from jobq._errors import JobqError
-from jobq._outcome import Crashed, Standing, Transition, decide
+from jobq._outcome import Crashed, Released, Standing, Transition, decide
 from jobq._retry import Retry
 from jobq.observe import Observers, logger
 
@@ -25,6 +25,12 @@ def after_crash(orphan: Any) -> Transition:
     )
     error = f"worker {orphan.worker} stopped renewing its lease during attempt {orphan.attempts}"
     return decide(Crashed(error), standing, _POLICY, 0.0)
+
+
+def after_release(orphan: Any) -> Transition:
+    """What becomes of a job that its worker never began."""
+    standing = Standing(attempts=orphan.attempts, max_attempts=orphan.max_attempts)
+    return decide(Released("the worker was shutting down"), standing, _POLICY, 0.0)
 
 
 class Upkeep:

@@ -9,30 +9,24 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
 from typing import Any
-
-from anyio import CapacityLimiter
 
 from jobq import backends
 from jobq._clock import SECOND
 from jobq._config import Config
 from jobq._errors import ConfigurationError, JobqError
 from jobq._masking import hide_environment
-from jobq._outcome import Outcome, Refused, Released, Stopped
 from jobq._payload import dumps
 from jobq._queue import AsyncQueue, Queue
 from jobq._wakeup import listen
 from jobq._worker.claimer import Claimer
-from jobq._worker.deadlines import Deadlines
-from jobq._worker.execute import attempt, timed_out
 from jobq._worker.finisher import Finisher
 from jobq._worker.health import health_server
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.progress import ProgressWriter
-from jobq._worker.running import Running
 from jobq._worker.signals import shutdown_signals
-from jobq._worker.upkeep import Upkeep
+from jobq._worker.slots import Slots
+from jobq._worker.upkeep import Upkeep, after_release
 from jobq.observe import logger, name_jobs_in_log_records
 
 BURST_WINDOW = 5.0
@@ -92,21 +86,18 @@ class Worker:
         host = platform.node() or "localhost"
         self.id = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
         self._label = label or self.id
-        self._held: dict[str, Running] = {}
-        self._abandoned: set[Running] = set()
+        self._slots: Slots | None = None
         self._state: Any = None
         self._claimer: Claimer | None = None
-        self._ended = asyncio.Event()
         self._at_once = False
         self._closing = False
         self._stuck: HandlersAbandoned | None = None
-        self._executed = 0
         self._stop_requested = False
 
     @property
     def hanging(self) -> list[str]:
         """The handlers that ignored their cancellation and still run."""
-        return sorted({running.name for running in self._abandoned})
+        return self._slots.hanging if self._slots is not None else []
 
     def stop(self, at_once: bool = False) -> None:
         """Stop claiming, let running jobs finish within the grace, and end. Any thread may call."""
@@ -114,7 +105,11 @@ class Worker:
         self._at_once = self._at_once or at_once
         if self._claimer is not None:
             self._in_loop(self._claimer.stop)
-            self._in_loop(self._ended.set)
+            self._in_loop(self._hurry)
+
+    def _hurry(self) -> None:
+        if self._slots is not None:
+            self._slots.hurry()
 
     async def run(
         self, *, burst: bool = False, max_jobs: int | None = None, max_seconds: float | None = None
@@ -151,7 +146,6 @@ class Worker:
                 "this worker has no handlers: import the modules that declare them before it runs"
             )
         self._closing = self._at_once = False
-        self._executed = 0
         name_jobs_in_log_records()
         hide_environment()
         self._loop = asyncio.get_running_loop()
@@ -161,105 +155,139 @@ class Worker:
             store = self._config.async_store()
             stack.push_async_callback(store.aclose)
             await store.run(backends.ops.survey, types=[])  # fail here if it cannot work at all
-            parts = self._assemble(store, window, max_jobs)
+            slots, claimer = self._assemble(store, window, max_jobs)
             if self._port is not None:
                 ready = self._is_ready
                 await stack.enter_async_context(health_server(self._port, ready))
-            await self._work(store, parts, max_seconds)
+            await self._work(store, slots, claimer, max_seconds)
         if self._stuck is not None:
             raise self._stuck
-        return self._executed
+        return slots.started
 
     def _is_ready(self) -> bool:
         return not self._closing
 
     def _assemble(
         self, store: backends.AsyncStore, window: float | None, max_jobs: int | None
-    ) -> dict[str, Any]:
+    ) -> tuple[Slots, Claimer]:
         """The parts, wired together."""
-        keep, observers = self._config.keep, self._config.observers
-        backend = self._config.backend
+        config, backend = self._config, self._config.backend
         self._store = store
-        self._limiter = CapacityLimiter(self._threads)
-        self._chains = {name: self._chain(name) for name in self._router.types}
-        self._deadlines = Deadlines(self._held.values, self._deadline_reached)
-        self._progress = ProgressWriter(store, observers)
-        self._finisher = Finisher(
-            store,
+        self._progress = ProgressWriter(store, config.observers)
+        slots = self._slots = Slots(
+            config,
             worker=self.id,
-            keep=keep,
-            bounds=self._config.bounds,
-            observers=observers,
-            freed=self._freed,
-            requeued=self._requeued,
+            state=self._state,
+            dialect=store.dialect,
+            count=self._concurrency,
+            threads=self._threads,
+            margin=self._margin,
+            report=self._progress.note,
+            freed=self._wake_claimer,
+            stuck=self._every_slot_hangs,
         )
-        self._claimer = Claimer(
+        claimer = self._claimer = Claimer(
             store,
             self._router,
             worker=self.id,
             queues=self._queues,
             lease=self._lease,
             margin=self._margin,
-            keep=keep,
-            free=self._free,
-            start=self._start,
-            busy=lambda: bool(self._held),
+            keep=config.keep,
+            free=lambda: slots.free,
+            start=slots.start,
+            busy=lambda: bool(slots.held),
             fallback=lambda: backend.fallback_poll,
             quota=max_jobs,
             burst_window=window,
         )
-        if self._stop_requested:
-            self._claimer.stop()
-        upkeep = Upkeep(
+        slots.finisher = Finisher(
             store,
-            lease=self._lease,
-            keep=keep,
-            observers=observers,
-            rescued=self._requeued,
+            worker=self.id,
+            keep=config.keep,
+            bounds=config.bounds,
+            observers=config.observers,
+            freed=slots.freed,
+            requeued=self._requeued,
+            claimer=claimer if backend.joins_claims else None,
         )
-        return {"upkeep": upkeep, "backend": backend}
-
-    def _chain(self, type: str) -> Any:
-        handler = self._router.get(type)
-        assert handler is not None
-        return self._router.chain(handler)
+        if self._stop_requested:
+            claimer.stop()
+        return slots, claimer
 
     async def _work(
-        self, store: backends.AsyncStore, parts: dict[str, Any], max_seconds: float | None
+        self,
+        store: backends.AsyncStore,
+        slots: Slots,
+        claimer: Claimer,
+        max_seconds: float | None,
     ) -> None:
-        claimer = self._claimer
-        assert claimer is not None
-        keeper = self._keeper()
-        unlisten = listen(parts["backend"].identity, lambda: self._in_loop(claimer.wake))
-        services = [
-            asyncio.create_task(self._finisher.run(), name="jobq finisher"),
-            asyncio.create_task(self._progress.run(), name="jobq progress"),
-            asyncio.create_task(parts["upkeep"].run(), name="jobq upkeep"),
-            asyncio.create_task(self._watch(store, parts["backend"], claimer), name="jobq watch"),
-        ]
-        for service in services:
-            service.add_done_callback(self._service_ended)
+        backend = self._config.backend
+        keeper = self._keeper(slots)
+        unlisten = listen(backend.identity, lambda: self._in_loop(claimer.wake))
+        services = self._services(store, slots, claimer)
         keeper.start()
         logger.info("worker %s runs %s", self._label, ", ".join(self._router.types))
         try:
-            # Not a cancellation: a claim under way must be answered, its jobs are ours already.
-            budget = self._loop.call_later(max_seconds, claimer.stop) if max_seconds else None
-            await claimer.run()
-            if budget is not None:
-                budget.cancel()
-            await self._close_down()
+            await self._claim_until_done(slots, claimer, max_seconds)
         finally:
-            self._closing = True
-            self._deadlines.close()
             unlisten()
             for service in services:
                 service.cancel()
             await asyncio.gather(*services, return_exceptions=True)
             keeper.stop()
             await asyncio.to_thread(keeper.join, 2.0)
-            with suppress(JobqError):
-                await store.run(backends.ops.forget_worker, self.id)
-            logger.info("worker %s has ended after %d jobs", self._label, self._executed)
+            await self._leave(store)
+            logger.info("worker %s has ended after %d jobs", self._label, slots.started)
+
+    async def _claim_until_done(
+        self, slots: Slots, claimer: Claimer, max_seconds: float | None
+    ) -> None:
+        # Not a cancellation: a claim under way must be answered, its jobs are ours already.
+        budget = self._loop.call_later(max_seconds, claimer.stop) if max_seconds else None
+        try:
+            await claimer.run()
+        except asyncio.CancelledError:
+            self._at_once = True
+            raise
+        finally:
+            self._closing = True
+            if budget is not None:
+                budget.cancel()
+            await slots.close(lambda: 0.0 if self._at_once else self._grace)
+
+    def _services(
+        self, store: backends.AsyncStore, slots: Slots, claimer: Claimer
+    ) -> list[asyncio.Task[None]]:
+        upkeep = Upkeep(
+            store,
+            lease=self._lease,
+            keep=self._config.keep,
+            observers=self._config.observers,
+            rescued=self._requeued,
+        )
+        parts = {
+            "jobq finisher": slots.finisher.run(),
+            "jobq progress": self._progress.run(),
+            "jobq upkeep": upkeep.run(),
+            "jobq watch": self._config.backend.watch(
+                store, claimer.wake, lambda: time.monotonic() - claimer.worked_at
+            ),
+        }
+        services = [asyncio.create_task(part, name=name) for name, part in parts.items()]
+        for service in services:
+            service.add_done_callback(self._service_ended)
+        return services
+
+    async def _leave(self, store: backends.AsyncStore) -> None:
+        """Give back what a cancelled claim may have left to us, and be forgotten."""
+        with suppress(JobqError):
+            left = await store.run(
+                backends.ops.give_back, self.id, after_release, keep=self._config.keep
+            )
+            if left:
+                self._requeued(set())
+            await store.run(backends.ops.forget_worker, self.id)
 
     def _service_ended(self, service: asyncio.Task[None]) -> None:
         """A part that fails on its own ends the worker loudly."""
@@ -269,20 +297,15 @@ class Worker:
         self._stuck = HandlersAbandoned(f"{service.get_name()} failed: {service.exception()}")
         self.stop(at_once=True)
 
-    async def _watch(
-        self, store: backends.AsyncStore, backend: backends.Backend, claimer: Claimer
-    ) -> None:
-        await backend.watch(store, claimer.wake, lambda: time.monotonic() - claimer.worked_at)
-
-    def _keeper(self) -> LeaseKeeper:
+    def _keeper(self, slots: Slots) -> LeaseKeeper:
         return LeaseKeeper(
             self._config.store(),
             lease=self._lease,
             margin=self._margin,
-            held=lambda: list(self._held.values()),
+            held=slots.leased,
             report=self._report,
             in_loop=self._in_loop,
-            lost=self._lost,
+            lost=slots.lost,
             cancelled=lambda running: running.stop("cancel"),
         )
 
@@ -300,114 +323,13 @@ class Worker:
             "queues": dumps(list(self._queues) if self._queues is not None else []),
             "types": dumps(self._router.types),
             "slots": self._concurrency,
-            "busy": len(self._held),
-            "abandoned": len(self._abandoned),
+            "busy": len(self._slots.held) if self._slots is not None else 0,
+            "abandoned": len(self._slots.abandoned) if self._slots is not None else 0,
             "lease": round(self._lease * SECOND),
         }
 
-    # --- one job -----------------------------------------------------------------------------
-
-    def _free(self) -> int:
-        return self._concurrency - len(self._held) - len(self._abandoned)
-
-    def _start(self, claimed: Sequence[Any]) -> None:
-        observers = self._config.observers
-        for job in claimed:
-            handler = self._router.get(job.type)
-            assert handler is not None
-            running = Running(
-                job,
-                handler,
-                state=self._state,
-                keep=self._config.keep,
-                dialect=self._store.dialect,
-                result_limit=self._config.bounds.result,
-            )
-            running.on_report = self._progress.note
-            self._held[job.id] = running
-            self._executed += 1
-            if observers:
-                observers.job_claimed(job.id, job.type, job.attempts, self.id)
-            if job.expires_at is not None and job.expires_at <= job.started_at:
-                reason = "it was not started before its expires_at"
-                self._finisher.add(running, Refused("expired", reason, started=False))
-                continue
-            running.task = self._loop.create_task(self._execute(running))
-            running.task.add_done_callback(partial(self._task_ended, running))
-            if job.timeout_ms:
-                running.deadline = self._loop.time() + job.timeout_ms / 1000
-                self._deadlines.watch(running.deadline)
-
-    async def _execute(self, running: Running) -> None:
-        job = running.job
-        if self._config.observers:
-            self._config.observers.job_started(job.id, job.type, job.attempts)
-        outcome = await attempt(
-            running, self._chains[job.type], threads=self._limiter, bounds=self._config.bounds
-        )
-        self._deliver(running, outcome)
-
-    def _deliver(self, running: Running, outcome: Outcome | None) -> None:
-        if running.finishing:
-            return  # its outcome was written without it
-        if outcome is None:
-            running.finishing = True
-            logger.warning(
-                "job %s was lost to another claim; its outcome is dropped", running.job.id
-            )
-            self._config.observers.lease_lost(running.job.id, running.job.type)
-            self._freed([running])
-        else:
-            self._finisher.add(running, outcome)
-
-    def _task_ended(self, running: Running, _: asyncio.Task[None]) -> None:
-        if running in self._abandoned:
-            self._abandoned.discard(running)
-            self._wake_claimer()
-        if not running.finishing:  # cancelled before its first step
-            reason = running.stopping
-            outcome: Outcome = Released("the worker was shutting down")
-            if reason == "cancel":
-                outcome = Stopped("cancelled before it began")
-            elif reason == "timeout":
-                outcome = timed_out(running, self._config.bounds)
-            self._deliver(running, None if reason == "lease" else outcome)
-
-    def _deadline_reached(self, running: Running) -> None:
-        """Ask the handler to stop; the second time, give its slot up."""
-        if running.finishing:
-            return
-        if running.stopping == "timeout":
-            self._abandon(running)
-            return
-        running.stop("timeout")
-        running.deadline = self._loop.time() + self._margin / 2
-        self._deadlines.watch(running.deadline)
-
-    def _abandon(self, running: Running) -> None:
-        logger.error("%s ignores its cancellation: its slot is lost until it ends", running.name)
-        running.abandoned = True
-        self._abandoned.add(running)
-        self._finisher.add(running, timed_out(running, self._config.bounds))
-        if len(self._abandoned) >= self._concurrency:
-            names = ", ".join(sorted({stuck.name for stuck in self._abandoned}))
-            self._stuck = HandlersAbandoned(f"every slot is taken by handlers that hang: {names}")
-            self.stop(at_once=True)
-
-    def _lost(self, running: Running) -> None:
-        if not running.finishing:
-            logger.warning("lost the lease of job %s (%s)", running.job.id, running.job.type)
-        running.stop("lease")
-
-    def _freed(self, ended: Sequence[Running]) -> None:
-        for running in ended:
-            if self._held.get(running.job.id) is running:
-                del self._held[running.job.id]
-        self._wake_claimer()
-        if not self._held:
-            self._ended.set()
-
     def _requeued(self, queues: set[str]) -> None:
+        """Jobs went back to their queues: here and elsewhere someone may take them."""
         self._wake_claimer()
         for queue in queues:
             self._store.notify(queue)
@@ -416,35 +338,10 @@ class Worker:
         if self._claimer is not None:
             self._claimer.wake()
 
-    # --- the end -----------------------------------------------------------------------------
-
-    async def _close_down(self) -> None:
-        """Give running jobs their grace, then cancel them, and give back what is left."""
-        self._closing = True
-        await self._until_idle(lambda: 0.0 if self._at_once else self._grace)
-        left = [running for running in self._held.values() if not running.finishing]
-        if left:
-            logger.warning("giving %d unfinished jobs back", len(left))
-        for running in left:
-            running.stop("shutdown")
-        await self._until_idle(lambda: LINGER)
-        for running in [r for r in self._held.values() if not r.finishing]:
-            logger.warning("%s does not stop; its job is given back", running.name)
-            self._finisher.add(running, Released("the worker was shutting down"))
-            self._abandoned.add(running)
-        await self._until_idle(lambda: 5.0)
-
-    async def _until_idle(self, patience: Callable[[], float]) -> None:
-        """Wait until nothing is held any more, or patience has run out (it may, on a signal)."""
-        started = time.monotonic()
-        while self._held or not self._finisher.idle:
-            left = started + patience() - time.monotonic()
-            if left <= 0:
-                return
-            self._ended.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(left, 0.5)):
-                    await self._ended.wait()
+    def _every_slot_hangs(self, names: list[str]) -> None:
+        message = f"every slot is taken by handlers that hang: {', '.join(names)}"
+        self._stuck = HandlersAbandoned(message)
+        self.stop(at_once=True)
 
 
 def _whole(**options: int) -> None:

@@ -61,6 +61,8 @@ class Backend(Protocol):
     """Whether the schema waits for `jobq migrate`, or installs itself."""
     fallback_poll: float
     """How long a worker may sleep without a hint, in seconds, as things stand."""
+    joins_claims: bool
+    """Whether ending jobs and claiming the next ones is best done in one transaction."""
     dialect: Dialect
 
     def store(self) -> Store: ...

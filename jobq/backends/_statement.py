@@ -26,7 +26,7 @@ class Call(NamedTuple):
     replan: bool = False
     """Whether to plan it anew with the parameters' values, instead of preparing it once."""
     batch: list[dict[str, Any]] | None = None
-    """Run it once for each of these parameters besides; how many rows that touched."""
+    """Run it once for each of these parameters; the answer is how many rows each has touched."""
 
 
 Op = Generator[Call, list[Row], T]

@@ -36,6 +36,8 @@ from jobq.observe import logger
 
 COALESCE = 0.01
 """Seconds in which one NOTIFY stands for all jobs of a queue."""
+TRAIL = 1.5 * COALESCE
+"""When the trailing one follows. Later than the next leading one, which in a stream saves it."""
 
 
 @frozen(kw_only=True)
@@ -98,7 +100,7 @@ def _prepare(call: Call, options: PostgresOptions) -> bool:
 
 def _patience(deadline: float, tries: int) -> float | None:
     """Seconds to rest before the next try, or `None` to give up."""
-    if tries == 0:
+    if tries == 0 and time.monotonic() < deadline:
         return 0.0  # a pooled connection that died while idle
     rest = min(0.05 * 2**tries, 1.0)
     return rest if time.monotonic() + rest < deadline else None
@@ -108,7 +110,7 @@ class Hints:
     """NOTIFY, coalesced: the first job of a burst wakes workers at once, the last one by a trail.
 
     A queue's first NOTIFY rides in the enqueuing transaction. Those that commit within the next
-    10 ms leave it out, and one NOTIFY after that time stands for them all, so no hint is lost.
+    10 ms leave it out, and one NOTIFY a little later stands for them all, so no hint is lost.
     """
 
     def __init__(self) -> None:
@@ -170,6 +172,7 @@ class PostgresStore:
         self._timer: threading.Timer | None = None
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._open()  # its check of the schema has a patience of its own
         deadline = time.monotonic() + self._options.patience
         tries = 0
         while True:
@@ -265,7 +268,7 @@ class PostgresStore:
     def notify(self, queue: str) -> None:
         """See that workers are told, a moment from now."""
         if self._hints.trails(queue):
-            self._timer = threading.Timer(COALESCE, self._send)
+            self._timer = threading.Timer(TRAIL, self._send)
             self._timer.daemon = True
             self._timer.start()
 
@@ -308,15 +311,8 @@ class AsyncPostgresStore:
         self._trail: asyncio.Task[None] | None = None
 
     async def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run an op. It is shielded: a cancelled caller leaves no statement half done."""
-        work = asyncio.ensure_future(self._persist(op, args, kwargs))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            work.add_done_callback(_forget)
-            raise
-
-    async def _persist(self, op: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if not self._checked:
+            await self._open()  # its check of the schema has a patience of its own
         deadline = time.monotonic() + self._options.patience
         tries = 0
         while True:
@@ -417,7 +413,7 @@ class AsyncPostgresStore:
             self._trail = asyncio.ensure_future(self._send_later())
 
     async def _send_later(self) -> None:
-        await asyncio.sleep(COALESCE)
+        await asyncio.sleep(TRAIL)
         await self._send()
 
     async def _send(self) -> None:
@@ -438,17 +434,12 @@ class AsyncPostgresStore:
             await pool.close(timeout=1.0)
 
 
-def _forget(work: asyncio.Future[Any]) -> None:
-    """Collect the exception of work that nobody waits for any more."""
-    if not work.cancelled():
-        work.exception()
-
-
 class PostgresBackend:
     """A PostgreSQL database."""
 
     name = "postgresql"
     needs_migrate = True
+    joins_claims = False
 
     def __init__(self, url: str, clock: Any, **options: Any) -> None:
         self.options = parse(url, **options)

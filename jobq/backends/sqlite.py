@@ -123,7 +123,8 @@ class Writer:
 
     def execute(self, call: Call) -> list[Row]:
         if call.batch is not None:
-            return [(self.connection.executemany(call.sql, call.batch).rowcount,)]
+            execute, sql = self.connection.execute, call.sql
+            return [(execute(sql, params).rowcount,) for params in call.batch]
         return self.connection.execute(call.sql, call.params).fetchall()
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -390,6 +391,7 @@ class SqliteBackend:
 
     name = "sqlite"
     needs_migrate = False
+    joins_claims = True
 
     def __init__(self, url: str, clock: Any, **options: Any) -> None:
         if options:

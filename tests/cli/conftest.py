@@ -16,6 +16,7 @@ import pytest
 import jobq
 from jobq.cli import main
 
+ROOT = Path(jobq.__file__).parents[1]
 APP = Path(__file__).with_name("app.py")
 VARIABLES = (
     "APP DATABASE_URL QUEUES CONCURRENCY WORKER_CONCURRENCY WORKER_ID PORT LEASE GRACE LOG_LEVEL"
@@ -81,7 +82,7 @@ class Process:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "jobq", *argv],
             cwd=folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

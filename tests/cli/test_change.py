@@ -6,6 +6,7 @@ import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -34,9 +35,9 @@ def test_enqueue_stores_a_job(queue: jobq.Queue, on: Run) -> None:
 def test_enqueue_takes_every_option(queue: jobq.Queue, on: Run) -> None:
     words = (
         "--queue fast --priority urgent --at 2090-01-31T12:00:00+02:00 --max-attempts 7 "
-        "--timeout 2.5 --expires-at 2091-01-01T00:00:00Z --unique-key k --owner ann --keep 60 --json"
+        "--timeout 2.5 --expires-at 2091-01-01T00:00:00Z --unique-key k --owner ann --keep 60"
     )
-    ran = on("enqueue", "mail", "[1]", *words.split(), "--metadata", '{"a": 1}')
+    ran = on("enqueue", "mail", "[1]", *words.split(), "--metadata", '{"a": 1}', "--json")
     (job,) = jobs(queue)
     assert json.loads(ran.out) == job.to_dict()
     assert (job.queue, job.priority, job.max_attempts, job.timeout) == ("fast", 100, 7, 2.5)
@@ -202,8 +203,8 @@ def test_jobs_are_moved_by_filter_after_a_dry_run(
 
 def test_reschedule_gives_a_job_another_time_priority_and_queue(queue: jobq.Queue, on: Run) -> None:
     job = queue.enqueue("mail", {})
-    words = "--at 2090-01-31T12:00:00Z --priority batch --queue slow --json".split()
-    told = json.loads(on("reschedule", job.id, *words).out)
+    words = "--at 2090-01-31T12:00:00Z --priority batch --queue slow"
+    told = json.loads(on("reschedule", job.id, *words.split(), "--json").out)
     moved = queue.get(job.id)
     assert told == moved.to_dict()
     assert (moved.priority, moved.queue) == (-100, "slow")
@@ -270,6 +271,4 @@ def test_a_schema_that_is_missing_is_named_and_migrated(postgres_database: str, 
 
 
 def with_database(url: str, name: str) -> str:
-    from urllib.parse import urlsplit  # noqa: PLC0415  only here
-
     return urlsplit(url)._replace(path=f"/{name}").geturl()

@@ -52,7 +52,8 @@ def test_list_shows_the_newest_first_without_payloads(queue: jobq.Queue, on: Run
     second = queue.enqueue("sms", {}, queue="fast", max_attempts=5)
     ran = on("list")
     header, *rows = [line.split() for line in ran.out.splitlines()]
-    assert header == "ID TYPE QUEUE STATUS PRIORITY ATTEMPTS PROGRESS CREATED NOTE".split()
+    columns = "ID TYPE QUEUE STATUS PRIORITY ATTEMPTS PROGRESS CREATED NOTE"
+    assert header == columns.split()
     assert rows[0][:7] == [second.id, "sms", "fast", "pending", "0", "0/5", "0"]
     assert rows[1][:6] == [first.id, "mail", "default", "pending", "100", "0"]
     assert "payload" not in ran.out
@@ -71,8 +72,9 @@ def test_list_filters(queue: jobq.Queue, on: Run) -> None:
     for other in ({"queue": "slow", "owner": "ann"}, {"queue": "fast", "owner": "bob"}):
         queue.enqueue("mail", {}, **other)
     queue.cancel(queue.enqueue("mail", {}, queue="fast", owner="ann"))
-    words = "--status pending,failed --type mail --queue fast --owner ann --json".split()
-    assert [job["id"] for job in json.loads(on("list", *words).out)["jobs"]] == [wanted.id]
+    words = "--status pending,failed --type mail --queue fast --owner ann"
+    found = json.loads(on("list", *words.split(), "--json").out)
+    assert [job["id"] for job in found["jobs"]] == [wanted.id]
 
 
 def test_list_pages(queue: jobq.Queue, on: Run) -> None:

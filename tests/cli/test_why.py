@@ -51,8 +51,10 @@ FINISHED = [
     ),
     (
         {"status": JobStatus.FAILED, "attempts": 1, "error_code": "no_credit", "error": "Pay.\n"},
-        "It failed at 2030-01-31 12:00:00Z after 1 attempt (no_credit: Pay); "
-        f"`jobq retry {ID}` runs it again.",
+        (
+            "It failed at 2030-01-31 12:00:00Z after 1 attempt (no_credit: Pay); "
+            f"`jobq retry {ID}` runs it again."
+        ),
     ),
     (
         {
@@ -61,8 +63,10 @@ FINISHED = [
             "error_code": "KeyError",
             "error": "KeyError: 'size'",
         },
-        "It failed at 2030-01-31 12:00:00Z after 3 attempts (KeyError: 'size'); "
-        f"`jobq retry {ID}` runs it again.",
+        (
+            "It failed at 2030-01-31 12:00:00Z after 3 attempts (KeyError: 'size'); "
+            f"`jobq retry {ID}` runs it again."
+        ),
     ),
 ]
 

@@ -26,9 +26,10 @@ from jobq.backends.ops.control import (
     set_progress,
     set_status,
 )
+from jobq.backends.ops.cycle import finish_and_claim
 from jobq.backends.ops.finish import Ending, complete, finish, finish_and_delete
 from jobq.backends.ops.insert import NewRow, insert, insert_many
-from jobq.backends.ops.keep import expire, progress, prune, renew, rescue
+from jobq.backends.ops.keep import expire, give_back, progress, prune, renew, rescue
 from jobq.backends.ops.read import (
     Filter,
     QueueState,
@@ -60,10 +61,12 @@ __all__ = [
     "duplicate_holder",
     "expire",
     "finish",
+    "finish_and_claim",
     "finish_and_delete",
     "forget_worker",
     "get",
     "get_many",
+    "give_back",
     "heartbeat",
     "history",
     "insert",

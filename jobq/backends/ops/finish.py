@@ -256,10 +256,7 @@ def _by_statement(rows: list[dict[str, Any]]) -> Iterator[tuple[Statement, list[
     completed = [row for row in rows if row["status"] == "completed"]
     others = [row for row in rows if row["status"] != "completed"]
     if completed:
-        yield (
-            _complete_one,
-            [{name: row[name] for name in ("id", "fence", "result")} for row in completed],
-        )
+        yield _complete_one, completed
     if others:
         yield _finish_one, others
 
@@ -267,18 +264,20 @@ def _by_statement(rows: list[dict[str, Any]]) -> Iterator[tuple[Statement, list[
 def _finish_each(
     d: Dialect, rows: list[dict[str, Any]], *, keep: int | None, again: bool
 ) -> Op[dict[str, str]]:
-    """Row by row within one transaction, and without another look where all went as expected."""
+    """Row by row within one transaction, and without another look where all are finished."""
     before: dict[str, str] = {}
     if again:
         before = dict((yield _ended_before(d, rows=dumps(rows))))
     rows = [row for row in rows if row["id"] not in before]
-    touched = 0
+    done: dict[str, str] = {}
     for end, some in _by_statement(rows):
-        [(count,)] = yield end.batch(d, some, keep=keep)
-        touched += count
-    done = {row["id"]: row["status"] for row in rows}
-    if touched < len(rows) or not FINISHED.issuperset(done.values()):
-        done = dict((yield _ended_before(d, rows=dumps(rows))))
+        touched = yield end.batch(d, some, keep=keep)
+        done |= {
+            row["id"]: row["status"] for row, (count,) in zip(some, touched, strict=True) if count
+        }
+    if not FINISHED.issuperset(done.values()):  # those asked to cancel did not go back
+        stored: dict[str, str] = dict((yield _ended_before(d, rows=dumps(rows))))
+        done = {id: stored[id] for id in done}
     ended = [row for row in rows if row["id"] in done]
     if ended:
         yield _record_one.batch(d, ended)

@@ -18,11 +18,12 @@ from sqlalchemy import (
 )
 from sqlalchemy import text as sql
 
+from jobq._model import FINISHED
 from jobq._outcome import Transition
 from jobq._payload import dumps
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, Expression, number, param, word
-from jobq.backends._statement import Op, atomic, statement
+from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
+from jobq.backends._statement import Call, Op, atomic, statement
 from jobq.backends.ops._moves import may
 from jobq.backends.ops.finish import Ending, finish, prune_time
 from jobq.backends.ops.remove import remove
@@ -132,8 +133,10 @@ class Orphan:
 
 
 @statement
-def _orphans(d: Dialect) -> Executable:
+def _orphans(d: Dialect, of_worker: bool) -> Executable:
     lost = and_(j.status == word("processing"), j.lease_until < d.now())
+    if of_worker:
+        lost = and_(j.status == word("processing"), j.worker == param("worker"))
     orphans = select(*d.wires(EXPIRED)).where(lost).order_by(j.id).limit(number(BATCH))
     return d.skip_locked(orphans)
 
@@ -143,7 +146,21 @@ def rescue(
     d: Dialect, decide: Callable[[Orphan], Transition], *, keep: int | None
 ) -> Op[list[tuple[Orphan, str]]]:
     """End the attempts of workers that stopped renewing: the orphans, with their new status."""
-    orphans = [Orphan(*row) for row in (yield _orphans(d))]
+    return (yield from _take(d, _orphans(d, False), decide, keep=keep))
+
+
+@atomic
+def give_back(
+    d: Dialect, worker: str, decide: Callable[[Orphan], Transition], *, keep: int | None
+) -> Op[list[tuple[Orphan, str]]]:
+    """End whatever a worker that is leaving still holds."""
+    return (yield from _take(d, _orphans(d, True, worker=worker), decide, keep=keep))
+
+
+def _take(
+    d: Dialect, query: Call, decide: Callable[[Orphan], Transition], *, keep: int | None
+) -> Op[list[tuple[Orphan, str]]]:
+    orphans = [Orphan(*row) for row in (yield query)]
     if not orphans:
         return []
     endings = [
@@ -179,13 +196,13 @@ def expire(d: Dialect, *, keep: int | None) -> Op[list[str]]:
 
 @statement
 def _prunable(d: Dialect, by_age: bool) -> Executable:
-    old = select(*d.wires([j.id])).where(j.prune_at.is_not(None))
-    if by_age:
+    finished = select(*d.wires([j.id]))
+    if by_age:  # also those that are kept for ever
         age = d.later(d.now(), number(0) - param("age", BigInteger))
-        old = old.where(j.completed_at < age)
+        old = finished.where(is_one_of(j.status, FINISHED), j.completed_at < age).order_by(j.id)
     else:
-        old = old.where(j.prune_at <= d.now())
-    return d.skip_locked(old.order_by(j.prune_at).limit(number(BATCH)))
+        old = finished.where(j.prune_at.is_not(None), j.prune_at <= d.now()).order_by(j.prune_at)
+    return d.skip_locked(old.limit(number(BATCH)))
 
 
 @atomic

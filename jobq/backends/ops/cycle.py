@@ -1,0 +1,27 @@
+"""End attempts and claim the next jobs in one transaction, where a commit is what costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jobq.backends._dialect import Dialect
+from jobq.backends._statement import Op, atomic, knows_again
+from jobq.backends.ops.claim import Claimed, claim
+from jobq.backends.ops.finish import Ending, finish_and_delete
+
+
+@knows_again
+@atomic
+def finish_and_claim(
+    d: Dialect,
+    endings: Sequence[Ending],
+    wanted: dict[str, Any],
+    *,
+    keep: int | None,
+    again: bool = False,
+) -> Op[tuple[dict[str, str], list[Claimed]]]:
+    """What `finish_and_delete` answers, and what `claim` does with the arguments `wanted`."""
+    done = yield from finish_and_delete(d, endings, keep=keep, again=again)
+    claimed = yield from claim(d, **wanted)
+    return done, claimed
