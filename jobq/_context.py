@@ -27,6 +27,7 @@ class Attempt(Protocol):
     result_limit: int | None
     """How large a result may be, in bytes of JSON."""
     dialect: Any
+    message: str | None
     committed: str | None
     """The result that the handler wrote in its own transaction."""
 
@@ -35,6 +36,14 @@ class Attempt(Protocol):
         """Why the handler should stop: "cancel", "timeout", "lease", "shutdown", or not at all."""
 
     def report(self, progress: int, message: str | None) -> None: ...
+
+
+MESSAGE = 1000
+"""How many letters of a progress message are kept."""
+
+
+def _storable(message: str) -> str:
+    return message[:MESSAGE].replace("\x00", "").encode(errors="replace").decode()
 
 
 class _Context:
@@ -116,13 +125,14 @@ class _Context:
             raise OptionError(f"progress={percent!r} is not from 0 to 100")
         if message is not None and not isinstance(message, str):
             raise OptionError(f"a progress message is text, not {message!r}")
-        self._attempt.report(int(percent), message.replace("\x00", "") if message else message)
+        self._attempt.report(int(percent), _storable(message) if message else message)
 
     def _completion(self, result: Any) -> dict[str, Any]:
         """The arguments of the op that completes this job."""
         return {
             "id": self.id,
             "fence": self._job.fence,
+            "message": self._attempt.message,
             "result": encode_result(result, limit=self._attempt.result_limit),
             "keep": self._attempt.keep,
         }

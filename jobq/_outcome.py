@@ -213,7 +213,7 @@ def _after_exception(raised: Raised, job: Standing, policy: Retry, rand: float) 
             return _failed(error, code)
         case Cancel():
             return Transition(
-                status=JobStatus.CANCELLED, outcome="cancelled", error=error, error_code=code
+                status=JobStatus.CANCELLED, outcome="cancelled", error=error, error_code="cancelled"
             )
         case Snooze():
             return Transition(

@@ -14,7 +14,7 @@ from attrs import Factory, field, frozen
 from jobq._clock import to_span
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import ConfigurationError, HandlerError, OptionError
-from jobq._model import priority_number, short_text
+from jobq._model import is_storable, priority_number, short_text
 from jobq._payload import Codec
 from jobq._retry import Retry
 
@@ -58,17 +58,25 @@ class Handler(Generic[P, R]):
         return [given[name] for name in self.takes]
 
 
+WithoutPayload = Handler[None, R] | Handler[JobContext, R] | Handler[SyncJobContext, R]
+"""How a handler is typed that takes no payload: by its context, if it takes that alone."""
+
+
 class Decorator(Protocol):
     """What `handler(…)` returns: a decorator that keeps the payload's type."""
 
     @overload
     def __call__(self, function: Callable[[P, JobContext], Awaitable[R]]) -> Handler[P, R]: ...
     @overload
+    def __call__(self, function: Callable[[JobContext, P], Awaitable[R]]) -> Handler[P, R]: ...
+    @overload
     def __call__(self, function: Callable[[P], Awaitable[R]]) -> Handler[P, R]: ...
     @overload
     def __call__(self, function: Callable[[], Awaitable[R]]) -> Handler[None, R]: ...
     @overload
     def __call__(self, function: Callable[[P, SyncJobContext], R]) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[[SyncJobContext, P], R]) -> Handler[P, R]: ...
     @overload
     def __call__(self, function: Callable[[P], R]) -> Handler[P, R]: ...
     @overload
@@ -107,8 +115,10 @@ class Router:
 
         Raises `HandlerError` where the function cannot be a handler as it is written.
         """
-        if not isinstance(type, str) or not type or "\x00" in type:
-            raise ConfigurationError(f"a handler's type is a name, not {type!r}")
+        if not isinstance(type, str) or not 1 <= len(type) <= 200 or not is_storable(type):
+            raise ConfigurationError(
+                f"a handler's type is a name of 1 to 200 letters, not {type!r:.250}"
+            )
         try:
             options: dict[str, Any] = {
                 "queue": short_text(queue, "queue", limit=100),
@@ -158,9 +168,9 @@ class Router:
     def _register(self, handler: Handler[Any, Any]) -> Handler[Any, Any]:
         known = self._handlers.get(handler.type)
         if known is not None and known.function is not handler.function:
+            name = getattr(known.function, "__qualname__", repr(known.function))
             raise ConfigurationError(
-                f"type {handler.type!r} has a handler already: "
-                f"{known.function.__module__}.{known.function.__qualname__}"
+                f"type {handler.type!r} has a handler already: {known.function.__module__}.{name}"
             )
         self._handlers[handler.type] = handler
         return handler

@@ -250,7 +250,7 @@ def _store_keyed(
     if connection is None:
         jobs = yield Do(op, rows, again=again)
     else:
-        jobs = yield DoOn(connection, op, rows)
+        jobs = yield DoOn(connection, op, rows, notify=True)
     return {row.id: _answer(row, job) for row, job in zip(rows, jobs, strict=True)}
 
 

@@ -83,10 +83,32 @@ class _OfTheJob:
         return None if job is None else job[self._index]
 
 
+class _NamesItsJob:
+    """A mixin of log records."""
+
+    job_id = _OfTheJob(0)
+    job_type = _OfTheJob(1)
+
+    def getMessage(self) -> str:  # noqa: N802  logging's own name
+        self._tell()
+        return super().getMessage()  # type: ignore[misc,no-any-return]
+
+    def __reduce__(self) -> Any:
+        self._tell()
+        return logging.makeLogRecord, (self.__dict__.copy(),)
+
+    def _tell(self) -> None:
+        # Formatters look into __dict__. Not from the start: logging refuses an `extra` that would
+        # overwrite what is there.
+        self.__dict__.setdefault("job_id", self.job_id)
+        self.__dict__.setdefault("job_type", self.job_type)
+
+
 @cache
-def _naming(kind: Any) -> type[logging.LogRecord]:
-    attributes = {"job_id": _OfTheJob(0), "job_type": _OfTheJob(1)}
-    return type(kind.__name__, (kind,), attributes)
+def _naming(kind: type[logging.LogRecord]) -> type[logging.LogRecord]:
+    if issubclass(kind, _NamesItsJob):
+        return kind
+    return type(kind.__name__, (_NamesItsJob, kind), {})
 
 
 def name_jobs_in_log_records() -> None:
@@ -101,7 +123,6 @@ def name_jobs_in_log_records() -> None:
     def make_with_job(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
         record._jobq_job = current_job.get()  # noqa: SLF001
-        # Not plain attributes: logging refuses an `extra` that would overwrite those.
         kind: Any = type(record)
         record.__class__ = _naming(kind)
         return record

@@ -6,9 +6,12 @@ import argparse
 import ast
 import asyncio
 import inspect
+import os
 import re
 import shlex
+import signal
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,11 +41,11 @@ def parse(path: Path, language: str, evaluate: Callable[[Example], None]) -> Doc
     return Sybil([CodeBlockParser(language, evaluate)]).parse(path)
 
 
-def pages_with(language: str) -> list[Any]:
+def pages_with(language: str, *, but: tuple[str, ...] = ()) -> list[Any]:
     return [
         pytest.param(path, id=str(path.relative_to(ROOT)))
         for path in PAGES
-        if f"```{language}\n" in path.read_text()
+        if f"```{language}\n" in path.read_text() and path.name not in but
     ]
 
 
@@ -105,7 +108,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("path", [p for p in pages_with("python") if p.id not in APART])
+@pytest.mark.parametrize("path", pages_with("python", but=APART))
 def test_the_python_blocks_of_a_page_run_in_their_order(
     path: Path,
     no_handlers: None,
@@ -127,29 +130,114 @@ def files_of(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{named[1]}.py", block
 
 
-def test_the_tests_of_the_page_about_testing_pass(pytester: pytest.Pytester) -> None:
+def test_the_tests_of_the_page_about_testing_pass(tmp_path: Path) -> None:
     files = dict(files_of(ROOT / "docs" / "howto" / "testing.md"))
     for name, source in files.items():
-        (pytester.path / name).write_text(source)
-    monkeypatch_options = ["-o", "asyncio_mode=auto", "-p", "no:cacheprovider"]
-    result = pytester.runpytest_subprocess(*monkeypatch_options, *plugin())
-    result.assert_outcomes(passed=sum(source.count("def test_") for source in files.values()))
+        (tmp_path / name).write_text(source)
+    # The plugin by its module, whether or not this jobq is installed.
+    plugin = ["-p", "no:jobq", "-p", "jobq.testing.plugin", "-p", "no:cacheprovider"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugin, "-o", "asyncio_mode=auto"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = sum(source.count("def test_") for source in files.values())
+    assert f"{expected} passed" in run.stdout, run.stdout
 
 
-def commands(path: Path) -> list[str]:
-    """The jobq commands in a page's console and sh blocks, and in its files for deployment."""
-    blocks = re.findall(r"```(?:console|sh)\n(.*?)```", path.read_text(), re.DOTALL)
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Terminal:
+    """Types the commands of a page; a worker goes on in a second terminal."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        self.worker: subprocess.Popen[bytes] | None = None
+        self.newest = ""
+        """The last job id that was printed."""
+
+    def type(self, command: str) -> str:
+        words = shlex.split(UUID.sub(self.newest, command))
+        match words:
+            case ["export", assignment]:
+                self.env.update([assignment.split("=")])
+                return ""
+            case ["jobq", "worker", *_]:
+                self.stop()
+                self.worker = subprocess.Popen(self.found(words), cwd=self.folder, env=self.env)
+                return ""
+        run = subprocess.run(
+            self.found(words),
+            cwd=self.folder,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        self.newest = (UUID.findall(run.stdout) or [self.newest])[-1]
+        return run.stdout
+
+    def found(self, words: list[str]) -> list[str]:
+        program = {"jobq": [sys.executable, "-m", "jobq"], "python": [sys.executable]}
+        return [*program[words[0]], *words[1:]]
+
+    def stop(self) -> None:
+        if self.worker is not None:
+            self.worker.send_signal(signal.SIGINT)
+            assert self.worker.wait(30) == 0
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    terminal = Terminal(tmp_path)
+    yield terminal
+    if terminal.worker is not None and terminal.worker.poll() is None:
+        terminal.worker.kill()
+        terminal.worker.wait()
+
+
+def last_line(output: str) -> str:
+    return UUID.sub("ID", output.strip().rpartition("\n")[2])
+
+
+@pytest.mark.timeout(180)
+def test_the_tutorial_can_be_followed_to_the_letter(terminal: Terminal) -> None:
+    page = (ROOT / "docs" / "tutorial.md").read_text().partition("\n## On PostgreSQL")[0]
+    for language, block in re.findall(r"```(python|console)\n(.*?)```", page, re.DOTALL):
+        named = NAMED.match(block)
+        if named:
+            (terminal.folder / f"{named[1]}.py").write_text(block)
+            continue
+        assert language == "console"
+        command, _, shown = block.removeprefix("$ ").partition("\n")
+        said = terminal.type(command)
+        if shown and not command.startswith(("jobq worker", "jobq list")):
+            assert last_line(said) == last_line(shown)
+        if command.startswith("jobq show"):
+            assert "attempt 1: retried" in said
+            assert "attempt 2: completed" in said
+    terminal.stop()
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The arguments of the jobq commands in a page's blocks, those of its service files too."""
+    blocks = re.findall(r"```(?:console|sh|ini|yaml)\n(.*?)```", path.read_text(), re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    found = (re.match(r"(?:\$ )?(?:python -m )?jobq (.*)", line) for line in lines)
-    return [match[1] for match in found if match]
+    found = (re.search(r"(?:^|[$/] ?|: |PORT )jobq ([a-z-].*)", line) for line in lines)
+    texts = (re.split(r" [|<>] ", match[1])[0] for match in found if match)
+    return [shlex.split(text, comments=True) for text in texts]
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if commands(path)], ids=lambda p: p.name)
 def test_the_commands_of_a_page_are_ones_that_the_command_line_knows(path: Path) -> None:
-    for command in commands(path):
-        words = shlex.split(command.partition(" | ")[0], comments=True)
-        if words not in (["--help"], ["--version"]):
-            build_parser().parse_args(words)
+    for words in commands(path):
+        build_parser().parse_args(words)
 
 
 def subcommands() -> dict[str, argparse.ArgumentParser]:
@@ -163,7 +251,9 @@ def subcommands() -> dict[str, argparse.ArgumentParser]:
 
 def test_every_command_and_each_of_its_options_is_in_the_reference() -> None:
     text = (REFERENCE / "cli.md").read_text()
-    sections = dict(re.findall(r"^## `jobq (\w+)`\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    sections = dict(
+        re.findall(r"^## `jobq (\w+)`\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    )
     shared = text[: text.index("\n## `jobq")]
     assert list(sections) == list(subcommands())
     for name, parser in subcommands().items():
@@ -176,7 +266,9 @@ def test_every_public_name_is_in_the_reference() -> None:
     text = (REFERENCE / "api.md").read_text()
     names = [f"jobq.{name}" for name in jobq.__all__]
     names += [f"jobq.testing.{name}" for name in testing.__all__]
-    assert [name for name in names if not re.search(rf":: {re.escape(name)}$", text, re.MULTILINE)] == []
+    assert [
+        name for name in names if not re.search(rf":: {re.escape(name)}$", text, re.MULTILINE)
+    ] == []
 
 
 def test_every_environment_variable_is_in_the_reference() -> None:

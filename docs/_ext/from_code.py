@@ -93,7 +93,8 @@ class MovesDiagram(Directive):
             for source in MOVES[verb].sources:
                 for target in MOVES[verb].targets:
                     verbs[source, target].append(verb)
-        parts = [arrow(source, target, names) for (source, target), names in verbs.items()]
+        parts = [arrow(*ends(source, target)) for source, target in verbs]
+        parts += [label(*ends(*pair), ", ".join(names)) for pair, names in verbs.items()]
         parts += [box(status) for status in JobStatus]
         svg = (
             '<svg viewBox="0 0 780 300" role="img" style="max-width:780px;width:100%" '
@@ -115,18 +116,27 @@ def box(status: JobStatus) -> str:
     )
 
 
-def arrow(source: JobStatus, target: JobStatus, names: list[str]) -> str:
-    """A line from the side of one box to the side of another, with the verbs beside it."""
+def ends(source: JobStatus, target: JobStatus) -> tuple[float, float, float, float]:
+    """From the side of one box to the side of another; the two directions keep apart."""
     (x1, y1), (x2, y2) = PLACES[source], PLACES[target]
-    side = BOX[0] / 2 if x2 > x1 else -BOX[0] / 2
-    # Lines in the two directions between the same boxes keep apart.
-    shift = -7 if x2 > x1 else 7
-    x1, x2, y1, y2 = x1 + side, x2 - side, y1 + shift, y2 + shift
-    middle, label = (x1 + x2) / 2, (y1 + y2) / 2 + (-6 if shift < 0 else 16)
+    side, shift = (BOX[0] / 2, -8) if x2 > x1 else (-BOX[0] / 2, 8)
+    return x1 + side, y1 + shift, x2 - side, y2 + shift
+
+
+def arrow(x1: float, y1: float, x2: float, y2: float) -> str:
     return (
         f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="currentColor" '
-        f'marker-end="url(#tip)"/><text x="{middle}" y="{label}" text-anchor="middle" '
-        f'font-size="12" fill="currentColor" opacity="0.8">{", ".join(names)}</text>'
+        'marker-end="url(#tip)"/>'
+    )
+
+
+def label(x1: float, y1: float, x2: float, y2: float, text: str) -> str:
+    """The verbs on an arrow, nearer to where it begins."""
+    x, y = x1 + 0.42 * (x2 - x1), y1 + 0.42 * (y2 - y1) + 4
+    return (
+        f'<text x="{x}" y="{y}" text-anchor="middle" font-size="12" fill="currentColor" '
+        'stroke="var(--color-background-primary, white)" stroke-width="6" paint-order="stroke">'
+        f"{text}</text>"
     )
 
 

@@ -17,7 +17,7 @@ from jobq._config import KEEP, Bounds, Config, Lifespan, configure
 from jobq._masking import mask
 from jobq._model import Attempt, Counts, Job, Outcome, Page, WorkerInfo
 from jobq._queue.options import EnqueueOptions, new_job, one_connection
-from jobq._routing import Handler, Router
+from jobq._routing import Handler, Router, WithoutPayload
 from jobq.observe import Observer
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Queue:
 
     @overload
     def enqueue(
-        self, type: Handler[None, Any], payload: None = None, **options: Unpack[EnqueueOptions]
+        self, type: WithoutPayload[Any], payload: None = None, **options: Unpack[EnqueueOptions]
     ) -> Job: ...
     @overload
     def enqueue(

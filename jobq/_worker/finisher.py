@@ -113,6 +113,8 @@ class Finisher:
             job.started_at,
             self._worker,
             transition,
+            progress=running.progress,
+            message=running.message,
             deletes=job.keep_seconds == 0,
             committed=isinstance(outcome, Succeeded) and outcome.committed,
         )

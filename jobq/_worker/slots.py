@@ -89,6 +89,9 @@ class Slots:
                 reason = "it was not started before its expires_at"
                 self.finisher.add(running, Refused("expired", reason, started=False))
                 continue
+            if job.cancel_requested:
+                self.finisher.add(running, Stopped("cancelled before it began"))
+                continue
             running.task = self._loop.create_task(self._execute(running))
             running.task.add_done_callback(partial(self._task_ended, running))
             if job.timeout_ms:

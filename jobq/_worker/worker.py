@@ -165,7 +165,7 @@ class Worker:
         return slots.started
 
     def _is_ready(self) -> bool:
-        return not self._closing
+        return not (self._closing or self._stop_requested)
 
     def _assemble(
         self, store: backends.AsyncStore, window: float | None, max_jobs: int | None

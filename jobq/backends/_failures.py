@@ -25,7 +25,7 @@ def _from_sqlite(error: BaseException) -> BackendError | SchemaError:
     text = str(error)
     name = getattr(error, "sqlite_errorname", "") or ""
     if "no such table: jobq_" in text or "no such column" in text:
-        return SchemaError(f"{text}: run `jobq migrate`")
+        return SchemaError(f"{text}: run `jobq migrate`, or queue.migrate() in code")
     if name == "SQLITE_CONSTRAINT_UNIQUE" or "UNIQUE constraint failed" in text:
         return UniqueViolation(text)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or "locked" in text:
@@ -39,7 +39,8 @@ def _from_psycopg(error: BaseException) -> BackendError | SchemaError:
     if state == "23505":
         return UniqueViolation(text)
     if state in ("42P01", "42703") and "jobq_" in text:
-        return SchemaError(f"{text}: run `jobq migrate`")
+        reason = text.partition("\n")[0]
+        return SchemaError(f"{reason}: run `jobq migrate`, or queue.migrate() in code")
     unreachable = state is None and _is_operational(error)
     if unreachable or (state or "").startswith(_LOST) or state in _TRY_AGAIN:
         return BackendUnavailable(f"PostgreSQL: {text}")

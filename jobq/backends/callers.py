@@ -8,11 +8,13 @@ is never committed here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from jobq._errors import OptionError
+from jobq._errors import OptionError, SchemaError
 from jobq.backends._dialect import Dialect
+from jobq.backends._failures import translate
 from jobq.backends._statement import Call, Row, drive, drive_async
 
 
@@ -61,14 +63,34 @@ def check(dialect: Dialect, connection: Any, *, is_async: bool) -> str:
 def run(dialect: Dialect, connection: Any, op: Callable[..., Any], *args: Any, **kw: Any) -> Any:
     """Drive an op on a synchronous connection or session."""
     kind = check(dialect, connection, is_async=False)
-    execute = _sync_executor(dialect, kind, connection)
-    return drive(op(dialect, *args, **kw), execute)
+    with _schema_explained():
+        execute = _sync_executor(dialect, kind, connection)
+        return drive(op(dialect, *args, **kw), execute)
+
+
+@contextmanager
+def _schema_explained() -> Iterator[None]:
+    """Say what to do where jobq's tables are missing; any other error passes through unchanged."""
+    try:
+        yield
+    except Exception as error:
+        failure = translate(getattr(error, "orig", error))
+        if isinstance(failure, SchemaError):
+            raise failure from error
+        raise
 
 
 async def run_async(
     dialect: Dialect, connection: Any, op: Callable[..., Any], *args: Any, **kw: Any
 ) -> Any:
     """Drive an op on an asynchronous connection or session."""
+    with _schema_explained():
+        return await _run_async(dialect, connection, op, args, kw)
+
+
+async def _run_async(
+    dialect: Dialect, connection: Any, op: Callable[..., Any], args: Any, kw: Any
+) -> Any:
     kind = check(dialect, connection, is_async=True)
     if kind.startswith("sqlalchemy."):
         if "ession" in kind:

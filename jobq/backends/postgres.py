@@ -172,7 +172,8 @@ class PostgresStore:
         self._timer: threading.Timer | None = None
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self._open()  # its check of the schema has a patience of its own
+        if not self._checked:
+            self._open()  # its check of the schema has a patience of its own
         deadline = time.monotonic() + self._options.patience
         tries = 0
         while True:

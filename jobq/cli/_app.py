@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -21,6 +22,7 @@ from jobq._settings import Settings
 @contextmanager
 def opened(args: Namespace) -> Iterator[Queue]:
     """The queue of `--url`, `--app` or the environment, closed at the end."""
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # the error is told once
     queue = find_queue(args.url, args.app)
     try:
         yield queue

@@ -11,9 +11,12 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from typing import NoReturn
+
+from jobq.observe import logger
 
 
-def leave(code: int) -> None:
+def leave(code: int) -> NoReturn:
     """End the process now, without waiting for threads or tasks."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
@@ -24,7 +27,12 @@ def leave(code: int) -> None:
 
 def leave_within(seconds: float, code: int) -> threading.Timer:
     """End the process after so many seconds, unless it ends by itself or this is cancelled."""
-    timer = threading.Timer(seconds, leave, [code])
+
+    def overdue() -> None:
+        logger.warning("something still runs %g s after the end; leaving it behind", seconds)
+        leave(code)
+
+    timer = threading.Timer(seconds, overdue)
     timer.daemon = True
     timer.start()
     return timer

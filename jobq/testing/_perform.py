@@ -17,7 +17,7 @@ from jobq._errors import OptionError, UnknownType
 from jobq._model import new_id
 from jobq._payload import encode_json, encode_result, loads
 from jobq._queue import AsyncQueue, Queue
-from jobq._routing import Handler, Middleware, default_router
+from jobq._routing import Handler, Middleware, WithoutPayload, default_router
 from jobq.observe import current_job, name_jobs_in_log_records
 from jobq.testing._drain import run_here
 
@@ -45,7 +45,7 @@ class PerformOptions(TypedDict, total=False):
 
 @overload
 def perform(
-    handler: Handler[None, R], payload: None = None, **options: Unpack[PerformOptions]
+    handler: WithoutPayload[R], payload: None = None, **options: Unpack[PerformOptions]
 ) -> R: ...
 @overload
 def perform(handler: Handler[P, R], payload: P, **options: Unpack[PerformOptions]) -> R: ...
@@ -79,7 +79,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
 
 @overload
 async def aperform(
-    handler: Handler[None, R], payload: None = None, **options: Unpack[PerformOptions]
+    handler: WithoutPayload[R], payload: None = None, **options: Unpack[PerformOptions]
 ) -> R: ...
 @overload
 async def aperform(handler: Handler[P, R], payload: P, **options: Unpack[PerformOptions]) -> R: ...
@@ -123,6 +123,7 @@ class Record:
     keep: int | None = None
     result_limit: int | None = None
     dialect: Any = None
+    message: str | None = None
     committed: str | None = None
 
     def report(self, progress: int, message: str | None) -> None:

@@ -257,10 +257,11 @@ def test_migrate_prints_its_sql_without_a_connection(run: Run) -> None:
 
 
 def test_a_schema_that_is_missing_is_named_and_migrated(postgres_database: str, run: Run) -> None:
+    parts = urlsplit(postgres_database)
+    name = f"{parts.path.strip('/')}_cli"
+    url = parts._replace(path=f"/{name}").geturl()
     with psycopg.connect(postgres_database, autocommit=True) as connection:
-        connection.execute("DROP DATABASE IF EXISTS jobq_cli_migrate")
-        connection.execute("CREATE DATABASE jobq_cli_migrate")
-    url = with_database(postgres_database, "jobq_cli_migrate")
+        connection.execute(f"CREATE DATABASE {name}")
     before = run("status", "--url", url)
     assert before.code == 3
     assert "run `jobq migrate`" in before.err
@@ -268,7 +269,5 @@ def test_a_schema_that_is_missing_is_named_and_migrated(postgres_database: str, 
     assert run("migrate", "--url", url).out == "the schema is up to date\n"
     assert json.loads(run("migrate", "--url", url, "--json").out) == {"steps": []}
     assert run("status", "--url", url).code == 0
-
-
-def with_database(url: str, name: str) -> str:
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name}")

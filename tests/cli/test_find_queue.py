@@ -21,6 +21,12 @@ class Settings:
 text = "sqlite:///app.db"
 """
 
+ENVIRONMENT = {
+    "JOBQ_APP": "some_app:queue",
+    "JOBQ_DATABASE_URL": "sqlite:///b.db",
+    "DATABASE_URL": "sqlite:///c.db",
+}
+
 
 @pytest.fixture
 def app(folder: Path) -> Path:
@@ -41,36 +47,25 @@ def test_an_attribute_of_an_attribute_and_an_async_queue_will_do(app: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "url,app_option,environment,expected",
+    "given,variables,expected",
     [
-        ("sqlite:///a.db", None, {"JOBQ_APP": "some_app:queue"}, "sqlite:///a.db"),
-        (None, "some_app:queue", {"DATABASE_URL": "sqlite:///b.db"}, "sqlite:///app.db"),
-        (
-            None,
-            None,
-            {"JOBQ_APP": "some_app:queue", "DATABASE_URL": "sqlite:///b.db"},
-            "sqlite:///app.db",
-        ),
-        (
-            None,
-            None,
-            {"JOBQ_DATABASE_URL": "sqlite:///c.db", "DATABASE_URL": "sqlite:///b.db"},
-            "sqlite:///c.db",
-        ),
-        (None, None, {"DATABASE_URL": "sqlite:///b.db"}, "sqlite:///b.db"),
+        (("sqlite:///a.db", None), ["JOBQ_APP"], "sqlite:///a.db"),
+        ((None, "some_app:queue"), ["JOBQ_DATABASE_URL"], "sqlite:///app.db"),
+        ((None, None), ["JOBQ_APP", "JOBQ_DATABASE_URL", "DATABASE_URL"], "sqlite:///app.db"),
+        ((None, None), ["JOBQ_DATABASE_URL", "DATABASE_URL"], "sqlite:///b.db"),
+        ((None, None), ["DATABASE_URL"], "sqlite:///c.db"),
     ],
 )
 def test_what_is_said_on_the_command_line_comes_first_then_the_app_then_the_url(
     app: Path,
     monkeypatch: pytest.MonkeyPatch,
-    url: str | None,
-    app_option: str | None,
-    environment: dict[str, str],
+    given: tuple[str | None, str | None],
+    variables: list[str],
     expected: str,
 ) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert url_of(find_queue(url, app_option)) == expected
+    for name in variables:
+        monkeypatch.setenv(name, ENVIRONMENT[name])
+    assert url_of(find_queue(*given)) == expected
 
 
 def test_without_any_the_ways_to_name_it_are_listed(run: Run) -> None:
@@ -138,7 +133,7 @@ def test_a_database_out_of_reach_is_reported_without_its_password(folder: Path, 
     )
     ran = run("status", "--app", "far_app:queue")
     assert ran.code == 3
-    assert ran.err.startswith("jobq: PostgreSQL")
+    assert ran.err.startswith("jobq: PostgreSQL: no connection: ")
     assert "hunter2222" not in ran.err + ran.out
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import jobq
+from jobq.cli._reload import _wait
 from tests.cli.conftest import Process, Run, Start
 
 
@@ -83,9 +85,11 @@ def test_the_environment_stands_in_for_options(queue: jobq.Queue, start: Start) 
     }
     with start("worker", **environment) as worker:
         worker.until("started")
-        (row,) = queue.workers()
+        while not (rows := queue.workers()):
+            pass
         worker.signal(signal.SIGTERM)
         assert worker.ends() == 0
+    (row,) = rows
     assert (row.label, row.slots, row.queues) == ("web.1", 3, ("default", "fast"))
     assert "INFO" not in worker.output
 
@@ -125,15 +129,22 @@ def test_a_second_signal_ends_the_grace(queue: jobq.Queue, start: Start) -> None
     assert (queue.get(job.id).status, queue.get(job.id).attempts) == ("pending", 0)
 
 
-@pytest.mark.parametrize("type", ["stuck", "stuck_beneath"])
+@pytest.mark.parametrize(
+    "type,farewell",
+    [
+        ("stuck", "ending although these still run: stuck (app.stuck)"),
+        ("stuck_beneath", "something still runs 2 s after the end; leaving it behind"),
+    ],
+)
 def test_a_thread_that_hangs_does_not_keep_a_stopped_worker(
-    queue: jobq.Queue, start: Start, type: str
+    queue: jobq.Queue, start: Start, type: str, farewell: str
 ) -> None:
     job = queue.enqueue(type)
     with start("worker", "app:queue", "--grace", "0") as worker:
         worker.until("started")
         worker.signal(signal.SIGTERM)
         assert worker.ends() == 0
+    assert farewell in worker.output
     assert (queue.get(job.id).status, queue.get(job.id).attempts) == ("pending", 0)
 
 
@@ -251,6 +262,18 @@ def test_a_changed_module_starts_the_worker_anew(
         worker.until(" runs brand_new, deaf, greet, ")
         worker.signal(signal.SIGTERM)
         assert worker.ends() == 0
+
+
+def test_a_worker_that_does_not_end_is_killed_before_the_next_one_starts() -> None:
+    code = (
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print('ready', flush=True); signal.pause()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.terminate()
+        assert _wait(child, patience=0.1) == -signal.SIGKILL
 
 
 def test_reload_says_what_it_needs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

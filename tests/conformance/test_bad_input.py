@@ -56,12 +56,12 @@ NOT_JSON = {
     "decimal": ({"a": Decimal("1.5")}, "Decimal('1.5') is a Decimal, which JSON has not (at $.a)"),
     "UUID": ([uuid4()], "is a UUID, which JSON has not (at $[0])"),
     "path": ({"a": Path("x")}, "which JSON has not (at $.a)"),
-    "number as key": ({"a": {1: 2}}, "the key 1 is a int; JSON keys are text (at $.a)"),
+    "number as key": ({"a": {1: 2}}, "the key 1 is an int; JSON keys are text (at $.a)"),
     "None as key": ({None: 2}, "the key None is a NoneType; JSON keys are text (at $)"),
     "large integer": ({"a": 2**63}, "9223372036854775808 needs more than 64 bits; send it as text"),
     "deep": (nested(101), "nested deeper than 100 levels (at $[0]"),
     "bottomless": (looped(), "nested deeper than 100 levels"),
-    "object": ({"a": object()}, "is a object, which JSON has not (at $.a)"),
+    "object": ({"a": object()}, "is an object, which JSON has not (at $.a)"),
 }
 
 
@@ -242,7 +242,7 @@ def test_a_bad_option_is_refused_by_name(
     [
         ({"a": math.nan}, r"metadata: nan is not a JSON number \(at \$\.a\)"),
         ({"a": "\x00"}, r"metadata: text contains a NUL character.*\(at \$\.a\)"),
-        ({1: 2}, r"metadata: the key 1 is a int; JSON keys are text"),
+        ({1: 2}, r"metadata: the key 1 is an int; JSON keys are text"),
         ({"a": {1}}, r"metadata: \{1\} is a set, which JSON has not"),
     ],
 )

@@ -22,9 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import jobq
+from jobq import cli
+from jobq.backends import postgres
 from tests.faults.history import History
 
 router = jobq.Router()
+queue: jobq.Queue
+"""What the role `command` serves."""
 Options = dict[str, Any]
 
 
@@ -59,6 +63,10 @@ class Recorder(jobq.Observer):
 
     def jobs_changed(self, verb: str, job_ids: Iterable[str]) -> None:
         self._history.note("changed", verb=verb, jobs=list(job_ids))
+
+    def database_called(self, op: str, seconds: float, error: BaseException | None) -> None:
+        if op in ("heartbeat", "renew"):
+            self._history.note("beat", op=op, seconds=seconds, well=error is None)
 
 
 class Warnings(logging.Handler):
@@ -178,6 +186,23 @@ def role(function: Callable[[Options, History, Orders], None]) -> Any:
 
 
 @role
+def command(options: Options, history: History, orders: Orders) -> None:
+    """Runs jobs as `jobq worker` does, until it is stopped."""
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[Stage]:
+        history.note("ready", pid=os.getpid())
+        yield Stage(history, options["url"], orders)
+
+    global queue  # noqa: PLW0603  the command finds its queue by name
+    queue = jobq.Queue(
+        options["url"], router=router, lifespan=lifespan, observers=[Recorder(history)]
+    )
+    sys.argv = ["jobq", "worker", "__main__:queue", *options["arguments"]]
+    sys.exit(cli.main())
+
+
+@role
 def worker(options: Options, history: History, orders: Orders) -> None:
     """Runs jobs until it is stopped."""
 
@@ -191,7 +216,6 @@ def worker(options: Options, history: History, orders: Orders) -> None:
     )
     if "fallback" in options:
         never_poll(queue, options["fallback"])
-    time_heartbeats(queue, history)
     names = ("concurrency", "threads", "lease", "grace", "margin")
     running = jobq.Worker(queue, **{name: options[name] for name in names if name in options})
     jobs = asyncio.run(running.run())
@@ -202,28 +226,6 @@ def never_poll(queue: jobq.Queue, seconds: float) -> None:
     """Set the fall-back poll, whatever the backend finds."""
     backend = type(queue._config.backend)
     backend.fallback_poll = property(lambda _: seconds, lambda *_: None)  # type: ignore[assignment, misc]
-
-
-def time_heartbeats(queue: jobq.Queue, history: History) -> None:
-    """Note how long the lease keeper's calls of the database take."""
-    backend = queue._config.backend
-    open_store = backend.store
-
-    def timed_store() -> Any:
-        store = open_store()
-        run = store.run
-
-        def timed(op: Any, *args: Any, **kwargs: Any) -> Any:
-            started = time.monotonic()
-            try:
-                return run(op, *args, **kwargs)
-            finally:
-                history.note("beat", op=op.__name__, seconds=time.monotonic() - started)
-
-        store.run = timed  # type: ignore[method-assign]
-        return store
-
-    backend.store = timed_store  # type: ignore[method-assign]
 
 
 @role
@@ -259,26 +261,42 @@ def backlog(options: Options, history: History, orders: Orders) -> None:
 
 @role
 def bursts(options: Options, history: History, orders: Orders) -> None:
-    """Enqueues bursts with random gaps; each next burst waits for an order."""
+    """Enqueues a burst at each order: one by one at random gaps, by threads, by tasks."""
     history.note("ready", pid=os.getpid())
+    asyncio.run(_bursts(options, history, orders))
+
+
+async def _bursts(options: Options, history: History, orders: Orders) -> None:
+    def at_random(jobs: int) -> list[str]:
+        ids = []
+        for _ in range(jobs):
+            time.sleep(random.choice([0.0, random.uniform(0.0, options["gap"])]))
+            ids.append(queue.enqueue("step", {}).id)
+        return ids
+
+    async def one() -> list[str]:
+        await asyncio.sleep(random.choice([0.0, random.uniform(0.0, options["gap"])]))
+        return [(await queue.aio.enqueue("step", {})).id]
+
     with jobq.Queue(options["url"], router=router) as queue:
         while True:
-            orders.await_one()
+            await asyncio.to_thread(orders.await_one)
             size = random.randint(1, options["largest"])
-            ids = []
-            for _ in range(size):
-                time.sleep(random.choice([0.0, random.uniform(0.0, options["gap"])]))
-                ids.append(queue.enqueue("step", {}).id)
-            history.note("enqueued", ids=ids)
+            in_threads = [asyncio.to_thread(at_random, size // 2) for _ in range(2)]
+            ways = [[asyncio.to_thread(at_random, size)], in_threads, [one() for _ in range(size)]]
+            stored = await asyncio.gather(*random.choice(ways))
+            history.note("enqueued", ids=[id for ids in stored for id in ids])
 
 
 @role
 def unclosed(options: Options, history: History, orders: Orders) -> None:
-    """Uses a queue, closes nothing, and ends."""
+    """Uses a queue, closes nothing, and ends: with a NOTIFY still to come, if it enqueued."""
+    postgres.COALESCE = postgres.TRAIL = 60.0
     if options["face"] == "Queue":
         queue = jobq.Queue(options["url"], router=router)
         for _ in range(options["jobs"]):
             history.note("enqueued", ids=[queue.enqueue("step", {}).id])
+            orders.await_one()
         queue.counts()
     else:
         aqueue = jobq.AsyncQueue(options["url"], router=router)
@@ -287,6 +305,7 @@ def unclosed(options: Options, history: History, orders: Orders) -> None:
             for _ in range(options["jobs"]):
                 job = await aqueue.enqueue("step", {})
                 history.note("enqueued", ids=[job.id])
+                await asyncio.to_thread(orders.await_one)
             await aqueue.counts()
 
         asyncio.run(use())

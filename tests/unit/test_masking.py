@@ -39,11 +39,11 @@ def test_a_registered_secret_never_appears(known, before, after, data):
     assert all(secret not in masked for secret in known)
 
 
-@given(secrets, st.text(max_size=5))
-def test_a_secret_that_contains_another_is_masked_whole(short, more):
+@given(st.text("abc", min_size=6), st.text("abc", max_size=5))
+def test_a_secret_that_begins_with_another_is_masked_whole(short, more):
     forget()
     hide([short, short + more])
-    assert more not in mask(f"<{short}{more}>").replace("***", "").strip("<>") or not more
+    assert mask(f"<{short}{more}>") == "<***>"
 
 
 @given(

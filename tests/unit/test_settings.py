@@ -60,9 +60,7 @@ def test_an_empty_value_counts_as_unset():
     assert (settings.port, settings.lease, settings.app) == (80, None, None)
 
 
-@pytest.mark.parametrize(
-    "name", ["JOBQ_CONCURRENCY", "WORKER_CONCURRENCY", "JOBQ_PORT", "PORT"]
-)
+@pytest.mark.parametrize("name", ["JOBQ_CONCURRENCY", "WORKER_CONCURRENCY", "JOBQ_PORT", "PORT"])
 def test_an_integer_that_is_none_is_refused_by_name(name):
     with pytest.raises(jobq.ConfigurationError, match=f"^{name}='many' is not an integer$"):
         Settings.from_environment({name: "many"})

@@ -58,6 +58,7 @@ class Claimed:
     keep_seconds: int | None
     owner: str | None
     metadata: str | None
+    cancel_requested: int
 
 
 CLAIMED = (
@@ -78,6 +79,7 @@ CLAIMED = (
     j.keep_seconds,
     j.owner,
     j.metadata,
+    j.cancel_requested,
 )
 
 

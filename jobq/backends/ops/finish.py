@@ -44,6 +44,8 @@ class Ending:
     started_at: int
     worker: str | None
     transition: Transition
+    progress: int = 0
+    message: str | None = None
     deletes: bool = False
     """Whether the job is to be deleted when it completes (`keep=False`)."""
     committed: bool = False
@@ -69,6 +71,8 @@ class Ending:
             "released": move.released,
             "snoozed": move.snoozed,
             "crashed": move.crashed,
+            "progress": self.progress,
+            "message": self.message,
         }
 
 
@@ -90,6 +94,8 @@ KINDS = {
     "released": Integer,
     "snoozed": Integer,
     "crashed": Integer,
+    "progress": Integer,
+    "message": Text,
 }
 
 
@@ -122,7 +128,12 @@ def _values(d: Dialect, end: Any) -> dict[str, Any]:
         "released_count": j.released_count + end.c.released,
         "snoozed_count": j.snoozed_count + end.c.snoozed,
         "crash_count": j.crash_count + end.c.crashed,
-        "progress": case((end.c.status == word("completed"), number(100)), else_=j.progress),
+        "progress": case(
+            (end.c.status == word("completed"), number(100)),
+            (end.c.progress > j.progress, end.c.progress),
+            else_=j.progress,
+        ),
+        "message": func.coalesce(end.c.message, j.message),
         "result": d.json(end.c.result),
         "error": end.c.error,
         "error_code": case((cancelled, word("cancelled")), else_=end.c.error_code),
@@ -175,6 +186,7 @@ def _completion(d: Dialect) -> Any:
     values = {
         "status": word("completed"),
         "progress": number(100),
+        "message": func.coalesce(param("message"), j.message),
         "result": d.json(param("result")),
         "error": null(),
         "error_code": null(),
@@ -226,9 +238,18 @@ def _record(d: Dialect) -> Executable:
 
 @statement
 def _ended_before(d: Dialect) -> Executable:
+    """The endings that are in the history already."""
     end = d.rows("rows", **KINDS)
-    over = and_(j.id == d.id(end.c.id), j.fence == end.c.fence, j.status != word("processing"))
-    return select(*d.wires([j.id, j.status])).select_from(end.join(t.job, over))
+    a = t.attempt.c
+    same = and_(a.job_id == d.id(end.c.id), a.fence == end.c.fence, a.outcome == end.c.outcome)
+    return select(end.c.id, end.c.status).select_from(end.join(t.attempt, same))
+
+
+@statement
+def _statuses(d: Dialect) -> Executable:
+    end = d.rows("rows", **KINDS)
+    ours = and_(j.id == d.id(end.c.id), j.fence == end.c.fence)
+    return select(*d.wires([j.id, j.status])).select_from(end.join(t.job, ours))
 
 
 @knows_again
@@ -276,7 +297,7 @@ def _finish_each(
             row["id"]: row["status"] for row, (count,) in zip(some, touched, strict=True) if count
         }
     if not FINISHED.issuperset(done.values()):  # those asked to cancel did not go back
-        stored: dict[str, str] = dict((yield _ended_before(d, rows=dumps(rows))))
+        stored: dict[str, str] = dict((yield _statuses(d, rows=dumps(rows))))
         done = {id: stored[id] for id in done}
     ended = [row for row in rows if row["id"] in done]
     if ended:
@@ -301,7 +322,9 @@ def finish_and_delete(
     return done
 
 
-def complete(d: Dialect, *, id: str, fence: int, result: str, keep: int | None) -> Op[bool]:
+def complete(
+    d: Dialect, *, id: str, fence: int, result: str, message: str | None, keep: int | None
+) -> Op[bool]:
     """Complete one job on the handler's own connection; whether its claim was still valid."""
-    rows = yield _complete(d, id=id, fence=fence, result=result, keep=keep)
+    rows = yield _complete(d, id=id, fence=fence, result=result, message=message, keep=keep)
     return bool(rows)

@@ -174,12 +174,20 @@ def _holders(d: Dialect) -> Executable:
     return select(*d.wires(JOB)).select_from(wanted.join(t.job, same)).where(*live)
 
 
+@statement
+def _notify(d: Dialect) -> Executable:
+    queues = d.rows("rows", queue=Text)
+    return select(func.pg_notify(CHANNEL, queues.c.queue))
+
+
 @knows_again
-def insert_many(d: Dialect, rows: Sequence[NewRow], *, again: bool = False) -> Op[list[Job]]:
+def insert_many(
+    d: Dialect, rows: Sequence[NewRow], *, notify: bool = False, again: bool = False
+) -> Op[list[Job]]:
     """Store jobs in one statement; the answers are in the order of `rows`.
 
-    A job whose unique key is held is answered by the live job that holds it. `again` as in
-    `insert`.
+    A job whose unique key is held is answered by the live job that holds it. `notify` and `again`
+    as in `insert`.
     """
     jobs: dict[str, Job] = {}
     if again:
@@ -190,6 +198,8 @@ def insert_many(d: Dialect, rows: Sequence[NewRow], *, again: bool = False) -> O
         jobs |= yield from _insert_or_find(d, missing)
         # A holder that finished between the two statements left its key free: try again.
         missing = [row for row in missing if row.id not in jobs]
+    if notify and d.notifies:
+        yield _notify(d, rows=dumps([{"queue": queue} for queue in {row.queue for row in rows}]))
     return [jobs[row.id] for row in rows]
 
 

@@ -15,29 +15,38 @@ def unclosed(lab: Lab) -> Findings:
     worker = tireless_worker(lab)
     findings = Findings()
     exits = []
-    # The second job of a moment has its NOTIFY still to come when the process ends.
     for _ in range(lab.choose(full=5, quick=1, tiny=1)):
         for face in ("Queue", "AsyncQueue"):
             for jobs in (0, 2):
-                process = lab.actor("unclosed", face=face, jobs=jobs)
-                code, _ = process.wait(timeout=60)
-                ended_at = lab.now()
-                lab.histories.refresh()
-                [used] = lab.histories.of("used", where=lambda e, p=process: e.actor == p.name)
-                exits.append((process.name, ended_at - used.at))
-                findings.check(
-                    checker.that("it ends with code 0", code == 0, code),
-                    checker.that("it says nothing", not process.errors(), process.errors()[-200:]),
-                )
+                exits.append(_one_exit(lab, findings, face, jobs))
     lab.until_finished(timeout=20)
     findings.trials = findings.hits = len(exits)
     findings.check(
         lab.stop([worker]),
         checker.all_completed(checker.dump(lab.url)),
-        checker.each("it ends at once", exits, lambda exit: exit[1] < 3.0),
+        checker.each("it ends at once", exits, lambda seconds: seconds < 3.0),
     )
-    findings.figures = {"slowest exit s": round(max(seconds for _, seconds in exits), 2)}
+    findings.figures = {"slowest exit s": round(max(exits), 2)}
     return findings
+
+
+def _one_exit(lab: Lab, findings: Findings, face: str, jobs: int) -> float:
+    """Play it once; the seconds from the end of the program to the end of the process."""
+    process = lab.actor("unclosed", face=face, jobs=jobs)
+    for number in range(jobs):
+        lab.until_noted("enqueued", number + 1, by=process)
+        if number == 0:
+            lab.until_finished(timeout=20)  # from now on the worker sleeps
+        process.go_on()
+    code, _ = process.wait(timeout=60)
+    ended_at = lab.now()
+    lab.histories.refresh()
+    [used] = lab.histories.of("used", where=lambda event: event.actor == process.name)
+    findings.check(
+        checker.that(f"{face}: it ends with code 0", code == 0, code),
+        checker.that(f"{face}: it says nothing", not process.errors(), process.errors()[-300:]),
+    )
+    return ended_at - used.at
 
 
 @scenario("fork", full=20, quick=3, tiny=1)

@@ -17,13 +17,14 @@ def database_restart(lab: Lab) -> Findings:
     server = lab.server
     assert server is not None
     workers = lab.workers(lab.choose(full=4, quick=3, tiny=2), lease=LEASE)
-    enqueuers = [lab.actor("enqueuer", f"enqueuer-{n}", seconds=0.5, gap=0.02) for n in range(2)]
+    enqueuers = [lab.actor("enqueuer", f"enqueuer-{n}", seconds=1.0, gap=0.02) for n in range(2)]
     lab.await_ready(enqueuers)
     # Shorter than what a call endures, about that long, and longer than a lease.
     outages = lab.choose(full=[0.0, 1.0, 2.0, 6.0, 0.5], quick=[0.0, 4.0], tiny=[0.5])
     hits, returns = 0, []
+    _until_jobs_end_again(lab)
     for outage in outages:
-        time.sleep(lab.random.uniform(1.0, 2.0))
+        time.sleep(lab.random.uniform(0.3, 1.5))
         server._end_process("immediate")
         events = lab.histories.refresh()
         hits += any(unfinished(events, worker.name) for worker in workers)

@@ -37,7 +37,8 @@ def _one_shutdown(lab: Lab, findings: Findings, signals: tuple[signal.Signals, .
     long = lab.enqueue_many("step", [{"seconds": 600.0}] * (slots // 3))
     threads = lab.enqueue_many("step_in_thread", [{"seconds": 30.0}] * (slots - 2 * (slots // 3)))
     unstarted = lab.enqueue_many("step", [{}] * slots, priority=-1)
-    worker = lab.worker(concurrency=slots, grace=grace)
+    arguments = ["--concurrency", str(slots), "--grace", str(grace)]
+    worker = lab.actor("command", "worker", arguments=arguments)
     lab.until_noted("start", slots, by=worker)
     for number in signals:
         worker.signal(number)

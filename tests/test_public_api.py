@@ -1,0 +1,128 @@
+"""The public names, and what importing them costs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jobq
+import jobq.testing
+
+NAMES = [
+    "AsyncQueue",
+    "Attempt",
+    "BackendError",
+    "BackendUnavailable",
+    "Backoff",
+    "Bounds",
+    "Cancel",
+    "Clock",
+    "ConfigurationError",
+    "Counts",
+    "DuplicateJob",
+    "Exponential",
+    "Fixed",
+    "Handler",
+    "HandlerError",
+    "IllegalMove",
+    "Job",
+    "JobContext",
+    "JobNotFound",
+    "JobStatus",
+    "JobqError",
+    "LeaseLost",
+    "MOVES",
+    "Middleware",
+    "Move",
+    "NewJob",
+    "Observer",
+    "OptionError",
+    "Outcome",
+    "Page",
+    "PayloadError",
+    "Permanent",
+    "Queue",
+    "ResultError",
+    "Retry",
+    "RetryAfter",
+    "Router",
+    "SchemaError",
+    "Snooze",
+    "SyncJobContext",
+    "SystemClock",
+    "UnknownType",
+    "WaitTimeout",
+    "Worker",
+    "WorkerInfo",
+    "handler",
+]
+
+TESTING = [
+    "FrozenClock",
+    "adrain",
+    "aperform",
+    "assert_enqueued",
+    "assert_not_enqueued",
+    "drain",
+    "perform",
+]
+
+HEAVY = {
+    "aiosqlite",
+    "boto3",
+    "django",
+    "fastapi",
+    "httpx",
+    "psycopg",
+    "psycopg_pool",
+    "pydantic",
+    "sqlalchemy",
+    "sqlite3",
+}
+
+
+@pytest.mark.parametrize(
+    "module, names", [(jobq, NAMES), (jobq.testing, TESTING)], ids=["jobq", "jobq.testing"]
+)
+def test_the_public_names_are_these_and_each_is_there(module, names):
+    assert sorted(module.__all__) == sorted(names)
+    assert all(hasattr(module, name) for name in names)
+
+
+def test_every_public_class_and_function_is_explained():
+    public = [getattr(module, name) for module in (jobq, jobq.testing) for name in module.__all__]
+    named = [one for one in public if inspect.isclass(one) or inspect.isroutine(one)]
+    unexplained = [one for one in named if not one.__doc__]
+    assert unexplained == []
+
+
+def test_the_version_is_there():
+    assert jobq.__version__.count(".") == 2
+
+
+@pytest.mark.parametrize("module", ["jobq", "jobq.testing", "jobq.testing.plugin", "jobq.cli"])
+def test_importing_loads_no_database_and_no_framework(module):
+    assert loaded_by(f"import {module}") & HEAVY == set()
+
+
+def test_making_a_queue_loads_no_database_either():
+    made = "jobq.Queue('postgresql://h/d'); jobq.AsyncQueue('sqlite:///jobs.db')"
+    assert loaded_by(f"import jobq; {made}") & HEAVY == set()
+
+
+def loaded_by(code):
+    """The top-level modules that a fresh interpreter has after running this."""
+    told = f"{code}; import json, sys; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", told],
+        cwd=Path(jobq.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
