@@ -24,6 +24,13 @@ class JobTimeout(Exception):
     """The attempt took longer than the job's timeout."""
 
 
+class Escaped(Exception):
+    """Carries what a thread raised but an awaiting task could not take: GeneratorExit and such."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 class NotStarted(Exception):
     """The job was asked to stop before a thread was free for it."""
 
@@ -53,6 +60,8 @@ async def attempt(
         return Refused("result_unstorable", _bounded(str(error), bounds))
     except LeaseLost as error:
         return None if running.stopping == "lease" else raised(error, bounds)
+    except Escaped as escaped:
+        return _after_exception(running, escaped.error, bounds)
     except BaseException as error:  # noqa: BLE001  a handler's SystemExit must not end the worker
         return _after_exception(running, error, bounds)
     if running.committed is not None:
@@ -77,7 +86,14 @@ async def _call(
             running.in_thread = True
             if running.stopping is not None:  # while it waited for a thread
                 raise NotStarted
-            return handler.function(*arguments)
+            try:
+                return handler.function(*arguments)
+            except BaseException as error:
+                if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                    raise
+                raise Escaped(error) from error
+            finally:
+                running.in_thread = False
 
         return await to_thread.run_sync(call, limiter=threads)
 

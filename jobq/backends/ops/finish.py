@@ -323,7 +323,7 @@ def finish_and_delete(
 
 
 def complete(
-    d: Dialect, *, id: str, fence: int, result: str, message: str | None, keep: int | None
+    d: Dialect, *, id: str, fence: int, result: str, keep: int | None, message: str | None = None
 ) -> Op[bool]:
     """Complete one job on the handler's own connection; whether its claim was still valid."""
     rows = yield _complete(d, id=id, fence=fence, result=result, message=message, keep=keep)
