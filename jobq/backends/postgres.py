@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from jobq._payload import dumps
 from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
 from jobq.backends._failures import translate
+from jobq.backends._forks import abandon, watch_forks
 from jobq.backends._statement import Call, Row, drive, drive_async, marked
 from jobq.backends.ops.bulk import COPY, copy_blocks
 from jobq.backends.ops.insert import CHANNEL, NewRow
@@ -44,14 +45,15 @@ TRAIL = 1.5 * COALESCE
 class PostgresOptions:
     """How to connect.
 
-    `prepare=False` is for a PgBouncer that does not know prepared statements (before 1.21, or
-    without `max_prepared_statements`).
+    Statements are prepared unless a transaction pooler stands between, where they would meet those
+    of other clients. `prepare=True` is for a PgBouncer that keeps them apart (1.21 or newer, with
+    `max_prepared_statements`); `False` never prepares.
     """
 
     url: str
     listen_url: str | None = None
     pool_size: int = 10
-    prepare: bool = True
+    prepare: bool | None = None
     patience: float = 5.0
     """How long a call goes on trying while the server cannot be reached, in seconds."""
 
@@ -94,8 +96,32 @@ def _why_no_connection(options: PostgresOptions) -> str:
     return f"all {options.pool_size} of the pool are in use"
 
 
+def _pooled(info: psycopg.ConnectionInfo, pid: int) -> bool:
+    """Whether the server that answers is another than the one we connected to."""
+    return info.backend_pid != pid
+
+
+def _configure(options: PostgresOptions, connection: psycopg.Connection[Any]) -> None:
+    if options.prepare is None:
+        row = connection.execute(_PID).fetchone()
+        if row and _pooled(connection.info, row[0]):
+            connection.prepare_threshold = None
+
+
+async def _configure_async(
+    options: PostgresOptions, connection: psycopg.AsyncConnection[Any]
+) -> None:
+    if options.prepare is None:
+        row = await (await connection.execute(_PID)).fetchone()
+        if row and _pooled(connection.info, row[0]):
+            connection.prepare_threshold = None
+
+
+_PID = "SELECT pg_backend_pid()"
+
+
 def _prepare(call: Call, options: PostgresOptions) -> bool:
-    return options.prepare and not call.replan
+    return options.prepare is not False and not call.replan
 
 
 def _patience(deadline: float, tries: int) -> float | None:
@@ -116,33 +142,47 @@ class Hints:
     def __init__(self) -> None:
         self._sent: dict[str, float] = {}
         self._trailing: set[str] = set()
+        self._covered: set[str] = set()
+        """Queues whose trailing NOTIFY a leading one, now under way, makes needless."""
+        self._lock = threading.Lock()
 
     def leads(self, queue: str) -> bool:
         """Whether the NOTIFY should ride in the transaction that is about to begin."""
         now = time.monotonic()
-        if now - self._sent.get(queue, 0.0) < COALESCE:
-            return False
-        self._sent[queue] = now
-        return True
+        with self._lock:
+            if now - self._sent.get(queue, 0.0) < COALESCE:
+                return False
+            self._sent[queue] = now
+            if queue in self._trailing:
+                self._trailing.discard(queue)
+                self._covered.add(queue)
+            return True
 
     def trails(self, queue: str) -> bool:
         """Whether the caller has to arrange for the trailing NOTIFY; it may be under way."""
-        if queue in self._trailing:
-            return False
-        self._trailing.add(queue)
-        return True
+        with self._lock:
+            if queue in self._trailing:
+                return False
+            self._trailing.add(queue)
+            return True
 
     def sent(self, queue: str) -> None:
-        """A leading NOTIFY was committed: it stands for those that were to trail, too."""
-        self._trailing.discard(queue)
+        """A leading NOTIFY was committed: it stands for those that trailed before it began.
+
+        Not for those that came since; it may have been heard before they were committed.
+        """
+        with self._lock:
+            self._covered.discard(queue)
 
     def take(self) -> list[str]:
         """The queues whose trailing NOTIFY is due now."""
-        queues = sorted(self._trailing)
-        self._trailing.clear()
-        now = time.monotonic()
-        self._sent.update(dict.fromkeys(queues, now))
-        return queues
+        with self._lock:
+            queues = sorted(self._trailing | self._covered)
+            self._trailing.clear()
+            self._covered.clear()
+            now = time.monotonic()
+            self._sent.update(dict.fromkeys(queues, now))
+            return queues
 
 
 def _notify(_: PostgresDialect, queues: list[str]) -> Any:
@@ -165,11 +205,10 @@ class PostgresStore:
         self.dialect = dialect
         self._lock = threading.Lock()
         self._pool: ConnectionPool | None = None
-        self._pid = 0
         self._checked = False
-        self._inherited: list[ConnectionPool] = []
         self._hints = Hints()
         self._timer: threading.Timer | None = None
+        watch_forks(self)
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if not self._checked:
@@ -229,9 +268,6 @@ class PostgresStore:
 
     def _open(self) -> ConnectionPool:
         with self._lock:
-            if self._pool is not None and self._pid != os.getpid():
-                self._inherited.append(self._pool)  # its sockets are the parent's
-                self._pool, self._timer = None, None
             if self._pool is None:
                 self._pool = ConnectionPool(
                     self._options.url,
@@ -240,9 +276,9 @@ class PostgresStore:
                     kwargs=_connect_args("jobq"),
                     open=True,
                     name="jobq",
+                    configure=partial(_configure, self._options),
                     reconnect_timeout=self._options.patience,
                 )
-                self._pid = os.getpid()
                 _closing_at_exit.add(self)
             pool = self._pool
         if not self._checked:
@@ -282,11 +318,19 @@ class PostgresStore:
                 logger.warning("could not NOTIFY; workers will find the jobs by polling")
 
     def close(self) -> None:
-        if self._pool is not None and self._pid == os.getpid():
+        if self._pool is not None:
             self._send()
             self._pool.close(timeout=1.0)
         self._pool = None
         _closing_at_exit.discard(self)
+
+    def forked(self) -> None:
+        """In a child: its own lock and, when it needs one, its own pool."""
+        self._lock = threading.Lock()
+        self._hints, self._timer = Hints(), None
+        if self._pool is not None:
+            abandon(self._pool)
+            self._pool = None
 
 
 _closing_at_exit: weakref.WeakSet[PostgresStore] = weakref.WeakSet()
@@ -383,6 +427,7 @@ class AsyncPostgresStore:
                     kwargs=_connect_args("jobq"),
                     open=False,
                     name="jobq",
+                    configure=partial(_configure_async, self._options),
                     reconnect_timeout=self._options.patience,
                 )
                 await pool.open()
@@ -414,8 +459,10 @@ class AsyncPostgresStore:
             self._trail = asyncio.ensure_future(self._send_later())
 
     async def _send_later(self) -> None:
-        await asyncio.sleep(TRAIL)
-        await self._send()
+        try:
+            await asyncio.sleep(TRAIL)
+        finally:  # also where the loop is ending, as asyncio.run does it
+            await self._send()
 
     async def _send(self) -> None:
         queues = self._hints.take()

@@ -24,6 +24,7 @@ from jobq._errors import BackendError, BackendUnavailable, ConfigurationError
 from jobq.backends import _migrations
 from jobq.backends._dialect import SqliteDialect
 from jobq.backends._failures import translate
+from jobq.backends._forks import abandon, watch_forks
 from jobq.backends._statement import Call, Row, drive, marked
 from jobq.backends._tables import SCHEMA_VERSION
 from jobq.backends.ops import bulk
@@ -214,8 +215,7 @@ class SqliteStore:
         self.dialect = dialect
         self._lock = threading.RLock()
         self._writer: Writer | None = None
-        self._pid = 0
-        self._inherited: list[Writer] = []
+        watch_forks(self)
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with self._lock:
@@ -247,20 +247,23 @@ class SqliteStore:
             return []
 
     def _open(self) -> Writer:
-        if self._writer is not None and self._pid != os.getpid():
-            # SQLite forbids using, and even closing, a connection that crossed a fork.
-            self._inherited.append(self._writer)
-            self._writer = None
         if self._writer is None:
             writer = Writer(connect(self._options), self.dialect, self._options.patience)
             _ensure_schema(writer)
-            self._writer, self._pid = writer, os.getpid()
+            self._writer = writer
         return self._writer
 
     def close(self) -> None:
         with self._lock:
-            if self._writer is not None and self._pid == os.getpid():
+            if self._writer is not None:
                 self._writer.connection.close()
+            self._writer = None
+
+    def forked(self) -> None:
+        """In a child: its own lock and, when it needs one, its own connection."""
+        self._lock = threading.RLock()
+        if self._writer is not None:
+            abandon(self._writer.connection)
             self._writer = None
 
 
@@ -287,6 +290,7 @@ class AsyncSqliteStore:
         self._writer: Writer
         self._waiting: list[Unit] = []
         self._pump: asyncio.Task[None] | None = None
+        watch_forks(self)
 
     async def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run an op; ops that are waiting at the same time share one transaction."""
@@ -384,6 +388,11 @@ class AsyncSqliteStore:
             if self._pump is not None:
                 await asyncio.wait([self._pump])
             await connection.close()
+
+    def forked(self) -> None:
+        """In a child: the loop and its connection are the parent's."""
+        if self._connection is not None:
+            abandon(self._connection)
 
 
 class SqliteBackend:

@@ -7,6 +7,7 @@ The exit code is 1 where a promise was broken, or a fault hit too seldom to tell
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -114,6 +115,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no process behind
     results = play(Plan.parse(sys.argv[1:]))
     print(f"\n{table(results)}")
     missed = [result for result in results if result.findings.misses]

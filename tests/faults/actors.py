@@ -13,6 +13,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 
+class NeverHappened(AssertionError):
+    """Something that a scenario waits for did not come about."""
+
+
 class Actor:
     """A running process. It ends when this one does, even when that is killed."""
 
@@ -57,7 +61,10 @@ class Actor:
     def wait(self, timeout: float) -> tuple[int, float]:
         """The exit code, and the seconds until the process ended."""
         started = time.monotonic()
-        return self.process.wait(timeout), time.monotonic() - started
+        try:
+            return self.process.wait(timeout), time.monotonic() - started
+        except subprocess.TimeoutExpired:
+            raise NeverHappened(f"within {timeout:g} s: {self.name} ends") from None
 
     def end(self) -> None:
         """Leave nothing behind."""

@@ -321,6 +321,7 @@ def forking(options: Options, history: History, orders: Orders) -> None:
     busy.start()  # it may be anywhere in the queue's code when the process is forked
     child = os.fork()
     if child == 0:
+        Orders()  # threads do not cross a fork
         record = History(Path(options["folder"]), f"{options['name']}-child")
         _enqueue_some(queue, record, options["jobs"])
         record.note("used")

@@ -17,7 +17,7 @@ from attrs import Factory, define, field, frozen
 import jobq
 from jobq.testing._postgres import PostgresServer
 from tests.faults import checker
-from tests.faults.actors import Actor
+from tests.faults.actors import Actor, NeverHappened
 from tests.faults.app import router
 from tests.faults.checker import Check
 from tests.faults.history import Histories, History
@@ -25,10 +25,6 @@ from tests.faults.history import Histories, History
 T = TypeVar("T")
 Size = Literal["full", "quick", "tiny"]
 POLL = 0.02
-
-
-class NeverHappened(AssertionError):
-    """Something that a scenario waits for did not come about."""
 
 
 @define
