@@ -48,6 +48,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def pooler(session: nox.Session) -> None:
+    """Run the checks behind PgBouncer (the program `pgbouncer` must be installed)."""
+    install(session, "tests")
+    session.run("pytest", "tests/pooler/check_pgbouncer.py", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Run the tests and report the lines and branches they miss."""
     install(session, "tests")
