@@ -1,42 +1,62 @@
-"""What becomes of connections when a process forks: they stay the parent's.
+"""Connections and forks: a child must neither use nor close a connection of its parent.
 
-A child that used one would talk into the parent's conversation with the server. Closing a SQLite
-connection is no better, and a process does so merely by ending: an open transaction of the
-parent would be rolled back in the memory that both share, and its file would be broken.
+On PostgreSQL it would talk into the parent's conversation with the server. On SQLite it inherits
+the library's idea of which locks are held as well, so that even a new connection of its own is
+not safe there; and closing one, which the mere end of the child does, rolls an open transaction
+of the parent back in the memory that they share and breaks the file. So SQLite connections are
+closed before the fork, and opened again when they are needed.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from typing import Protocol
 from weakref import WeakSet
 
 
 class Forkable(Protocol):
-    """A store that has connections, and locks that another thread may hold at the fork."""
+    """Something with connections, and with locks that another thread may hold at the fork."""
 
-    def forked(self) -> None:
-        """In a child: start anew, and let go of what is the parent's."""
+    def before_fork(self) -> None:
+        """Wait until no thread is at work here, and let none begin."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on; in a child without what is the parent's."""
 
 
-_stores: WeakSet[Forkable] = WeakSet()
+_watched: WeakSet[Forkable] = WeakSet()
+_prepared: list[Forkable] = []
+_forking = threading.RLock()
 
 
-def watch_forks(store: Forkable) -> None:
-    """Call `store.forked` in each child of this process, before anything else happens there."""
-    _stores.add(store)
+def watch_forks(forkable: Forkable) -> None:
+    """Prepare this for each fork of the process."""
+    _watched.add(forkable)
 
 
 def abandon(inherited: object) -> None:
-    """Keep an object for ever, even at the end of the process."""
+    """Keep an object for ever, so that not even the end of the process closes it."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
 
 
-def _tell_stores() -> None:
-    for store in list(_stores):
-        store.forked()
+def _before() -> None:
+    _forking.acquire()
+    for forkable in list(_watched):
+        forkable.before_fork()
+        _prepared.append(forkable)
+
+
+def _after(*, in_child: bool) -> None:
+    while _prepared:
+        _prepared.pop().after_fork(in_child=in_child)
+    _forking.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_tell_stores)
+    os.register_at_fork(
+        before=_before,
+        after_in_parent=lambda: _after(in_child=False),
+        after_in_child=lambda: _after(in_child=True),
+    )

@@ -324,13 +324,17 @@ class PostgresStore:
         self._pool = None
         _closing_at_exit.discard(self)
 
-    def forked(self) -> None:
-        """In a child: its own lock and, when it needs one, its own pool."""
-        self._lock = threading.Lock()
-        self._hints, self._timer = Hints(), None
-        if self._pool is not None:
-            abandon(self._pool)
-            self._pool = None
+    def before_fork(self) -> None:
+        self._lock.acquire()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """In a child: a pool of its own, when it needs one."""
+        if in_child:
+            self._hints, self._timer = Hints(), None
+            if self._pool is not None:
+                abandon(self._pool)
+                self._pool = None
+        self._lock.release()
 
 
 _closing_at_exit: weakref.WeakSet[PostgresStore] = weakref.WeakSet()

@@ -24,8 +24,8 @@ from jobq._errors import BackendError, BackendUnavailable, ConfigurationError
 from jobq.backends import _migrations
 from jobq.backends._dialect import SqliteDialect
 from jobq.backends._failures import translate
-from jobq.backends._forks import abandon, watch_forks
-from jobq.backends._statement import Call, Row, drive, marked
+from jobq.backends._forks import watch_forks
+from jobq.backends._statement import Call, Op, Row, drive, marked, reading
 from jobq.backends._tables import SCHEMA_VERSION
 from jobq.backends.ops import bulk
 from jobq.backends.ops.insert import NewRow
@@ -111,16 +111,38 @@ class Unit:
 
 
 class Writer:
-    """Runs units of work on one connection, in the thread that calls it."""
+    """Runs units of work on one connection, in the thread that calls it, one at a time."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, dialect: SqliteDialect, patience: float
-    ) -> None:
-        self.connection = connection
+    def __init__(self, options: SqliteOptions, dialect: SqliteDialect) -> None:
+        self._options = options
         self._dialect = dialect
-        self._patience = patience
+        self._patience = options.patience
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
+        watch_forks(self)
         self._contended_until = 0.0
         self._committed_at = 0.0
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, opened when it is needed."""
+        if self._connection is None:
+            self._connection = connect(self._options)
+        return self._connection
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def before_fork(self) -> None:
+        """Close the connection; it is opened again on both sides."""
+        self._lock.acquire()
+        self.close()
+
+    def after_fork(self, *, in_child: bool) -> None:  # noqa: ARG002  alike on both sides
+        self._lock.release()
 
     def execute(self, call: Call) -> list[Row]:
         if call.batch is not None:
@@ -129,17 +151,24 @@ class Writer:
         return self.connection.execute(call.sql, call.params).fetchall()
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """One unit, in a transaction of its own; a reading one needs no lock."""
-        if marked(op, "reading"):
-            return self._drive(op, args, kwargs)
-        self.begin()
-        try:
-            answer = self._drive(op, args, kwargs)
-            self.commit()
-        except BaseException:
-            self.rollback()
-            raise
-        return answer
+        """One unit, in a transaction of its own; a reading one needs no lock of the file."""
+        with self._lock:
+            if marked(op, "reading"):
+                # Readers are in nobody's way, except while a file is opened first or closed last.
+                return self._patiently(lambda: self._drive(op, args, kwargs))
+            return self.transact(lambda: self._drive(op, args, kwargs))
+
+    def transact(self, work: Callable[[], T]) -> T:
+        """Do some work in a transaction."""
+        with self._lock:
+            self.begin()
+            try:
+                answer = work()
+                self.commit()
+            except BaseException:
+                self.rollback()
+                raise
+            return answer
 
     def run_together(self, units: Sequence[Unit]) -> list[Any]:
         """Several units in one transaction; where one fails, each again in its own.
@@ -149,12 +178,13 @@ class Writer:
         writing = [unit for unit in units if not marked(unit.op, "reading")]
         answers: dict[int, Any] = {}
         if len(writing) > 1:
-            self.begin()
             try:
-                answers = {id(u): self._drive(u.op, u.args, u.kwargs) for u in writing}
-                self.commit()
+                answers = self.transact(
+                    lambda: {id(u): self._drive(u.op, u.args, u.kwargs) for u in writing}
+                )
+            except BackendUnavailable:
+                raise
             except Exception:  # noqa: BLE001  each unit gets its own error below
-                self.rollback()
                 answers = {}
         return [answers[id(u)] if id(u) in answers else self._attempt(u) for u in units]
 
@@ -168,13 +198,18 @@ class Writer:
         return drive(op(self._dialect, *args, **kwargs), self.execute)
 
     def begin(self) -> None:
-        """BEGIN IMMEDIATE, waiting our own way: SQLite's busy handler starves those who wait."""
-        started = time.monotonic()
-        if started < self._contended_until and started - self._committed_at < 0.001:
+        """BEGIN IMMEDIATE."""
+        now = time.monotonic()
+        if now < self._contended_until and now - self._committed_at < 0.001:
             time.sleep(_pause())  # others are waiting: leave a gap between two transactions
+        self._patiently(lambda: self.connection.execute("BEGIN IMMEDIATE"))
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Wait for locks our own way: SQLite's busy handler starves those who wait."""
+        started = time.monotonic()
         while True:
             try:
-                self.connection.execute("BEGIN IMMEDIATE")
+                return work()
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error):
                     raise
@@ -186,8 +221,6 @@ class Writer:
                         f"{self._patience:g} s; look for a long write transaction"
                     ) from error
                 time.sleep(_pause())
-            else:
-                return
 
     def commit(self) -> None:
         self.connection.execute("COMMIT")
@@ -196,6 +229,12 @@ class Writer:
     def rollback(self) -> None:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
+
+
+@reading
+def _data_version(_: SqliteDialect) -> Op[int]:
+    [(version,)] = yield Call("PRAGMA data_version", {})
+    return version  # type: ignore[no-any-return]
 
 
 def _ensure_schema(writer: Writer) -> None:
@@ -211,26 +250,22 @@ class SqliteStore:
     """The synchronous face: any thread may call it, one at a time."""
 
     def __init__(self, options: SqliteOptions, dialect: SqliteDialect) -> None:
-        self._options = options
         self.dialect = dialect
-        self._lock = threading.RLock()
-        self._writer: Writer | None = None
-        watch_forks(self)
+        self._writer = Writer(options, dialect)
+        self._checked = False
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with self._lock:
-            try:
-                return self._open().run(op, *args, **kwargs)
-            except sqlite3.Error as error:
-                raise translate(error) or error from error
+        try:
+            return self._ready().run(op, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise translate(error) or error from error
 
     def bulk(self, rows: Sequence[NewRow]) -> int:
         """Store rows that have no unique keys; the instant at which they were created."""
-        with self._lock:
-            try:
-                return _bulk(self._open(), self.dialect, rows)
-            except sqlite3.Error as error:
-                raise translate(error) or error from error
+        try:
+            return _bulk(self._ready(), self.dialect, rows)
+        except sqlite3.Error as error:
+            raise translate(error) or error from error
 
     def notifies_now(self, queue: str) -> bool:  # noqa: ARG002  the protocol's argument
         return False
@@ -242,40 +277,24 @@ class SqliteStore:
         """Other processes watch the file; there is nobody to tell."""
 
     def migrate(self) -> list[int]:
-        with self._lock:
-            self._open()
-            return []
+        self._ready()
+        return []
 
-    def _open(self) -> Writer:
-        if self._writer is None:
-            writer = Writer(connect(self._options), self.dialect, self._options.patience)
-            _ensure_schema(writer)
-            self._writer = writer
+    def _ready(self) -> Writer:
+        if not self._checked:
+            _ensure_schema(self._writer)
+            self._checked = True
         return self._writer
 
     def close(self) -> None:
-        with self._lock:
-            if self._writer is not None:
-                self._writer.connection.close()
-            self._writer = None
-
-    def forked(self) -> None:
-        """In a child: its own lock and, when it needs one, its own connection."""
-        self._lock = threading.RLock()
-        if self._writer is not None:
-            abandon(self._writer.connection)
-            self._writer = None
+        self._writer.close()
+        self._checked = False
 
 
 def _bulk(writer: Writer, dialect: SqliteDialect, rows: Sequence[NewRow]) -> int:
     now = dialect.current()
-    writer.begin()
-    try:
-        writer.connection.executemany(bulk.INSERT, bulk.parameters(rows, now))
-        writer.commit()
-    except BaseException:
-        writer.rollback()
-        raise
+    parameters = bulk.parameters(rows, now)
+    writer.transact(lambda: writer.connection.executemany(bulk.INSERT, parameters))
     return now
 
 
@@ -283,14 +302,12 @@ class AsyncSqliteStore:
     """The asynchronous face, for one event loop: aiosqlite's thread does the work."""
 
     def __init__(self, options: SqliteOptions, dialect: SqliteDialect) -> None:
-        self._options = options
         self.dialect = dialect
+        self._writer = Writer(options, dialect)
         self._connection: aiosqlite.Connection | None = None
         self._opening = asyncio.Lock()
-        self._writer: Writer
         self._waiting: list[Unit] = []
         self._pump: asyncio.Task[None] | None = None
-        watch_forks(self)
 
     async def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run an op; ops that are waiting at the same time share one transaction."""
@@ -340,8 +357,7 @@ class AsyncSqliteStore:
         """A number that changes when another connection commits."""
         if self._connection is None:
             await self._open()
-        call = Call("PRAGMA data_version", {})
-        return (await self._in_thread(self._writer.execute, call))[0][0]  # type: ignore[no-any-return]
+        return await self._in_thread(self._writer.run, _data_version)  # type: ignore[no-any-return]
 
     def notifies_now(self, queue: str) -> bool:  # noqa: ARG002  the protocol's argument
         return False
@@ -369,30 +385,24 @@ class AsyncSqliteStore:
         async with self._opening:
             if self._connection is not None:
                 return
-            connection = aiosqlite.Connection(lambda: connect(self._options), 64)
+            connection = aiosqlite.Connection(lambda: self._writer.connection, 64)
             # A queue that nobody closed must not keep the interpreter from ending.
             connection._thread.daemon = True  # noqa: SLF001
             try:
                 await connection
-                raw = connection._conn  # noqa: SLF001
-                writer = Writer(raw, self.dialect, self._options.patience)
-                await connection._execute(_ensure_schema, writer)  # type: ignore[no-untyped-call]  # noqa: SLF001
+                await connection._execute(_ensure_schema, self._writer)  # type: ignore[no-untyped-call]  # noqa: SLF001
             except sqlite3.Error as error:
                 await connection.close()
                 raise translate(error) or error from error
-            self._writer, self._connection = writer, connection
+            self._connection = connection
 
     async def aclose(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             if self._pump is not None:
                 await asyncio.wait([self._pump])
+            await connection._execute(self._writer.close)  # type: ignore[no-untyped-call]  # noqa: SLF001
             await connection.close()
-
-    def forked(self) -> None:
-        """In a child: the loop and its connection are the parent's."""
-        if self._connection is not None:
-            abandon(self._connection)
 
 
 class SqliteBackend:

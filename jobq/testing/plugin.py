@@ -7,7 +7,9 @@
 - `jobq_clock`: the `FrozenClock` of both queues.
 - `jobq_options`: override it to give the queues options of your own.
 
-In asynchronous tests use `jobq_queue.aio`; its connections are closed when the test ends.
+In asynchronous tests use `jobq_queue.aio`; its connections are closed when the test ends, and so
+are
+those of any queue that a fixture of your own gives to the test.
 
 >>> @pytest.fixture  # in conftest.py
 ... def jobq_options():
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +29,6 @@ import pytest
 if TYPE_CHECKING:
     from jobq import Queue
     from jobq.testing import FrozenClock
-
-_QUEUES = ("jobq_queue", "jobq_postgres_queue")
 
 
 @pytest.fixture
@@ -105,9 +106,7 @@ def _empty(url: str) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """Close the connections that a test's event loop has made, while that can still run."""
-    queues: list[Any] = [
-        pyfuncitem.funcargs[name] for name in _QUEUES if name in pyfuncitem.funcargs
-    ]
+    queues = _queues_of(pyfuncitem)
     if queues and inspect.iscoroutinefunction(pyfuncitem.obj):
         pyfuncitem.obj = _closing(pyfuncitem.obj, queues)
     try:
@@ -115,6 +114,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
     finally:
         for queue in queues:
             _close_loops(queue)
+
+
+def _queues_of(test: pytest.Function) -> list[Queue]:
+    """The queues among a test's fixtures, whoever made them."""
+    jobq = sys.modules["jobq"]
+    found = [value for value in test.funcargs.values() if isinstance(value, jobq.Queue)]
+    faces = [value for value in test.funcargs.values() if isinstance(value, jobq.AsyncQueue)]
+    return list({id(queue): queue for queue in found + [face.sync for face in faces]}.values())
 
 
 def _closing(test: Any, queues: list[Queue]) -> Any:

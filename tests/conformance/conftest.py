@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -22,6 +22,13 @@ def frozen(url: str, router: jobq.Router, clock: FrozenClock) -> Iterator[jobq.Q
     """An empty queue whose time is `clock`, on each database in turn."""
     with jobq.Queue(url, router=router, clock=clock) as queue:
         yield queue
+
+
+@pytest.fixture
+async def afrozen(frozen: jobq.Queue) -> AsyncIterator[jobq.AsyncQueue]:
+    """The asynchronous face of `frozen`."""
+    yield frozen.aio
+    await frozen.aio.aclose()
 
 
 @pytest.fixture

@@ -435,18 +435,16 @@ async def test_more_undeclared_jobs_than_a_batch_are_all_declared(
 
 
 async def test_an_undeclared_future_job_waits_for_its_run_at_once_declared(
-    frozen: jobq.Queue, router: jobq.Router, clock: FrozenClock
+    afrozen: jobq.AsyncQueue, router: jobq.Router, clock: FrozenClock
 ) -> None:
-    aqueue = frozen.aio
-    await aqueue.enqueue("tick", {}, delay=60)
+    await afrozen.enqueue("tick", {}, delay=60)
 
     @router.handler("tick")
     async def tick() -> None: ...
 
-    assert await jobq.Worker(aqueue).run_once() == 0
+    assert await jobq.Worker(afrozen).run_once() == 0
     clock.advance(60)
-    assert await jobq.Worker(aqueue).run_once() == 1
-    await aqueue.aclose()
+    assert await jobq.Worker(afrozen).run_once() == 1
 
 
 async def test_a_plain_insert_of_type_and_payload_is_a_valid_enqueue(
@@ -527,16 +525,14 @@ def test_strict_types_refuse_a_type_without_handler_here(url: str, router: jobq.
 
 
 async def test_a_job_that_did_not_start_before_its_expiry_fails_as_expired(
-    frozen: jobq.Queue, known: jobq.Handler[dict, dict], clock: FrozenClock
+    afrozen: jobq.AsyncQueue, known: jobq.Handler[dict, dict], clock: FrozenClock
 ) -> None:
-    aqueue = frozen.aio
-    late = await aqueue.enqueue(known, {}, expires_at=NOON + timedelta(minutes=1))
+    late = await afrozen.enqueue(known, {}, expires_at=NOON + timedelta(minutes=1))
     clock.advance(60)
-    await jobq.Worker(aqueue).run_once()
-    failed = await aqueue.get(late.id)
+    await jobq.Worker(afrozen).run_once()
+    failed = await afrozen.get(late.id)
     assert (failed.status, failed.error_code, failed.attempts) == ("failed", "expired", 0)
     assert failed.error == "it was not started before its expires_at"
-    await aqueue.aclose()
 
 
 def test_a_job_that_started_in_time_may_finish_after_its_expiry(

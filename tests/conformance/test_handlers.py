@@ -246,7 +246,7 @@ async def test_a_result_is_stored_as_json(
 
 
 async def test_the_context_tells_the_facts_of_the_job(
-    frozen: jobq.Queue, router: jobq.Router, clock: FrozenClock
+    afrozen: jobq.AsyncQueue, router: jobq.Router, clock: FrozenClock
 ) -> None:
     seen: dict[str, Any] = {}
 
@@ -257,11 +257,10 @@ async def test_the_context_tells_the_facts_of_the_job(
         seen["cancelled"], seen["state"] = job.cancelled, job.state
         await job.check()
 
-    aqueue = frozen.aio
     created = clock.time
-    job = await aqueue.enqueue(handle, {}, queue="q", owner="ada", metadata={"a": [1]})
+    job = await afrozen.enqueue(handle, {}, queue="q", owner="ada", metadata={"a": [1]})
     started = clock.advance(5)
-    assert await jobq.Worker(aqueue).run_once() == 1
+    assert await jobq.Worker(afrozen).run_once() == 1
     assert seen == {
         "id": job.id,
         "type": "h",
@@ -276,7 +275,6 @@ async def test_the_context_tells_the_facts_of_the_job(
         "cancelled": False,
         "state": None,
     }
-    await aqueue.aclose()
 
 
 async def test_a_job_without_timeout_has_no_deadline(

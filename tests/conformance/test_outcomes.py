@@ -28,7 +28,7 @@ async def outcomes(aqueue: jobq.AsyncQueue, job: jobq.Job) -> list[tuple[int, st
 
 
 async def test_a_job_that_fails_is_tried_again_after_its_backoff(
-    frozen: jobq.Queue, router: jobq.Router, clock: FrozenClock
+    afrozen: jobq.AsyncQueue, router: jobq.Router, clock: FrozenClock
 ) -> None:
     backoff = jobq.Exponential(base=10, factor=3, cap=60, jitter="none")
 
@@ -38,12 +38,11 @@ async def test_a_job_that_fails_is_tried_again_after_its_backoff(
             raise ConnectionError(f"attempt {job.attempt}")
         return "at last"
 
-    aqueue = frozen.aio
-    job = await aqueue.enqueue(handle)
+    job = await afrozen.enqueue(handle)
     rests = []
     for attempt in range(1, 5):
-        assert await adrain(aqueue) == 1
-        again = await aqueue.get(job.id)
+        assert await adrain(afrozen) == 1
+        again = await afrozen.get(job.id)
         assert (again.status, again.attempts) == ("pending", attempt)
         assert (again.error_code, again.error) == (
             "ConnectionError",
@@ -53,60 +52,55 @@ async def test_a_job_that_fails_is_tried_again_after_its_backoff(
         rest = again.run_at - clock.time
         rests.append(rest.total_seconds())
         clock.advance(rest - timedelta(microseconds=1))
-        assert await adrain(aqueue) == 0
+        assert await adrain(afrozen) == 0
         clock.advance(timedelta(microseconds=1))
     assert rests == [10, 30, 60, 60]
-    assert await adrain(aqueue) == 1
-    done = await aqueue.get(job.id)
+    assert await adrain(afrozen) == 1
+    done = await afrozen.get(job.id)
     assert (done.status, done.result, done.attempts) == ("completed", "at last", 5)
     assert (done.error, done.error_code) == (None, None)
-    assert await outcomes(aqueue, job) == [
+    assert await outcomes(afrozen, job) == [
         *((n, "retried", "ConnectionError") for n in range(1, 5)),
         (5, "completed", None),
     ]
-    await aqueue.aclose()
 
 
 async def test_the_backoff_of_the_default_policy_has_full_jitter(
-    frozen: jobq.Queue, router: jobq.Router, clock: FrozenClock
+    afrozen: jobq.AsyncQueue, router: jobq.Router, clock: FrozenClock
 ) -> None:
     @router.handler("h")
     async def handle() -> None:
         raise OSError
 
-    aqueue = frozen.aio
-    await aqueue.enqueue_many((handle, None) for _ in range(40))
-    await adrain(aqueue, concurrency=40)
-    rests = [(job.run_at - clock.time).total_seconds() for job in await aqueue.pending(limit=40)]
+    await afrozen.enqueue_many((handle, None) for _ in range(40))
+    await adrain(afrozen, concurrency=40)
+    rests = [(job.run_at - clock.time).total_seconds() for job in await afrozen.pending(limit=40)]
     assert len(set(rests)) > 30
     assert min(rests) >= 0
     assert max(rests) <= 5
-    await aqueue.aclose()
 
 
 async def test_a_job_out_of_attempts_fails_with_its_last_error(
-    frozen: jobq.Queue, router: jobq.Router, clock: FrozenClock
+    afrozen: jobq.AsyncQueue, router: jobq.Router, clock: FrozenClock
 ) -> None:
     @router.handler("h", retry=jobq.Retry(max_attempts=2, backoff=jobq.Fixed(1)))
     async def handle(job: jobq.JobContext) -> None:
         raise RuntimeError(f"attempt {job.attempt}")
 
-    aqueue = frozen.aio
-    job = await aqueue.enqueue(handle)
-    assert await adrain(aqueue, with_scheduled=True) == 2
-    failed = await aqueue.get(job.id)
+    job = await afrozen.enqueue(handle)
+    assert await adrain(afrozen, with_scheduled=True) == 2
+    failed = await afrozen.get(job.id)
     assert (failed.status, failed.attempts) == ("failed", 2)
     assert (failed.error_code, failed.error) == ("RuntimeError", "RuntimeError: attempt 2")
     assert failed.completed_at == clock.time
-    assert await outcomes(aqueue, job) == [
+    assert await outcomes(afrozen, job) == [
         (1, "retried", "RuntimeError"),
         (2, "failed", "RuntimeError"),
     ]
-    await aqueue.aclose()
 
 
 async def test_rules_for_exceptions_win_over_the_policy(
-    frozen: jobq.Queue, router: jobq.Router, clock: FrozenClock
+    afrozen: jobq.AsyncQueue, router: jobq.Router, clock: FrozenClock
 ) -> None:
     rules = {OSError: jobq.Fixed(7), ConnectionError: jobq.Fixed(70), ValueError: None}
     errors = {
@@ -120,10 +114,9 @@ async def test_rules_for_exceptions_win_over_the_policy(
     async def handle(payload: str) -> None:
         raise errors[payload]
 
-    aqueue = frozen.aio
-    jobs = {name: await aqueue.enqueue(handle, name) for name in errors}
-    assert await adrain(aqueue) == 4
-    found = {name: await aqueue.get(job.id) for name, job in jobs.items()}
+    jobs = {name: await afrozen.enqueue(handle, name) for name in errors}
+    assert await adrain(afrozen) == 4
+    found = {name: await afrozen.get(job.id) for name, job in jobs.items()}
     rests = {name: (job.run_at - clock.time).total_seconds() for name, job in found.items()}
     assert {name: rests[name] for name in ("timeout", "reset", "key")} == {
         "timeout": 7,
@@ -131,7 +124,6 @@ async def test_rules_for_exceptions_win_over_the_policy(
         "key": 700,
     }
     assert (found["unicode"].status, found["unicode"].attempts) == ("failed", 1)
-    await aqueue.aclose()
 
 
 # --- what a handler may say ---------------------------------------------------------------------
@@ -143,59 +135,60 @@ async def test_rules_for_exceptions_win_over_the_policy(
     ids=["int", "float", "timedelta", "datetime"],
 )
 async def test_retry_after_names_the_time_and_uses_an_attempt(
-    frozen: jobq.Queue, router: jobq.Router, clock: FrozenClock, when: Any
+    afrozen: jobq.AsyncQueue, router: jobq.Router, clock: FrozenClock, when: Any
 ) -> None:
     @router.handler("h", retry=jobq.Retry(max_attempts=2))
     async def handle() -> None:
         raise jobq.RetryAfter(when, "still being scanned")
 
-    aqueue = frozen.aio
-    job = await aqueue.enqueue(handle)
-    await adrain(aqueue)
-    again = await aqueue.get(job.id)
+    job = await afrozen.enqueue(handle)
+    await adrain(afrozen)
+    again = await afrozen.get(job.id)
     assert (again.status, again.attempts) == ("pending", 1)
     assert again.run_at == NOON + timedelta(seconds=90)
     assert again.error == "RetryAfter: still being scanned"
     clock.advance(90)
-    await adrain(aqueue)
-    assert (await aqueue.get(job.id)).status == "failed"
-    await aqueue.aclose()
+    await adrain(afrozen)
+    assert (await afrozen.get(job.id)).status == "failed"
 
 
-@pytest.mark.parametrize(
-    "when", [timedelta(minutes=5), NOON + timedelta(minutes=5)], ids=["timedelta", "datetime"]
-)
 async def test_a_snooze_gives_the_attempt_back_and_is_counted(
-    frozen: jobq.Queue, router: jobq.Router, clock: FrozenClock, when: Any
+    afrozen: jobq.AsyncQueue, router: jobq.Router, clock: FrozenClock
 ) -> None:
-    snoozes = 3
-
     @router.handler("h", retry=jobq.Retry(max_attempts=1))
-    async def handle() -> str:
-        nonlocal snoozes
-        if snoozes:
-            snoozes -= 1
-            raise jobq.Snooze(when)
+    async def handle(job: jobq.JobContext) -> str:
+        if clock.time < NOON + timedelta(minutes=15):
+            raise jobq.Snooze(timedelta(minutes=5))
         return "awake"
 
-    aqueue = frozen.aio
-    job = await aqueue.enqueue(handle)
+    job = await afrozen.enqueue(handle)
     for count in (1, 2, 3):
-        await adrain(aqueue)
-        asleep = await aqueue.get(job.id)
+        await adrain(afrozen)
+        asleep = await afrozen.get(job.id)
         assert (asleep.status, asleep.attempts, asleep.snoozed_count) == ("pending", 0, count)
-        assert asleep.run_at >= NOON + timedelta(minutes=5)
-        clock.advance(300)
-    await adrain(aqueue)
-    done = await aqueue.get(job.id)
+        assert asleep.run_at == clock.advance(300)
+    await adrain(afrozen)
+    done = await afrozen.get(job.id)
     assert (done.status, done.attempts, done.snoozed_count) == ("completed", 1, 3)
-    assert [(n, word) for n, word, _ in await outcomes(aqueue, job)] == [
+    assert [(n, word) for n, word, _ in await outcomes(afrozen, job)] == [
         (1, "snoozed"),
         (1, "snoozed"),
         (1, "snoozed"),
         (1, "completed"),
     ]
-    await aqueue.aclose()
+
+
+async def test_a_snooze_may_name_an_instant(
+    afrozen: jobq.AsyncQueue, router: jobq.Router
+) -> None:
+    @router.handler("h")
+    async def handle() -> None:
+        raise jobq.Snooze(NOON + timedelta(hours=1), "too early")
+
+    job = await afrozen.enqueue(handle)
+    await adrain(afrozen)
+    asleep = await afrozen.get(job.id)
+    assert (asleep.run_at, asleep.error) == (NOON + timedelta(hours=1), "Snooze: too early")
 
 
 async def test_permanent_fails_at_once_with_its_code(
@@ -413,7 +406,7 @@ async def test_jobs_that_end_together_do_not_share_the_fate_of_a_bad_result(
 
 
 async def test_an_expired_job_is_not_started(
-    frozen: jobq.Queue, router: jobq.Router, clock: FrozenClock
+    afrozen: jobq.AsyncQueue, router: jobq.Router, clock: FrozenClock
 ) -> None:
     started = []
 
@@ -422,17 +415,15 @@ async def test_an_expired_job_is_not_started(
         started.append(job.id)
         raise jobq.Snooze(60)
 
-    aqueue = frozen.aio
     expires_at = clock.time + timedelta(seconds=60)
-    job = await aqueue.enqueue(handle, expires_at=expires_at)
-    await jobq.Worker(aqueue).run_once()
+    job = await afrozen.enqueue(handle, expires_at=expires_at)
+    await jobq.Worker(afrozen).run_once()
     assert started == [job.id]
     clock.advance(60)
-    await jobq.Worker(aqueue).run_once()
-    failed = await aqueue.get(job.id)
+    await jobq.Worker(afrozen).run_once()
+    failed = await afrozen.get(job.id)
     assert started == [job.id]
     assert (failed.status, failed.error_code, failed.attempts) == ("failed", "expired", 0)
-    await aqueue.aclose()
 
 
 # --- timeouts -----------------------------------------------------------------------------------
@@ -567,7 +558,7 @@ async def test_a_worker_whose_slots_all_hang_ends_and_names_the_handlers(
     handler: Any = router.handler("stubborn", timeout=0.02)(stubborn)
     job = await aqueue.enqueue(handler, max_attempts=1)
     with pytest.raises(HandlersAbandoned, match=r"stubborn \("):
-        await jobq.Worker(aqueue, concurrency=1, margin=0.04).run()
+        await jobq.Worker(aqueue, concurrency=1, margin=0.6).run()
     failed = await aqueue.get(job.id)
     assert (failed.status, failed.error_code) == ("failed", "timeout")
     assert sql(aqueue.sync, "SELECT count(*) FROM jobq_job WHERE worker IS NOT NULL") == [(0,)]
@@ -586,7 +577,7 @@ async def test_a_thread_that_does_not_stop_loses_its_job_and_its_slot(
 
     job = await aqueue.enqueue(stubborn, max_attempts=1)
     with pytest.raises(HandlersAbandoned, match=r"stubborn \("):
-        await jobq.Worker(aqueue, concurrency=1, margin=0.04).run()
+        await jobq.Worker(aqueue, concurrency=1, margin=0.6).run()
     failed = await aqueue.get(job.id)
     assert (failed.status, failed.error_code) == ("failed", "timeout")
     let_go.set()

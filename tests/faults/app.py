@@ -170,7 +170,7 @@ def is_sqlite(url: str) -> bool:
 def connect(url: str) -> Any:
     if is_sqlite(url):
         return sqlite3.connect(url.removeprefix("sqlite:///"), timeout=30, isolation_level=None)
-    import psycopg  # noqa: PLC0415  only where the database is PostgreSQL
+    import psycopg
 
     return psycopg.connect(url, autocommit=True)
 

@@ -99,9 +99,7 @@ def dump(url: str) -> Dump:
         for row in jobs
     ]
     attempts: dict[str, list[Ended]] = defaultdict(list)
-    ended = query(
-        url, "SELECT CAST(job_id AS text), outcome, worker, error_code FROM jobq_attempt"
-    )
+    ended = query(url, "SELECT CAST(job_id AS text), outcome, worker, error_code FROM jobq_attempt")
     for row in ended:
         attempts[row[0]].append(Ended(**dict(zip(Ended.__annotations__, row, strict=True))))
     return Dump({row.id: row for row in rows}, attempts)
@@ -115,7 +113,9 @@ def is_crash(ended: Ended) -> bool:
 def none_lost(tables: Dump, acknowledged: Iterable[str]) -> Check:
     """Every acknowledged job is there."""
     ids = list(acknowledged)
-    return Check("an acknowledged job is stored", len(ids), [i for i in ids if i not in tables.jobs])
+    return Check(
+        "an acknowledged job is stored", len(ids), [i for i in ids if i not in tables.jobs]
+    )
 
 
 def none_stuck(tables: Dump) -> Check:

@@ -256,6 +256,8 @@ def perform(scenario: Scenario, lab: Lab) -> Findings:
         return findings
     least = getattr(scenario.hits, lab.size)
     findings.check(
-        checker.that(f"the fault hits at least {least} times", findings.hits >= least, findings.hits)
+        checker.that(
+            f"the fault hits at least {least} times", findings.hits >= least, findings.hits
+        )
     )
     return findings

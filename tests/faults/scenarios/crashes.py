@@ -81,10 +81,11 @@ def slowest_rescue(events: list[Event], cut_short: dict[str, set[str]]) -> float
     rescues = [e for e in events if e.event == "changed" and e["verb"] == "rescue"]
     slowest = 0.0
     for name, jobs in cut_short.items():
+        open_ = set(jobs)
         for rescue in rescues:
-            if rescue.at > died[name] and jobs & set(rescue["jobs"]):
+            if rescue.at > died[name] and open_ & set(rescue["jobs"]):
                 slowest = max(slowest, rescue.at - died[name])
-                jobs = jobs - set(rescue["jobs"])
+                open_ -= set(rescue["jobs"])
     return slowest
 
 
@@ -127,9 +128,13 @@ def zombie(lab: Lab) -> Findings:
         *ended,
         checker.all_completed(tables),
         checker.each("the heir's outcome stands", results, lambda job: job.result == heir.name),
-        checker.each("a running handler is told", [*endless, *in_thread, *commits], told.__contains__),
+        checker.each(
+            "a running handler is told", [*endless, *in_thread, *commits], told.__contains__
+        ),
         checker.each("a zombie's rows vanish", rows, lambda row: row[1] == heir.name),
-        checker.that("the heir's rows are there", sorted(r[0] for r in rows) == sorted(commits), rows),
+        checker.that(
+            "the heir's rows are there", sorted(r[0] for r in rows) == sorted(commits), rows
+        ),
         checker.that("the zombie works on", tables.jobs[again].result == frozen.name),
         checker.starts_bounded(tables, events),
     )

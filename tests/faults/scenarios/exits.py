@@ -14,11 +14,12 @@ def unclosed(lab: Lab) -> Findings:
     """A process whose queue nobody closed exits at once, quietly, and its jobs start."""
     worker = tireless_worker(lab)
     findings = Findings()
-    exits = []
-    for _ in range(lab.choose(full=5, quick=1, tiny=1)):
-        for face in ("Queue", "AsyncQueue"):
-            for jobs in (0, 2):
-                exits.append(_one_exit(lab, findings, face, jobs))
+    exits = [
+        _one_exit(lab, findings, face, jobs)
+        for _ in range(lab.choose(full=5, quick=1, tiny=1))
+        for face in ("Queue", "AsyncQueue")
+        for jobs in (0, 2)
+    ]
     lab.until_finished(timeout=20)
     findings.trials = findings.hits = len(exits)
     findings.check(
@@ -72,7 +73,9 @@ def fork(lab: Lab) -> Findings:
     findings.check(
         ended,
         checker.none_lost(tables, acknowledged),
-        checker.that("every enqueue was acknowledged", len(acknowledged) == trials * (3 * jobs + 3)),
+        checker.that(
+            "every enqueue was acknowledged", len(acknowledged) == trials * (3 * jobs + 3)
+        ),
         checker.started_once(tables, lab.histories.refresh()),
     )
     if not lab.is_postgres:

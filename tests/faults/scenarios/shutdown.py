@@ -73,4 +73,4 @@ def _is_untouched(job: checker.Row) -> bool:
 
 def _not_started(events: list[Event], ids: list[str]) -> Check:
     started = checker.starts(events)
-    return checker.each("nothing is claimed after the signal", ids, lambda id: not started[id])
+    return checker.each("nothing is claimed after the signal", ids, lambda job: not started[job])

@@ -80,7 +80,7 @@ def wake_ups_in_transactions(lab: Lab) -> Findings:
         checker.each(
             "what is rolled back never was",
             rolled_back,
-            lambda id: id not in tables.jobs and not started[id],
+            lambda job: job not in tables.jobs and not started[job],
         ),
     )
     return findings
