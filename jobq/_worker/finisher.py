@@ -172,8 +172,8 @@ class Finisher:
         for (running, _), ending in zip(batch, endings, strict=True):
             job, transition = running.job, ending.transition
             status = done.get(job.id)
-            if status is None and ending.committed:
-                self.add(running, not_committed(self._bounds))
+            if status is None and running.committed is not None:
+                self._look_again(running, ending)
                 continue
             freed.append(running)
             if status is None:
@@ -189,6 +189,14 @@ class Finisher:
         self._freed(freed)
         if requeued:
             self._requeued(requeued)
+
+    def _look_again(self, running: Running, ending: Any) -> None:
+        """The handler called `complete`: was that committed, and its ending not, or neither?"""
+        committed, running.committed = running.committed, None
+        if ending.committed:
+            self.add(running, not_committed(self._bounds))
+        else:  # it raised after its commit, or before it could
+            self.add(running, Succeeded(committed or "null", committed=True))
 
 
 def _log(running: Running, transition: Transition) -> None:

@@ -177,6 +177,8 @@ class Slots:
 
     def lost(self, running: Running) -> None:
         """The lease could not be kept: the handler must stop, and its outcome is not ours."""
+        if running.committed is not None:
+            return  # it completed its job itself, which needs no lease any more
         if not running.finishing:
             logger.warning("lost the lease of job %s (%s)", running.job.id, running.job.type)
         running.stop("lease")

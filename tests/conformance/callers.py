@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
     asynccontextmanager,
+    closing,
     contextmanager,
 )
 from typing import Any
@@ -60,8 +63,8 @@ def _sqlite3(url: str, flavour: str, *, autocommit: bool) -> Iterator[Caller]:
     if flavour == "other rows":
         connection.row_factory = _unlike_tuples
         connection.text_factory = bytes
-    yield Caller(connection, "connection", connection.execute)
-    connection.close()
+    with closing(connection):
+        yield Caller(connection, "connection", connection.execute)
 
 
 @contextmanager
@@ -71,7 +74,6 @@ def _psycopg(url: str, flavour: str, *, autocommit: bool) -> Iterator[Caller]:
         if flavour == "repeatable read":
             connection.isolation_level = REPEATABLE_READ
         yield Caller(connection, "connection", connection.execute)  # type: ignore[arg-type]
-        connection.rollback()
 
 
 def _engine_options(flavour: str, *, autocommit: bool) -> dict[str, Any]:
@@ -79,36 +81,28 @@ def _engine_options(flavour: str, *, autocommit: bool) -> dict[str, Any]:
     return {"isolation_level": levels[flavour]} if flavour in levels else {}
 
 
-def _unlike_text(connection: Any) -> None:
-    """Let the driver below SQLAlchemy give other things than it does by default."""
-    driver = connection.connection.driver_connection
-    if isinstance(driver, sqlite3.Connection):
-        driver.text_factory = bytes
-    else:
-        connection.execution_options(stream_results=True)
-
-
 @contextmanager
 def _sqlalchemy(url: str, flavour: str, *, autocommit: bool) -> Iterator[Caller]:
     url = url.replace("postgresql://", "postgresql+psycopg://")
     engine = create_engine(url, **_engine_options(flavour, autocommit=autocommit))
-    with engine.connect() as connection:
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
+        connection = stack.enter_context(engine.connect())
         if flavour == "other rows":
-            _unlike_text(connection)
+            connection.connection.driver_connection.text_factory = bytes
         yield Caller(connection, "connection", lambda sql: connection.execute(text(sql)))
-        connection.rollback()
-    engine.dispose()
 
 
 @contextmanager
 def _session(url: str, flavour: str, *, autocommit: bool) -> Iterator[Caller]:
     url = url.replace("postgresql://", "postgresql+psycopg://")
     engine = create_engine(url, **_engine_options(flavour, autocommit=autocommit))
-    with Session(engine) as session:
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
+        session = stack.enter_context(Session(engine))
         if flavour == "other rows":
-            _unlike_text(session.connection())
+            session.connection().connection.driver_connection.text_factory = bytes
         yield Caller(session, "session", lambda sql: session.execute(text(sql)))
-    engine.dispose()
 
 
 # --- asynchronous -------------------------------------------------------------------------------
@@ -132,7 +126,6 @@ async def _apsycopg(url: str, flavour: str, *, autocommit: bool) -> AsyncIterato
         if flavour == "repeatable read":
             await connection.set_isolation_level(REPEATABLE_READ)
         yield Caller(connection, "connection", connection.execute)  # type: ignore[arg-type]
-        await connection.rollback()
 
 
 def _async_url(url: str) -> str:
@@ -141,51 +134,55 @@ def _async_url(url: str) -> str:
     )
 
 
-async def _unlike_text_too(connection: Any) -> None:
-    driver = (await connection.get_raw_connection()).driver_connection
-    if isinstance(driver, aiosqlite.Connection):
-        driver.text_factory = bytes
+async def _text_as_bytes(connection: Any) -> None:
+    (await connection.get_raw_connection()).driver_connection.text_factory = bytes
 
 
 @asynccontextmanager
 async def _asqlalchemy(url: str, flavour: str, *, autocommit: bool) -> AsyncIterator[Caller]:
     options = _engine_options(flavour, autocommit=autocommit)
     engine = create_async_engine(_async_url(url), **options)
-    async with engine.connect() as connection:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(engine.dispose)
+        connection = await stack.enter_async_context(engine.connect())
         if flavour == "other rows":
-            await _unlike_text_too(connection)
+            await _text_as_bytes(connection)
         yield Caller(connection, "connection", lambda sql: connection.execute(text(sql)))
-        await connection.rollback()
-    await engine.dispose()
 
 
 @asynccontextmanager
 async def _asession(url: str, flavour: str, *, autocommit: bool) -> AsyncIterator[Caller]:
     options = _engine_options(flavour, autocommit=autocommit)
     engine = create_async_engine(_async_url(url), **options)
-    async with AsyncSession(engine) as session:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(engine.dispose)
+        session = await stack.enter_async_context(AsyncSession(engine))
         if flavour == "other rows":
-            await _unlike_text_too(await session.connection())
+            await _text_as_bytes(await session.connection())
         yield Caller(session, "session", lambda sql: session.execute(text(sql)))
-    await engine.dispose()
 
 
 Open = Callable[..., AbstractContextManager[Caller]]
 AsyncOpen = Callable[..., AbstractAsyncContextManager[Caller]]
 
-SYNC: dict[str, tuple[Open, tuple[str, ...]]] = {
-    "sqlite3": (_sqlite3, ("sqlite",)),
-    "psycopg": (_psycopg, ("postgresql",)),
-    "Connection": (_sqlalchemy, ("sqlite", "postgresql")),
-    "Session": (_session, ("sqlite", "postgresql")),
-}
-ASYNC: dict[str, tuple[AsyncOpen, tuple[str, ...]]] = {
-    "aiosqlite": (_aiosqlite, ("sqlite",)),
-    "psycopg async": (_apsycopg, ("postgresql",)),
-    "AsyncConnection": (_asqlalchemy, ("sqlite", "postgresql")),
-    "AsyncSession": (_asession, ("sqlite", "postgresql")),
-}
-FLAVOURS = {
-    "sqlite": ("default", "other rows"),
-    "postgresql": ("default", "other rows", "repeatable read"),
-}
+SQLITE = ("default", "other rows")
+DRIVER = ("default", "other rows", "repeatable read")
+# SQLAlchemy itself cannot do with rows that are no tuples.
+SQLALCHEMY = ("default", "repeatable read")
+
+SYNC: list[tuple[str, Open, str, tuple[str, ...]]] = [
+    ("sqlite3", _sqlite3, "sqlite", SQLITE),
+    ("Connection", _sqlalchemy, "sqlite", SQLITE),
+    ("Session", _session, "sqlite", SQLITE),
+    ("psycopg", _psycopg, "postgresql", DRIVER),
+    ("Connection", _sqlalchemy, "postgresql", SQLALCHEMY),
+    ("Session", _session, "postgresql", SQLALCHEMY),
+]
+ASYNC: list[tuple[str, AsyncOpen, str, tuple[str, ...]]] = [
+    ("aiosqlite", _aiosqlite, "sqlite", SQLITE),
+    ("AsyncConnection", _asqlalchemy, "sqlite", SQLITE),
+    ("AsyncSession", _asession, "sqlite", SQLITE),
+    ("psycopg async", _apsycopg, "postgresql", DRIVER),
+    ("AsyncConnection", _asqlalchemy, "postgresql", SQLALCHEMY),
+    ("AsyncSession", _asession, "postgresql", SQLALCHEMY),
+]

@@ -8,7 +8,7 @@ import jobq
 from jobq._model import JobStatus
 from jobq._outcome import Transition
 from jobq.backends import ops
-from jobq.backends._statement import Call
+from jobq.backends._statement import Call, reading
 from jobq.backends.ops.claim import Claimed
 
 SECOND = 1_000_000
@@ -31,7 +31,7 @@ def sql(queue: jobq.Queue, text: str) -> list[tuple[Any, ...]]:
     def op(_: Any) -> Any:
         return (yield Call(text, {}))
 
-    rows: list[tuple[Any, ...]] = run(queue, op)
+    rows: list[tuple[Any, ...]] = run(queue, reading(op) if text.startswith("SELECT") else op)
     return rows
 
 

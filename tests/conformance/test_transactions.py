@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -13,19 +15,18 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 
 import jobq
-from tests.conformance.callers import ASYNC, FLAVOURS, SYNC
+from tests.conformance.callers import ASYNC, SYNC
 from tests.conformance.situations import sql
 
 DATABASES = {"sqlite": "sqlite", "postgresql": "postgres"}
 
 
-def matrix(kinds: dict[str, Any], *, flavours: bool = True) -> list[Any]:
+def matrix(kinds: list[Any], *, flavours: bool = True) -> list[Any]:
     """Every kind of connection on every database that it has, in every flavour."""
     return [
         pytest.param(database, open_caller, flavour, id=f"{name}-{database}-{flavour}")
-        for name, (open_caller, databases) in kinds.items()
-        for database in databases
-        for flavour in (FLAVOURS[database] if flavours else ("default",))
+        for name, open_caller, database, known in kinds
+        for flavour in (known if flavours else known[:1])
     ]
 
 
@@ -243,10 +244,15 @@ class Handling:
         self.url = url
         self.open_caller = open_caller
         self.flavour = flavour
+        self.runs = 0
         self.errors: list[str] = []
+        self.heartbeat = threading.Event()
+        self.heartbeat.set()
+        self.ended = False
 
     def handle(self, payload: list[str], job: jobq.SyncJobContext) -> str:
-        step = payload[job.attempt - 1 + len(self.errors)]
+        step = payload[self.runs]
+        self.runs += 1
         if step == "lose":
             self.queue.retry(job.id)
         with self.open_caller(self.url, self.flavour, autocommit=step == "autocommit") as caller:
@@ -261,12 +267,15 @@ class Handling:
                 caller.rollback()
             else:
                 caller.commit()
+        self.heartbeat.wait(30)
+        self.ended = True
         if step == "commit and fail":
             raise RuntimeError("after the commit")
         return "what a handler returns after its completion counts for nothing"
 
     async def ahandle(self, payload: list[str], job: jobq.JobContext) -> str:
-        step = payload[job.attempt - 1 + len(self.errors)]
+        step = payload[self.runs]
+        self.runs += 1
         if step == "lose":
             await self.queue.aio.retry(job.id)
         autocommit = step == "autocommit"
@@ -282,9 +291,24 @@ class Handling:
                 await caller.rollback()
             else:
                 await caller.commit()
+        await asyncio.to_thread(self.heartbeat.wait, 30)
+        self.ended = True
         if step == "commit and fail":
             raise RuntimeError("after the commit")
         return "what a handler returns after its completion counts for nothing"
+
+
+class Heartbeats(jobq.Observer):
+    """Tells of the first renewal that finds the job completed, and of the one after it."""
+
+    def __init__(self, second: threading.Event) -> None:
+        self._second = second
+        self._renewals = 0
+
+    def database_called(self, op: str, seconds: float, error: BaseException | None) -> None:
+        self._renewals += op == "renew"
+        if self._renewals == 3:
+            self._second.set()
 
 
 @pytest.fixture
@@ -298,7 +322,7 @@ def handling(
 ) -> Handling:
     """A handler of the type `h` that follows its payload on one kind of connection."""
     handling = Handling(queue, url, open_caller, flavour)
-    is_async = open_caller in [opener for opener, _ in ASYNC.values()]
+    is_async = open_caller in [kind[1] for kind in ASYNC]
     function: Any = handling.ahandle if is_async else handling.handle
     router.handler("h", retry=jobq.Retry(backoff=jobq.Fixed(0)))(function)
     return handling
@@ -313,6 +337,17 @@ completing_by_default = pytest.mark.parametrize(
 )
 
 
+async def run_one(aqueue: jobq.AsyncQueue, steps: list[str], **options: Any) -> jobq.Job:
+    """Run one job to its end, between two heartbeats: in a long transaction one may come first."""
+    async with jobq.Worker(aqueue).running():
+        while not await aqueue.workers():
+            await asyncio.sleep(0)
+        job = await aqueue.enqueue("h", steps, **options)
+        with suppress(jobq.JobNotFound):
+            await aqueue.wait(job.id, timeout=30)
+    return job
+
+
 async def words(aqueue: jobq.AsyncQueue, job: jobq.Job) -> list[tuple[str, str | None]]:
     return [(a.outcome, a.error_code) for a in await aqueue.history(job.id)]
 
@@ -321,8 +356,7 @@ async def words(aqueue: jobq.AsyncQueue, job: jobq.Job) -> list[tuple[str, str |
 async def test_an_outcome_commits_together_with_the_rows_of_the_handler(
     queue: jobq.Queue, aqueue: jobq.AsyncQueue, handling: Handling
 ) -> None:
-    job = await aqueue.enqueue("h", ["commit"])
-    assert await jobq.Worker(aqueue).run_once() == 1
+    job = await run_one(aqueue, ["commit"])
     done = await aqueue.get(job.id)
     assert (done.status, done.result, done.progress) == ("completed", {"by": "commit"}, 100)
     assert (done.worker, done.lease_until, done.completed_at is None) == (None, None, False)
@@ -334,8 +368,7 @@ async def test_an_outcome_commits_together_with_the_rows_of_the_handler(
 async def test_an_outcome_stands_at_once_in_autocommit(
     queue: jobq.Queue, aqueue: jobq.AsyncQueue, handling: Handling
 ) -> None:
-    job = await aqueue.enqueue("h", ["autocommit"])
-    assert await jobq.Worker(aqueue).run_once() == 1
+    job = await run_one(aqueue, ["autocommit"])
     assert (await aqueue.get(job.id)).result == {"by": "autocommit"}
 
 
@@ -343,8 +376,7 @@ async def test_an_outcome_stands_at_once_in_autocommit(
 async def test_a_lost_job_takes_the_rows_of_its_handler_along(
     queue: jobq.Queue, aqueue: jobq.AsyncQueue, handling: Handling
 ) -> None:
-    job = await aqueue.enqueue("h", ["lose", "commit"])
-    assert await jobq.Worker(aqueue).run_once() == 2
+    job = await run_one(aqueue, ["lose", "commit"])
     done = await aqueue.get(job.id)
     assert (done.status, done.result) == ("completed", {"by": "commit"})
     assert rows(queue) == ["commit"]
@@ -358,8 +390,7 @@ async def test_a_lost_job_takes_the_rows_of_its_handler_along(
 async def test_a_completion_that_was_rolled_back_is_tried_again(
     queue: jobq.Queue, aqueue: jobq.AsyncQueue, handling: Handling
 ) -> None:
-    job = await aqueue.enqueue("h", ["roll back", "commit"])
-    assert await jobq.Worker(aqueue).run_once() == 2
+    job = await run_one(aqueue, ["roll back", "commit"])
     assert (await aqueue.get(job.id)).result == {"by": "commit"}
     assert rows(queue) == ["commit"]
     assert await words(aqueue, job) == [("retried", "not_committed"), ("completed", None)]
@@ -369,8 +400,7 @@ async def test_a_completion_that_was_rolled_back_is_tried_again(
 async def test_a_handler_that_fails_after_its_commit_has_completed_its_job(
     queue: jobq.Queue, aqueue: jobq.AsyncQueue, handling: Handling
 ) -> None:
-    job = await aqueue.enqueue("h", ["commit and fail"])
-    assert await jobq.Worker(aqueue).run_once() == 1
+    job = await run_one(aqueue, ["commit and fail"])
     done = await aqueue.get(job.id)
     assert (done.status, done.result) == ("completed", {"by": "commit and fail"})
     assert rows(queue) == ["commit and fail"]
@@ -378,11 +408,23 @@ async def test_a_handler_that_fails_after_its_commit_has_completed_its_job(
 
 
 @completing_by_default
+async def test_a_heartbeat_does_not_disturb_a_handler_that_has_completed_its_job(
+    queue: jobq.Queue, aqueue: jobq.AsyncQueue, handling: Handling
+) -> None:
+    handling.heartbeat.clear()
+    aqueue._config.observers._observers = (Heartbeats(handling.heartbeat),)
+    job = await aqueue.enqueue("h", ["commit"])
+    assert await jobq.Worker(aqueue, lease=1.5).run_once() == 1
+    assert (await aqueue.get(job.id)).result == {"by": "commit"}
+    assert handling.ended
+    assert await words(aqueue, job) == [("completed", None)]
+
+
+@completing_by_default
 async def test_a_job_that_is_not_kept_is_gone_after_its_own_completion(
     queue: jobq.Queue, aqueue: jobq.AsyncQueue, handling: Handling
 ) -> None:
-    job = await aqueue.enqueue("h", ["commit"], keep=False)
-    assert await jobq.Worker(aqueue).run_once() == 1
+    job = await run_one(aqueue, ["commit"], keep=False)
     with pytest.raises(jobq.JobNotFound):
         await aqueue.get(job.id)
     assert rows(queue) == ["commit"]

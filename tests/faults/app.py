@@ -282,9 +282,11 @@ async def _bursts(options: Options, history: History, orders: Orders) -> None:
         while True:
             await asyncio.to_thread(orders.await_one)
             size = random.randint(1, options["largest"])
-            in_threads = [asyncio.to_thread(at_random, size // 2) for _ in range(2)]
-            ways = [[asyncio.to_thread(at_random, size)], in_threads, [one() for _ in range(size)]]
-            stored = await asyncio.gather(*random.choice(ways))
+            if random.random() < 0.5:
+                work = [one() for _ in range(size)]
+            else:
+                work = [asyncio.to_thread(at_random, size) for _ in range(random.randint(1, 3))]
+            stored = await asyncio.gather(*work)
             history.note("enqueued", ids=[id for ids in stored for id in ids])
 
 

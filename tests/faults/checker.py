@@ -62,6 +62,8 @@ class Ended:
     outcome: str
     worker: str | None
     error_code: str | None
+    ended_at: float
+    """By the wall clock, in seconds."""
 
 
 @frozen
@@ -99,7 +101,11 @@ def dump(url: str) -> Dump:
         for row in jobs
     ]
     attempts: dict[str, list[Ended]] = defaultdict(list)
-    ended = query(url, "SELECT CAST(job_id AS text), outcome, worker, error_code FROM jobq_attempt")
+    seconds = "ended_at / 1e6" if url.startswith("sqlite") else "extract(epoch FROM ended_at)"
+    ended = query(
+        url,
+        f"SELECT CAST(job_id AS text), outcome, worker, error_code, {seconds} FROM jobq_attempt",
+    )
     for row in ended:
         attempts[row[0]].append(Ended(**dict(zip(Ended.__annotations__, row, strict=True))))
     return Dump({row.id: row for row in rows}, attempts)

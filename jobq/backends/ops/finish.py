@@ -27,7 +27,7 @@ from jobq._outcome import Transition
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
-from jobq.backends._statement import Op, Row, Statement, atomic, knows_again, statement
+from jobq.backends._statement import Op, Row, Statement, atomic, knows_again, replanned, statement
 from jobq.backends.ops._moves import may
 from jobq.backends.ops.remove import remove
 
@@ -163,7 +163,7 @@ def _update(d: Dialect, end: Any) -> Any:
     return update(t.job).where(_held(d, end)).values(_values(d, end))
 
 
-@statement
+@replanned
 def _finish_and_record(d: Dialect) -> Executable:
     """Both tables in one statement."""
     end = d.rows("rows", **KINDS)
@@ -225,7 +225,7 @@ def _record_one(d: Dialect) -> Executable:
     return insert(t.attempt).values(_history(d, _one()))
 
 
-@statement
+@replanned
 def _record(d: Dialect) -> Executable:
     """The history of attempts whose outcome the handler committed itself."""
     end = d.rows("rows", **KINDS)
@@ -236,7 +236,7 @@ def _record(d: Dialect) -> Executable:
     return record.returning(*d.wires([t.attempt.c.job_id]))
 
 
-@statement
+@replanned
 def _ended_before(d: Dialect) -> Executable:
     """The endings that are in the history already."""
     end = d.rows("rows", **KINDS)

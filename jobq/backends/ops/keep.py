@@ -23,7 +23,7 @@ from jobq._outcome import Transition
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
-from jobq.backends._statement import Call, Op, atomic, statement
+from jobq.backends._statement import Call, Op, atomic, replanned, statement
 from jobq.backends.ops._moves import may
 from jobq.backends.ops.finish import Ending, finish, prune_time
 from jobq.backends.ops.remove import remove
@@ -56,7 +56,7 @@ def _until(d: Dialect) -> Expression:
     return case((and_(j.timeout_ms > 0, deadline < lease), deadline), else_=lease)
 
 
-@statement
+@replanned
 def _renew(d: Dialect) -> Executable:
     mine = d.rows("rows", id=Text, fence=BigInteger)
     # A handler's open transaction may hold its job's row; the other jobs must not wait for it.
@@ -69,7 +69,7 @@ def _renew(d: Dialect) -> Executable:
     )
 
 
-@statement
+@replanned
 def _standing(d: Dialect) -> Executable:
     mine = d.rows("rows", id=Text, fence=BigInteger)
     return select(*d.wires([j.id, j.cancel_requested])).join(mine, _held(d, mine))
@@ -85,7 +85,7 @@ def renew(
     return [Renewal(id, id in standing, bool(standing.get(id))) for id, _ in held]
 
 
-@statement
+@replanned
 def _progress(d: Dialect) -> Executable:
     mine = d.rows("rows", id=Text, fence=BigInteger, progress=Integer, message=Text)
     free = d.skip_locked(select(j.id).join(mine, _held(d, mine)), t.job)

@@ -15,31 +15,43 @@ LEASE = 3.0
 @scenario("kill", full=20, quick=3, tiny=1)
 def kill(lab: Lab) -> Findings:
     """Workers are killed at random: every job is completed, none is lost, none is stuck."""
-    seconds = lab.choose(full=30.0, quick=8.0, tiny=2.0)
     options = {"lease": LEASE, "concurrency": 8}
-    workers = lab.workers(lab.choose(full=4, quick=4, tiny=2), **options)
-    for type in ("step", "step_in_thread"):
-        count = lab.choose(full=2000, quick=500, tiny=40)
-        lab.enqueue_many(type, ({"seconds": lab.random.uniform(0, 0.4)} for _ in range(count)))
+    workers = lab.workers(lab.choose(full=4, quick=3, tiny=2), **options)
     enqueuer = lab.actor("enqueuer", seconds=0.2, gap=0.1)
     lab.await_ready([enqueuer])
-    _kill_at_random(lab, workers, seconds, options)
+    _kill_at_random(lab, workers, options)
     ended = [lab.stop([enqueuer])]
     lab.until_finished(timeout=120)
     ended.append(lab.stop(workers))
     return _after_kills(lab, ended)
 
 
-def _kill_at_random(lab: Lab, workers: list[Actor], seconds: float, options: dict) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+def _kill_at_random(lab: Lab, workers: list[Actor], options: dict) -> None:
+    """Kill one or the other that is at work, and start another in its place."""
+    until = time.monotonic() + lab.choose(full=30.0, quick=8.0, tiny=0.0)
+    kills = 0
+    while time.monotonic() < until or kills < lab.choose(full=25, quick=4, tiny=2):
+        _keep_busy(lab)
         time.sleep(lab.random.uniform(0.1, 0.8))
-        index = lab.random.randrange(len(workers))
-        victim = workers[index]
-        victim.kill()
-        lab.history.note("killed", worker=victim.name)
+        index = lab.until(lambda: _at_work(lab, workers), 30, "a worker is at work") - 1
+        workers[index].kill()
+        lab.history.note("killed", worker=workers[index].name, wall=time.time())
         workers[index] = lab.worker(f"worker-{index}", **options)
-        lab.await_ready([workers[index]])
+        kills += 1
+
+
+def _at_work(lab: Lab, workers: list[Actor]) -> int:
+    """The number, from 1, of a worker that has jobs running at this moment; 0 if none has."""
+    events = lab.histories.refresh()
+    busy = [n for n, worker in enumerate(workers, 1) if unfinished(events, worker.name)]
+    return lab.random.choice(busy) if busy else 0
+
+
+def _keep_busy(lab: Lab) -> None:
+    count = lab.choose(full=200, quick=100, tiny=20)
+    if lab.queue.counts()["pending"] < 2 * count:
+        for type in ("step", "step_in_thread"):
+            lab.enqueue_many(type, ({"seconds": lab.random.uniform(0, 0.4)} for _ in range(count)))
 
 
 def _after_kills(lab: Lab, ended: list[checker.Check]) -> Findings:
@@ -63,7 +75,7 @@ def _after_kills(lab: Lab, ended: list[checker.Check]) -> Findings:
         "cut short": sum(map(len, cut_short.values())),
         "rescues": sum(checker.is_crash(a) for ended in tables.attempts.values() for a in ended),
         "failed": len(tables.having("failed")),
-        "slowest rescue s": round(slowest_rescue(events, cut_short), 1),
+        "slowest rescue s": round(slowest_rescue(lab, tables), 1),
     }
     return findings
 
@@ -75,17 +87,20 @@ def unfinished(events: list[Event], actor: str) -> set[str]:
     return {event["job"] for event in mine if event.event == "start"} - ended
 
 
-def slowest_rescue(events: list[Event], cut_short: dict[str, set[str]]) -> float:
-    """The longest time from a worker's death to the rescue of a job it was running."""
-    died = {event["worker"]: event.at for event in events if event.event == "killed"}
-    rescues = [e for e in events if e.event == "changed" and e["verb"] == "rescue"]
+def slowest_rescue(lab: Lab, tables: checker.Dump) -> float:
+    """The longest time from a worker's death to the rescue of a job that it held."""
+    died = {event["worker"]: event["wall"] for event in lab.histories.of("killed")}
+    names = {
+        event["worker"]: event.actor
+        for event in lab.histories.of("ready")
+        if "worker" in event.facts
+    }
     slowest = 0.0
-    for name, jobs in cut_short.items():
-        open_ = set(jobs)
-        for rescue in rescues:
-            if rescue.at > died[name] and open_ & set(rescue["jobs"]):
-                slowest = max(slowest, rescue.at - died[name])
-                open_ -= set(rescue["jobs"])
+    for attempts in tables.attempts.values():
+        for attempt in filter(checker.is_crash, attempts):
+            death = died.get(names.get(attempt.worker))
+            if death is not None:
+                slowest = max(slowest, float(attempt.ended_at) - death)
     return slowest
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from tests.faults import checker
+from tests.faults.app import connect
 from tests.faults.lab import Findings, Lab, scenario
 from tests.faults.scenarios.crashes import unfinished
 
@@ -14,8 +17,6 @@ LEASE = 3.0
 @scenario("database-restart", databases=("postgresql",), full=5, quick=2, tiny=1)
 def database_restart(lab: Lab) -> Findings:
     """PostgreSQL crashes under load: workers come back, nothing acknowledged is lost."""
-    server = lab.server
-    assert server is not None
     workers = lab.workers(lab.choose(full=4, quick=3, tiny=2), lease=LEASE)
     enqueuers = [lab.actor("enqueuer", f"enqueuer-{n}", seconds=1.0, gap=0.02) for n in range(2)]
     lab.await_ready(enqueuers)
@@ -25,11 +26,10 @@ def database_restart(lab: Lab) -> Findings:
     _until_jobs_end_again(lab)
     for outage in outages:
         time.sleep(lab.random.uniform(0.3, 1.5))
-        server._end_process("immediate")
-        events = lab.histories.refresh()
-        hits += any(unfinished(events, worker.name) for worker in workers)
-        time.sleep(outage)
-        server._launch([server.port])
+        with unreachable(lab):
+            events = lab.histories.refresh()
+            hits += any(unfinished(events, worker.name) for worker in workers)
+            time.sleep(outage)
         returns.append(_until_jobs_end_again(lab))
     ended = [lab.stop(enqueuers)]
     lab.until_finished(timeout=60)
@@ -54,6 +54,59 @@ def database_restart(lab: Lab) -> Findings:
         "slowest return s": round(max(returns), 1),
     }
     return findings
+
+
+@scenario("self-fence", full=20, quick=5, tiny=2)
+def self_fence(lab: Lab) -> Findings:
+    """A worker that cannot renew its leases stops its handlers before the leases end."""
+    jobs = lab.choose(full=20, quick=5, tiny=2)
+    lease = lab.choose(full=6.0, quick=3.0, tiny=3.0)
+    worker = lab.worker(lease=lease, concurrency=jobs)
+    lab.await_ready([worker])
+    lab.enqueue_many("step", [{"seconds": 600.0, "once": True}] * jobs)
+    lab.until_noted("start", jobs, by=worker)
+    lab.until(lambda: _renewals(lab), 30, "the leases are renewed")
+    with unreachable(lab):
+        lab.until_noted("told", jobs, by=worker, timeout=4 * lease)
+    lab.until_finished(timeout=60)
+    ended = lab.stop([worker])
+    events, tables = lab.histories.refresh(), checker.dump(lab.url)
+    told = lab.histories.of("told")
+    renewed = max(at for at in _renewals(lab) if at < told[0].at)
+    notice = [renewed + lease - event.at for event in told]
+    findings = Findings(trials=jobs, hits=len(told))
+    findings.check(
+        ended,
+        checker.each("a handler is told before its lease ends", notice, lambda left: left > 0),
+        checker.all_completed(tables),
+        checker.starts_bounded(tables, events),
+    )
+    findings.figures = {"shortest notice s": round(min(notice), 2)}
+    return findings
+
+
+def _renewals(lab: Lab) -> list[float]:
+    """When the renewals that succeeded were asked for."""
+    lab.histories.refresh()
+    beats = lab.histories.of("beat", where=lambda e: e["op"] == "renew" and e["well"])
+    return [event.at - event["seconds"] for event in beats]
+
+
+@contextmanager
+def unreachable(lab: Lab) -> Iterator[None]:
+    """Stop the server, or hold the file's write lock."""
+    if lab.is_postgres:
+        assert lab.server is not None
+        lab.server._end_process("immediate")
+        try:
+            yield
+        finally:
+            lab.server._launch([lab.server.port])
+        return
+    with closing(connect(lab.url)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 def _until_jobs_end_again(lab: Lab) -> float:
