@@ -212,6 +212,9 @@ def sqlite_predicate(where: str) -> str:
 READY = "ready"
 SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited')"
 UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
+BY_RUN_AT = ("INDEXED BY jobq_job_scheduled", "sqlite")
+BY_EXPIRY = ("INDEXED BY jobq_job_expiry", "sqlite")
+"""SQLite would rather walk all pending jobs by their status, unless it is told."""
 UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
 EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
 

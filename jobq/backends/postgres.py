@@ -87,6 +87,13 @@ def _connect_args(name: str) -> dict[str, Any]:
     }
 
 
+def _cancellations() -> int:
+    """How often this task was cancelled. The pool waits with `asyncio.wait_for`, which before
+    Python 3.12 loses a cancellation that comes together with what it waits for."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 def _why_no_connection(options: PostgresOptions) -> str:
     """The reason that a pool does not tell: a refusal, a wrong password, or all are in use."""
     try:
@@ -409,12 +416,15 @@ class AsyncPostgresStore:
         self, work: Callable[[psycopg.AsyncConnection[Any]], Awaitable[Any]]
     ) -> Any:
         pool = self._pool if self._checked and self._pool is not None else await self._open()
+        cancellations = _cancellations()
         try:
             connection = await pool.getconn(timeout=self._options.patience)
         except PoolTimeout as error:
             reason = await asyncio.to_thread(_why_no_connection, self._options)
             raise BackendUnavailable(f"PostgreSQL: no connection: {reason}") from error
         try:
+            if _cancellations() > cancellations:
+                raise asyncio.CancelledError
             return await work(connection)
         except psycopg.Error as error:
             raise translate(error) or error from error

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def _environment() -> dict[str, str]:
+    """Ours, but with cached bytecode: without it a process takes seconds to start."""
+    environment = dict(os.environ)
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+        folder = tempfile.mkdtemp(prefix="jobq-bytecode-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        environment["PYTHONPYCACHEPREFIX"] = folder
+    return environment
 
 
 class NeverHappened(AssertionError):
@@ -27,7 +43,12 @@ class Actor:
         command = [sys.executable, "-m", "tests.faults.app", role, json.dumps(options)]
         with self.stderr.open("wb") as errors:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stderr=errors, cwd=ROOT, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stderr=errors,
+                cwd=ROOT,
+                env=_environment(),
+                start_new_session=True,
             )
 
     @property

@@ -175,6 +175,11 @@ class Lab:
         ]
         return "".join(lines[-15:])
 
+    def in_time(self, invariant: str, seconds: Iterable[float], bound: float) -> Check:
+        """Times are judged in the larger runs only: the tests share their machine."""
+        judged = [] if self.size == "tiny" else seconds
+        return checker.each(invariant, judged, lambda one: one < bound)
+
     # --- the database ------------------------------------------------------------------------
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:

@@ -191,6 +191,7 @@ class Survey:
 @statement
 def _promote(d: Dialect) -> Executable:
     due = select(j.id).where(sql(_spelled(d, t.SCHEDULED)), j.run_at <= d.now())
+    due = due.with_hint(t.job, *t.BY_RUN_AT)
     due = d.skip_locked(due.order_by(j.run_at).limit(number(BATCH)))
     return update(t.job).where(j.id.in_(due)).values(ready=d.flag(number(1))).returning(j.queue)
 
@@ -201,6 +202,7 @@ def _survey(d: Dialect) -> Executable:
     unknown = sql(_spelled(d, t.UNDECLARED))
     undeclared = select(number(1)).where(j.type == types.c.type, unknown).correlate(types)
     next_run_at = select(func.min(j.run_at)).where(sql(_spelled(d, t.SCHEDULED)))
+    next_run_at = next_run_at.with_hint(t.job, *t.BY_RUN_AT)
     p = t.queue.c
     next_resume = select(func.min(p.paused_until)).where(
         d.is_set(p.paused), p.paused_until > d.now()

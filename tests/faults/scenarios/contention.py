@@ -86,8 +86,8 @@ LEASE = 3.0
 @scenario("sqlite-saturation", databases=("sqlite",), full=100, quick=20, tiny=5)
 def sqlite_saturation(lab: Lab) -> Findings:
     """Eight saturating workers on one SQLite file: no lease is lost, nobody fences itself."""
-    seconds = lab.choose(full=60.0, quick=10.0, tiny=4.0)
-    workers = lab.workers(lab.choose(full=8, quick=8, tiny=4), lease=LEASE)
+    seconds = lab.choose(full=60.0, quick=10.0, tiny=3.0)
+    workers = lab.workers(lab.choose(full=8, quick=8, tiny=3), lease=LEASE)
     feeders = [lab.actor("backlog", f"feeder-{n}", least=2000, batch=500) for n in range(2)]
     lab.await_ready(feeders)
     counts, began = [_completed(lab)], time.monotonic()

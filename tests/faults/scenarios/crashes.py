@@ -10,12 +10,13 @@ from tests.faults.history import Event
 from tests.faults.lab import Findings, Lab, scenario
 
 LEASE = 3.0
+CHILDHOOD = 1.0
 
 
 @scenario("kill", full=20, quick=3, tiny=1)
 def kill(lab: Lab) -> Findings:
     """Workers are killed at random: every job is completed, none is lost, none is stuck."""
-    options = {"lease": LEASE, "concurrency": 8}
+    options = {"lease": lab.choose(full=LEASE, quick=LEASE, tiny=1.5), "concurrency": 8}
     workers = lab.workers(lab.choose(full=4, quick=3, tiny=2), **options)
     enqueuer = lab.actor("enqueuer", seconds=0.2, gap=0.1)
     lab.await_ready([enqueuer])
@@ -41,9 +42,14 @@ def _kill_at_random(lab: Lab, workers: list[Actor], options: dict) -> None:
 
 
 def _at_work(lab: Lab, workers: list[Actor]) -> int:
-    """The number, from 1, of a worker that has jobs running at this moment; 0 if none has."""
+    """The number, from 1, of a worker that has jobs running at this moment; 0 if none has.
+
+    Not one that has hardly begun: if none lived, none would rescue.
+    """
     events = lab.histories.refresh()
-    busy = [n for n, worker in enumerate(workers, 1) if unfinished(events, worker.name)]
+    grown = {e.actor for e in lab.histories.of("ready") if e.at < lab.now() - CHILDHOOD}
+    alive = [(n, worker.name) for n, worker in enumerate(workers, 1) if worker.name in grown]
+    busy = [n for n, name in alive if unfinished(events, name)]
     return lab.random.choice(busy) if busy else 0
 
 
@@ -109,6 +115,7 @@ def zombie(lab: Lab) -> Findings:
     """A worker frozen past its lease cannot overwrite the new owner's outcome, and is told."""
     each = lab.choose(full=10, quick=3, tiny=1)
     lease = lab.choose(full=LEASE, quick=2.0, tiny=1.5)
+    lab.sql("DROP TABLE IF EXISTS app_row")
     lab.sql("CREATE TABLE app_row (job text, worker text)")
     jobs = each * 4
     frozen = lab.worker("zombie", lease=lease, concurrency=jobs)

@@ -9,7 +9,7 @@ from tests.faults.lab import Findings, Lab, scenario
 from tests.faults.scenarios.wakeups import tireless_worker
 
 
-@scenario("unclosed", full=20, quick=4, tiny=4)
+@scenario("unclosed", full=20, quick=4, tiny=2)
 def unclosed(lab: Lab) -> Findings:
     """A process whose queue nobody closed exits at once, quietly, and its jobs start."""
     worker = tireless_worker(lab)
@@ -18,14 +18,14 @@ def unclosed(lab: Lab) -> Findings:
         _one_exit(lab, findings, face, jobs)
         for _ in range(lab.choose(full=5, quick=1, tiny=1))
         for face in ("Queue", "AsyncQueue")
-        for jobs in (0, 2)
+        for jobs in lab.choose(full=(0, 2), quick=(0, 2), tiny=(2,))
     ]
     lab.until_finished(timeout=20)
     findings.trials = findings.hits = len(exits)
     findings.check(
         lab.stop([worker]),
         checker.all_completed(checker.dump(lab.url)),
-        checker.each("it ends at once", exits, lambda seconds: seconds < 3.0),
+        lab.in_time("it ends at once", exits, 3.0),
     )
     findings.figures = {"slowest exit s": round(max(exits), 2)}
     return findings
@@ -53,7 +53,7 @@ def _one_exit(lab: Lab, findings: Findings, face: str, jobs: int) -> float:
 @scenario("fork", full=20, quick=3, tiny=1)
 def fork(lab: Lab) -> Findings:
     """A forked child and its parent use the queue that the parent had open, at the same time."""
-    trials = lab.choose(full=20, quick=4, tiny=2)
+    trials = lab.choose(full=20, quick=4, tiny=1)
     findings = Findings(trials=trials, hits=trials)
     jobs = 20
     for _ in range(trials):

@@ -1,0 +1,202 @@
+"""A claim reads the rows that it can take, however many there are that it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from attrs import asdict, frozen
+
+import jobq
+from jobq.backends import ops
+from jobq.backends._statement import Call, reading
+from tests.conformance.situations import LEASE, MARGIN, run, sql
+
+TYPES = ("work", "resize", "caption")
+QUEUES = ("default", "images")
+SLOTS = 10
+
+Op = Callable[[Any], Any]
+
+
+def claim(dialect: Any) -> Any:
+    return ops.claim(
+        dialect, queues=QUEUES, types=TYPES, slots=SLOTS, worker="w", lease=LEASE, margin=MARGIN
+    )
+
+
+def survey(dialect: Any) -> Any:
+    return ops.survey(dialect, types=TYPES)
+
+
+def expire(dialect: Any) -> Any:
+    return ops.expire(dialect, keep=None)
+
+
+def rescue(dialect: Any) -> Any:
+    return ops.rescue(dialect, lambda orphan: None, keep=None)  # type: ignore[arg-type, return-value]
+
+
+IDLE: dict[str, Op] = {
+    "claim": claim,
+    "survey": survey,
+    "promote": ops.promote,
+    "ready_queues": ops.ready_queues,
+    "expire": expire,
+    "rescue": rescue,
+    "prune": ops.prune,
+}
+"""What a worker asks for while there is nothing to do."""
+
+SEED = """
+    INSERT INTO jobq_job (id, type, payload, queue, declared, ready, priority, run_at, status,
+                          completed_at, prune_at)
+    SELECT lpad(to_hex({first} + n), 32, '0')::uuid, (ARRAY['work', 'resize', 'caption', 'stranger'])[1 + {type}], '{{}}',
+           '{queue}', {declared}, {ready}, {priority}, now() + ({rest}) * interval '1 second',
+           '{status}', {ended}, {ended} + interval '30 days'
+    FROM generate_series(1, {count}) n
+"""
+
+
+@frozen(kw_only=True)
+class Seed:
+    """Many jobs of one kind; SQL expressions of their number `n`."""
+
+    count: int
+    first: int = 0
+    type: str = "n % 3"
+    queue: str = "default"
+    declared: bool = True
+    ready: bool = True
+    priority: int = 0
+    rest: str = "-1"
+    status: str = "pending"
+    ended: str = "NULL::timestamptz"
+
+    @property
+    def sql(self) -> str:
+        return SEED.format(**asdict(self))
+
+
+BACKLOGS = {
+    "future jobs, more urgent than those that are due": Seed(
+        count=500_000, ready=False, priority=100, rest="3600 + n % 86400"
+    ),
+    "jobs of an unknown type": Seed(count=100_000, type="3", declared=False, ready=False),
+    "jobs of a paused queue": Seed(count=100_000, queue="images", priority=100),
+    "finished jobs": Seed(
+        count=500_000, ready=False, status="completed", rest="-n", ended="now() - n * interval '1 second'"
+    ),
+}
+
+
+class Costs:
+    """Counts the pages that ops read and write on a PostgreSQL queue."""
+
+    def __init__(self, connection: psycopg.Connection[Any], queue: jobq.Queue) -> None:
+        self._connection = connection
+        self._dialect = queue._store().dialect
+
+    def settle(self) -> None:
+        """Let the planner know the tables as they are."""
+        self._connection.execute("VACUUM (ANALYZE) jobq_job")
+        self._connection.execute("VACUUM (ANALYZE) jobq_queue")
+
+    def add(self, seed: Seed) -> None:
+        self._connection.execute(seed.sql)
+
+    def clear(self, how: str) -> None:
+        self._connection.execute(how)
+        self.settle()
+
+    def of(self, op: Op, *, rows: int = 0, seqscan: bool = True) -> int:
+        """The pages that an op touches; nothing of it stays."""
+        call: Call = next(op(self._dialect))
+        costs = []
+        for _ in range(2):  # the first reading also pays for what others left to be tidied
+            with self._connection.transaction(force_rollback=True):
+                if not seqscan:
+                    self._connection.execute("SET LOCAL enable_seqscan = off")
+                cursor = self._connection.execute(
+                    f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {call.sql}",
+                    call.params,
+                    prepare=False,
+                )
+                ((plan,),) = cursor.fetchall()
+            top = plan[0]["Plan"]
+            if rows:
+                assert top["Actual Rows"] == rows
+            costs.append(top["Shared Hit Blocks"] + top["Shared Read Blocks"])
+        return min(costs)
+
+
+@pytest.fixture
+def costs(postgres: str, router: jobq.Router) -> Iterator[Costs]:
+    for name in TYPES:
+        router.handler(name)(lambda payload: None)
+    with (
+        psycopg.connect(postgres, autocommit=True) as connection,
+        jobq.Queue(postgres, router=router) as queue,
+    ):
+        queue.pause("images")
+        yield Costs(connection, queue)
+        connection.execute("TRUNCATE jobq_job")
+
+
+@pytest.mark.timeout(180)
+def test_a_backlog_that_cannot_be_taken_costs_a_claim_next_to_nothing(
+    costs: Costs, record_property: Callable[[str, object], None]
+) -> None:
+    due = Seed(count=2 * SLOTS, first=2**40)
+    costs.add(due)
+    costs.settle()
+    taking = costs.of(claim, rows=SLOTS)
+    costs.clear("DELETE FROM jobq_job")
+    # Of a table without a single page PostgreSQL reads none, and no index either.
+    idle = {name: costs.of(op, seqscan=False) for name, op in IDLE.items()}
+    for name, backlog in BACKLOGS.items():
+        costs.clear("TRUNCATE jobq_job")
+        costs.add(backlog)
+        costs.settle()
+        found = {op: costs.of(IDLE[op]) for op in IDLE}
+        costs.add(due)
+        record_property(name, found)
+        assert found["claim"] <= 2 * idle["claim"], name
+        assert costs.of(claim, rows=SLOTS) <= 2 * taking, name
+        assert max(found.values()) <= 20, f"{name}: {found}"
+
+
+# --- SQLite: the plan ---------------------------------------------------------------------------
+
+
+def plan(queue: jobq.Queue, op: Op) -> list[str]:
+    """What SQLite says that it does for an op."""
+    call: Call = next(op(queue._store().dialect))
+
+    @reading
+    def explain(_: Any) -> Any:
+        return (yield Call(f"EXPLAIN QUERY PLAN {call.sql}", call.params))
+
+    return [row[3] for row in run(queue, explain)]
+
+
+@pytest.mark.parametrize("op", [name for name in IDLE])
+def test_no_plan_walks_over_the_jobs(sqlite: str, router: jobq.Router, op: str) -> None:
+    with jobq.Queue(sqlite, router=router) as queue:
+        queue.enqueue_many(("stranger", {"n": n}) for n in range(2000))
+        sql(queue, "ANALYZE")
+        steps = plan(queue, IDLE[op])
+        tables = ("jobq_job", "head", "candidate", "jobq_attempt")
+        walks = [step for step in steps if step.startswith(tuple(f"SCAN {t}" for t in tables))]
+        assert [step for step in walks if "USING" not in step] == []
+        assert any("SEARCH" in step or "USING" in step for step in steps), steps
+
+
+def test_the_claim_on_sqlite_searches_one_index_range_for_each_queue_and_type(
+    sqlite: str, router: jobq.Router
+) -> None:
+    with jobq.Queue(sqlite, router=router) as queue:
+        steps = plan(queue, claim)
+    print("\n".join(steps))
