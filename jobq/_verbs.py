@@ -6,15 +6,12 @@ synchronously and asynchronously; the verb knows neither.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from attrs import frozen
 
 from jobq import backends
 from jobq._clock import SECOND, from_datetime
@@ -47,6 +44,7 @@ from jobq._model import (
     statuses,
 )
 from jobq._payload import encode_result, loads
+from jobq._steps import Bulk, Do, DoOn, Leads, Rest, Step, Tell, Told
 from jobq._wakeup import wake
 
 if TYPE_CHECKING:
@@ -56,112 +54,6 @@ T = TypeVar("T")
 Verb = Generator["Step", Any, T]
 CHUNK = 1000
 MANY = 100_000
-
-
-class Step:
-    """One thing that a verb needs done."""
-
-    def do(self, store: backends.Store) -> Any:
-        raise NotImplementedError
-
-    async def ado(self, store: backends.AsyncStore) -> Any:
-        raise NotImplementedError
-
-
-class Do(Step):
-    """Run an op, in a transaction of its own."""
-
-    def __init__(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        self.op, self.args, self.kwargs = op, args, kwargs
-
-    def do(self, store: backends.Store) -> Any:
-        return store.run(self.op, *self.args, **self.kwargs)
-
-    async def ado(self, store: backends.AsyncStore) -> Any:
-        return await store.run(self.op, *self.args, **self.kwargs)
-
-
-class DoOn(Do):
-    """Run an op on the caller's connection."""
-
-    def __init__(self, connection: Any, op: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        super().__init__(op, *args, **kwargs)
-        self.connection = connection
-
-    def do(self, store: backends.Store) -> Any:
-        run = backends.callers.run
-        return run(store.dialect, self.connection, self.op, *self.args, **self.kwargs)
-
-    async def ado(self, store: backends.AsyncStore) -> Any:
-        run = backends.callers.run_async
-        return await run(store.dialect, self.connection, self.op, *self.args, **self.kwargs)
-
-
-@frozen
-class Bulk(Step):
-    """Load rows without unique keys the fastest way."""
-
-    rows: Sequence[NewRow]
-
-    def do(self, store: backends.Store) -> int:
-        return store.bulk(self.rows)
-
-    async def ado(self, store: backends.AsyncStore) -> int:
-        return await store.bulk(self.rows)
-
-
-@frozen
-class Leads(Step):
-    """Whether a statement about to run should carry the NOTIFY."""
-
-    queue: str
-
-    def do(self, store: backends.Store) -> bool:
-        return store.notifies_now(self.queue)
-
-    async def ado(self, store: backends.AsyncStore) -> bool:
-        return store.notifies_now(self.queue)
-
-
-@frozen
-class Told(Step):
-    """A statement that carried the NOTIFY was committed."""
-
-    queue: str
-
-    def do(self, store: backends.Store) -> None:
-        store.notified(self.queue)
-
-    async def ado(self, store: backends.AsyncStore) -> None:
-        store.notified(self.queue)
-
-
-@frozen
-class Tell(Step):
-    """Tell the workers of other processes that there may be jobs."""
-
-    queues: Iterable[str]
-
-    def do(self, store: backends.Store) -> None:
-        for queue in set(self.queues):
-            store.notify(queue)
-
-    async def ado(self, store: backends.AsyncStore) -> None:
-        for queue in set(self.queues):
-            store.notify(queue)
-
-
-@frozen
-class Rest(Step):
-    """Let some seconds pass."""
-
-    seconds: float
-
-    def do(self, store: backends.Store) -> None:  # noqa: ARG002  a step's arguments
-        time.sleep(self.seconds)
-
-    async def ado(self, store: backends.AsyncStore) -> None:  # noqa: ARG002  a step's arguments
-        await asyncio.sleep(self.seconds)
 
 
 def _wake(config: Config, queues: Iterable[str]) -> Verb[None]:

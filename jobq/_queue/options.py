@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import warnings
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
@@ -43,3 +45,24 @@ def new_job(type: Any, payload: Any, options: dict[str, Any]) -> tuple[NewJob, A
         known = ", ".join(EnqueueOptions.__annotations__)
         raise OptionError(f"{error}; the options of enqueue are {known}") from None
     return new, connection
+
+
+_warned = False
+
+
+def warn_in_a_loop() -> None:
+    """A synchronous verb works on a thread with a running event loop, but it blocks the loop."""
+    global _warned  # noqa: PLW0603  once a process
+    if _warned:
+        return
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    _warned = True
+    warnings.warn(
+        "a synchronous jobq verb was called on a thread with a running event loop and blocks it; "
+        "use `await queue.aio.…` there",
+        RuntimeWarning,
+        stacklevel=4,
+    )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import threading
-import warnings
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -16,7 +14,7 @@ from jobq._clock import Clock
 from jobq._config import KEEP, Bounds, Config, Lifespan, configure
 from jobq._masking import mask
 from jobq._model import Attempt, Counts, Job, Outcome, Page, WorkerInfo
-from jobq._queue.options import EnqueueOptions, new_job, one_connection
+from jobq._queue.options import EnqueueOptions, new_job, one_connection, warn_in_a_loop
 from jobq._routing import Handler, Router, WithoutPayload
 from jobq.observe import Observer
 
@@ -26,26 +24,6 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 T = TypeVar("T")
-
-_warned = False
-
-
-def _warn_in_a_loop() -> None:
-    """A synchronous verb works on a thread with a running event loop, but it blocks the loop."""
-    global _warned  # noqa: PLW0603  once a process
-    if _warned:
-        return
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    _warned = True
-    warnings.warn(
-        "a synchronous jobq verb was called on a thread with a running event loop and blocks it; "
-        "use `await queue.aio.…` there",
-        RuntimeWarning,
-        stacklevel=4,
-    )
 
 
 class Queue:
@@ -417,7 +395,7 @@ class Queue:
 
     def _do(self, verb: Callable[..., verbs.Verb[T]], *args: Any, **kwargs: Any) -> T:
         """Run a verb to its end, step by step."""
-        _warn_in_a_loop()
+        warn_in_a_loop()
         steps = verb(self._config, *args, **kwargs)
         store = self._store()
         try:

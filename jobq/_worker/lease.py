@@ -67,9 +67,10 @@ class LeaseKeeper(threading.Thread):
         self._in_loop(self._fence_myself)
         rest = 0.0
         while not self._stopping.wait(rest):
+            began = time.monotonic()
             try:
                 self._renew()
-                rest = self.interval
+                rest = max(0.0, began + self.interval - time.monotonic())
             except JobqError as error:
                 logger.warning("cannot renew leases: %s", error)
                 rest = min(1.0, self.interval / 4)
@@ -80,11 +81,11 @@ class LeaseKeeper(threading.Thread):
         self._store.close()
 
     def _renew(self) -> None:
-        asked_at = time.monotonic()
         self._store.run(backends.ops.heartbeat, **self._report())
         held = self._held()
         if not held:
             return
+        asked_at = time.monotonic()
         by_id = {running.job.id: running for running in held}
         renewals = self._store.run(
             backends.ops.renew,
@@ -97,7 +98,7 @@ class LeaseKeeper(threading.Thread):
             if not renewal.held:
                 self._in_loop(self._lost, running)
                 continue
-            running.renewed_at = asked_at
+            running.renewed_at = max(running.renewed_at, asked_at)
             if renewal.cancel_requested and running.stopping is None:
                 self._in_loop(self._cancelled, running)
 

@@ -75,8 +75,9 @@ class Slots:
         return sorted({running.name for running in self.abandoned})
 
     def leased(self) -> list[Running]:
-        """The jobs whose leases are to be renewed."""
-        return [running for running in self.held if running.stopping != "lease"]
+        """The jobs whose leases are to be renewed. Any thread may ask."""
+        held = list(self.held)  # at one stroke: the loop adds and removes meanwhile
+        return [running for running in held if running.stopping != "lease"]
 
     def start(self, claimed: Sequence[Any]) -> None:
         """Run claimed jobs."""

@@ -33,6 +33,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Dialect as SqlalchemyDialect
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
@@ -138,9 +140,21 @@ class Dialect:
         return [self.wire(column).label(column.name) for column in columns]
 
 
+class _SqliteCompiler(SQLiteCompiler):
+    def get_from_hint_text(self, table: Any, text: str) -> str:  # noqa: ARG002
+        return text
+
+
+class _Sqlite(SQLiteDialect_pysqlite):
+    """SQLAlchemy's, with the `INDEXED BY` that it leaves out."""
+
+    statement_compiler = _SqliteCompiler
+    supports_statement_cache = True
+
+
 class SqliteDialect(Dialect):
     name = "sqlite"
-    sqlalchemy = sqlite.dialect(paramstyle="named")
+    sqlalchemy = _Sqlite(paramstyle="named")
     writes_in_ctes = False
     locks_rows = False
     notifies = False

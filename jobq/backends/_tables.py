@@ -212,11 +212,12 @@ def sqlite_predicate(where: str) -> str:
 READY = "ready"
 SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited')"
 UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
-BY_RUN_AT = ("INDEXED BY jobq_job_scheduled", "sqlite")
-BY_EXPIRY = ("INDEXED BY jobq_job_expiry", "sqlite")
-"""SQLite would rather walk all pending jobs by their status, unless it is told."""
 UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
 EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
+
+# Hints: SQLite would rather walk all pending jobs by their status.
+BY_RUN_AT = ("INDEXED BY jobq_job_scheduled", "sqlite")
+BY_EXPIRY = ("INDEXED BY jobq_job_expiry", "sqlite")
 
 # The claim: one range for each (queue, type), already in the order of service.
 _index("jobq_job_ready", job, "queue", "type", "priority DESC", "run_at", "id", where=READY)

@@ -172,8 +172,8 @@ def _take(
 
 @statement
 def _expire(d: Dialect) -> Executable:
-    predicate = t.EXPIRING
-    late = select(j.id).where(sql(predicate), may(d, "refuse"), j.expires_at <= d.now())
+    late = select(j.id).where(sql(t.EXPIRING), may(d, "refuse"), j.expires_at <= d.now())
+    late = late.with_hint(t.job, *t.BY_EXPIRY)
     late = d.skip_locked(late.limit(number(BATCH)))
     values = {
         "status": word("failed"),
