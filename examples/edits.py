@@ -25,7 +25,7 @@ def read(source: str) -> bytes:
     """The bytes of a file, given by its path or its http(s) address."""
     if not source.startswith(("http://", "https://")):
         return Path(source).read_bytes()
-    with urllib.request.urlopen(source, timeout=30) as response:  # noqa: S310  checked above
+    with urllib.request.urlopen(source, timeout=30) as response:
         return bytes(response.read())
 
 

@@ -28,7 +28,7 @@ def postgres_database() -> Iterator[str]:
 @pytest.fixture
 def postgres(postgres_database: str) -> str:
     """The URL of an empty PostgreSQL queue."""
-    import psycopg  # noqa: PLC0415  only where a test asks for PostgreSQL
+    import psycopg
 
     with psycopg.connect(postgres_database, autocommit=True) as connection:
         connection.execute(f"TRUNCATE {TABLES}")

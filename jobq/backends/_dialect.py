@@ -141,7 +141,7 @@ class Dialect:
 
 
 class _SqliteCompiler(SQLiteCompiler):
-    def get_from_hint_text(self, table: Any, text: str) -> str:  # noqa: ARG002
+    def get_from_hint_text(self, table: Any, text: str | None) -> str | None:  # noqa: ARG002
         return text
 
 

@@ -88,8 +88,10 @@ def _connect_args(name: str) -> dict[str, Any]:
 
 
 def _cancellations() -> int:
-    """How often this task was cancelled. The pool waits with `asyncio.wait_for`, which before
-    Python 3.12 loses a cancellation that comes together with what it waits for.
+    """How often this task was cancelled.
+
+    The pool waits with `asyncio.wait_for`, which before Python 3.12 loses a cancellation that
+    comes together with what it waits for.
     """
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()

@@ -77,7 +77,9 @@ def _psycopg(url: str, flavour: str, *, autocommit: bool) -> Iterator[Caller]:
 
 
 def _engine_options(flavour: str, *, autocommit: bool) -> dict[str, Any]:
-    levels = {"repeatable read": "REPEATABLE READ"} | ({flavour: "AUTOCOMMIT"} if autocommit else {})
+    levels = {"repeatable read": "REPEATABLE READ"} | (
+        {flavour: "AUTOCOMMIT"} if autocommit else {}
+    )
     return {"isolation_level": levels[flavour]} if flavour in levels else {}
 
 

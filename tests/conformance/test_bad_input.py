@@ -45,7 +45,10 @@ def assert_nothing_is_stored(queue: jobq.Queue) -> None:
 NOT_JSON = {
     "NaN": ({"a": math.nan}, "nan is not a JSON number (at $.a)"),
     "infinity": ({"a": [1, -math.inf]}, "-inf is not a JSON number (at $.a[1])"),
-    "NUL": ({"a": "x\x00y"}, "text contains a NUL character, which PostgreSQL cannot store (at $.a)"),
+    "NUL": (
+        {"a": "x\x00y"},
+        "text contains a NUL character, which PostgreSQL cannot store (at $.a)",
+    ),
     "NUL in a key": ({"a\x00": 1}, "text contains a NUL character, which PostgreSQL cannot store"),
     "lone surrogate": ({"a": "x\ud800"}, r"text contains a lone surrogate: 'x\ud800' (at $.a)"),
     "lone surrogate in a key": ({"\udfff": 1}, r"text contains a lone surrogate: '\udfff'"),
@@ -86,7 +89,7 @@ def test_a_payload_outside_json_is_refused_never_converted(
 def test_json_at_its_edges_is_stored_as_it_is(queue: jobq.Queue) -> None:
     payload = {
         "": [2**63 - 1, -(2**63), 5e-324, 1.7976931348623157e308, -0.0, True, None, {}, []],
-        "text": "\x01\x7f\u2028\ue000𝄞\"\\/",
+        "text": '\x01\x7f\u2028\ue000𝄞"\\/',
         "deep": nested(99),
     }
     assert queue.get(queue.enqueue("t", payload)).payload == payload
@@ -223,7 +226,10 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"metadata": [1]}, r"metadata must be a mapping, not \[1\]"),
     ({"metadata": "x"}, "metadata must be a mapping, not 'x'"),
     ({"metadata": {"a": "x" * 16 * KILOBYTE}}, "metadata takes 16392 bytes, more than the 16384"),
-    ({"prio": 1}, "unexpected keyword argument 'prio'; the options of enqueue are queue, priority,"),
+    (
+        {"prio": 1},
+        "unexpected keyword argument 'prio'; the options of enqueue are queue, priority,",
+    ),
 ]
 
 
@@ -246,9 +252,7 @@ def test_a_bad_option_is_refused_by_name(
         ({"a": {1}}, r"metadata: \{1\} is a set, which JSON has not"),
     ],
 )
-def test_metadata_outside_json_is_refused(
-    queue: jobq.Queue, metadata: dict, reason: str
-) -> None:
+def test_metadata_outside_json_is_refused(queue: jobq.Queue, metadata: dict, reason: str) -> None:
     with pytest.raises(jobq.PayloadError, match=reason):
         queue.enqueue("t", {}, metadata=metadata)
     assert_nothing_is_stored(queue)
@@ -376,7 +380,7 @@ def test_a_url_that_cannot_be_used_is_refused(face: Any, url: Any, reason: str) 
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(jobq.ConfigurationError, match="the folder '.*/nowhere' of '.*' does not"):
+    with pytest.raises(jobq.ConfigurationError, match=r"the folder '.*/nowhere' of '.*' does not"):
         jobq.Queue(f"sqlite:///{tmp_path}/nowhere/jobs.db").enqueue("t", {})
 
 
@@ -401,9 +405,7 @@ def test_an_unknown_option_of_a_queue_is_refused(url: str) -> None:
         ({"bounds": 5}, "Queue: bounds must be"),
     ],
 )
-def test_a_bad_option_of_a_queue_is_refused(
-    url: str, options: dict[str, Any], reason: str
-) -> None:
+def test_a_bad_option_of_a_queue_is_refused(url: str, options: dict[str, Any], reason: str) -> None:
     with pytest.raises(jobq.ConfigurationError, match=reason):
         jobq.Queue(url, **options)
 
@@ -478,7 +480,7 @@ def test_a_server_that_cannot_be_reached_is_unavailable_and_says_why() -> None:
     nowhere = "postgresql://user:secret-word@127.0.0.1:1/nowhere"
     with (
         jobq.Queue(nowhere, patience=0.2) as queue,
-        pytest.raises(jobq.BackendUnavailable, match="PostgreSQL: .*refused") as caught,
+        pytest.raises(jobq.BackendUnavailable, match=r"PostgreSQL: .*refused") as caught,
     ):
         queue.enqueue("t", {})
     assert "secret-word" not in str(caught.value)
@@ -496,7 +498,10 @@ def yields(payload: dict) -> Iterator[int]:
 
 
 BAD_HANDLERS: list[tuple[Any, str]] = [
-    (wants_the_wrong_context, "handler 'h': def takes a SyncJobContext, but 'job' is annotated Job"),
+    (
+        wants_the_wrong_context,
+        "handler 'h': def takes a SyncJobContext, but 'job' is annotated Job",
+    ),
     (wants_the_wrong_async_context, "handler 'h': async def takes a JobContext, but 'job' is"),
     (wants_too_much, "handler 'h': does not know what to pass as 'other'"),
     (wants_a_keyword, "handler 'h': 'size' is keyword-only"),
@@ -520,7 +525,9 @@ def test_a_payload_type_that_jobq_cannot_read_is_refused_at_its_declaration(
 ) -> None:
     def handle(payload: jobq.Queue) -> None: ...
 
-    with pytest.raises(jobq.HandlerError, match=r"(?s)cannot be a payload type.*Use dict, dataclass, attrs"):
+    with pytest.raises(
+        jobq.HandlerError, match=r"(?s)cannot be a payload type.*Use dict, dataclass, attrs"
+    ):
         router.handler("h")(handle)
 
 

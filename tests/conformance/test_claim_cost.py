@@ -58,8 +58,9 @@ IDLE: dict[str, Op] = {
 SEED = """
     INSERT INTO jobq_job (id, type, payload, queue, declared, ready, priority, run_at, status,
                           completed_at, prune_at)
-    SELECT lpad(to_hex({first} + n), 32, '0')::uuid, (ARRAY['work', 'resize', 'caption', 'stranger'])[1 + {type}], '{{}}',
-           '{queue}', {declared}, {ready}, {priority}, now() + ({rest}) * interval '1 second',
+    SELECT lpad(to_hex({first} + n), 32, '0')::uuid,
+           (ARRAY['work', 'resize', 'caption', 'stranger'])[1 + {type}], '{{}}', '{queue}',
+           {declared}, {ready}, {priority}, now() + ({rest}) * interval '1 second',
            '{status}', {ended}, {ended} + interval '30 days'
     FROM generate_series(1, {count}) n
 """
@@ -93,7 +94,11 @@ BACKLOGS = {
     "jobs of a type that only other workers know": Seed(count=100_000, type="3", priority=100),
     "jobs of a paused queue": Seed(count=100_000, queue="images", priority=100),
     "finished jobs": Seed(
-        count=500_000, ready=False, status="completed", rest="-n", ended="now() - n * interval '1 second'"
+        count=500_000,
+        ready=False,
+        status="completed",
+        rest="-n",
+        ended="now() - n * interval '1 second'",
     ),
 }
 
@@ -201,8 +206,10 @@ RANGES = {
     "rescue": ["jobq_job USING INDEX jobq_job_status (status=?)"],
     "prune": ["jobq_job USING INDEX jobq_job_prune (prune_at>? AND prune_at<?)"],
 }
-BY_ID = ("jobq_job USING COVERING INDEX sqlite_autoindex_jobq_job_1 (id=?)",
-         "candidate USING INDEX sqlite_autoindex_jobq_job_1 (id=?)")
+BY_ID = (
+    "jobq_job USING COVERING INDEX sqlite_autoindex_jobq_job_1 (id=?)",
+    "candidate USING INDEX sqlite_autoindex_jobq_job_1 (id=?)",
+)
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
@@ -216,8 +223,7 @@ def test_sqlite_searches_the_range_that_can_be_taken(
             sql(queue, "ANALYZE")
         steps = plan(queue, IDLE[op])
     searches = [step.removeprefix("SEARCH ") for step in steps if step.startswith("SEARCH ")]
-    others = ("jobq_queue", "types")
-    ranges = [s for s in searches if s not in BY_ID and not s.startswith(others)]
+    ranges = [s for s in searches if not s.startswith((*BY_ID, "jobq_queue", "types"))]
     assert ranges == RANGES[op]
     jobs = ("SCAN jobq_job", "SCAN head", "SCAN candidate")
     walks = [step for step in steps if step.startswith(jobs) and "INDEX jobq_job_ready" not in step]

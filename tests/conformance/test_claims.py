@@ -27,7 +27,9 @@ def test_claims_go_by_priority_then_run_at_then_age_across_queues_and_types(
         router.handler(name)(lambda payload: None)
     choices = product((0, 100, -100), (30, 20, 10), ("q1", "q2"), ("a", "b"), range(2))
     jobs = [
-        frozen.enqueue(type, {}, priority=priority, run_at=clock.time + timedelta(seconds=s), queue=q)
+        frozen.enqueue(
+            type, {}, priority=priority, run_at=clock.time + timedelta(seconds=s), queue=q
+        )
         for priority, s, q, type, _ in choices
     ]
     clock.advance(60)
@@ -36,7 +38,9 @@ def test_claims_go_by_priority_then_run_at_then_age_across_queues_and_types(
     expected = [job.id for job in sorted(jobs, key=lambda j: (-j.priority, j.run_at, j.id))]
     order: list[str] = []
     for slots in (1, 2, 5, 64):
-        order += [job.id for job in claim(frozen, types=("a", "b"), queues=("q1", "q2"), slots=slots)]
+        order += [
+            job.id for job in claim(frozen, types=("a", "b"), queues=("q1", "q2"), slots=slots)
+        ]
     assert order == expected
 
 
@@ -87,7 +91,12 @@ def test_a_claim_tells_the_worker_all_it_needs(
     )
     clock.advance(5)
     (claimed,) = claim(frozen, types=("h",), worker="worker-9")
-    assert (claimed.id, claimed.type, claimed.queue, claimed.attempts) == (job.id, "h", "default", 1)
+    assert (claimed.id, claimed.type, claimed.queue, claimed.attempts) == (
+        job.id,
+        "h",
+        "default",
+        1,
+    )
     assert (claimed.max_attempts, claimed.timeout_ms, claimed.owner) == (3, 60_000, "ada")
     assert (claimed.payload, claimed.metadata) == ('{"a":"ü"}', '{"m":1}')
     assert claimed.started_at == clock.now()

@@ -428,9 +428,7 @@ async def test_progress_is_stored_while_the_handler_runs(url: str, router: jobq.
     assert (done.progress, done.message) == (100, "rendering")
 
 
-async def test_many_reports_are_stored_as_few_and_never_fall(
-    url: str, router: jobq.Router
-) -> None:
+async def test_many_reports_are_stored_as_few_and_never_fall(url: str, router: jobq.Router) -> None:
     seen = Progress()
 
     @router.handler("h")

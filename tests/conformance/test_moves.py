@@ -411,9 +411,7 @@ def test_a_running_job_of_a_paused_queue_goes_on(
     job = job_in(frozen, "pending")
     (claimed,) = claim(frozen)
     frozen.pause()
-    (renewal,) = run(
-        frozen, ops.renew, [(job.id, claimed.fence)], lease=LEASE, margin=10 * SECOND
-    )
+    (renewal,) = run(frozen, ops.renew, [(job.id, claimed.fence)], lease=LEASE, margin=10 * SECOND)
     assert renewal.held
     assert finish(frozen, claimed) == {job.id: "completed"}
 

@@ -178,9 +178,7 @@ async def test_a_snooze_gives_the_attempt_back_and_is_counted(
     ]
 
 
-async def test_a_snooze_may_name_an_instant(
-    afrozen: jobq.AsyncQueue, router: jobq.Router
-) -> None:
+async def test_a_snooze_may_name_an_instant(afrozen: jobq.AsyncQueue, router: jobq.Router) -> None:
     @router.handler("h")
     async def handle() -> None:
         raise jobq.Snooze(NOON + timedelta(hours=1), "too early")
@@ -306,12 +304,13 @@ async def test_the_traceback_is_kept_in_the_history_and_leads_to_the_handler(
 async def test_secrets_are_masked_in_errors_and_tracebacks(
     aqueue: jobq.AsyncQueue, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PROVIDER_API_KEY", "sk-env-0123456789")
+    name = "PROVIDER_API_KEY"
+    monkeypatch.setenv(name, "sk-env-0123456789")
 
     @router.handler("h")
     async def handle() -> None:
         raise RuntimeError(
-            f"GET https://api.example/v1?api_key=sk-query-123 with {os.environ['PROVIDER_API_KEY']}, "
+            f"GET https://api.example/v1?api_key=sk-query-123 with {os.environ[name]}, "
             f"Authorization: Bearer sk-header-123, token='sk-token-123', "
             f"postgresql://user:dsn-password@host/db failed"
         )
@@ -368,8 +367,10 @@ UNSTORABLE: dict[str, tuple[Any, str]] = {
     "surrogate": ("\ud800", r"result: text contains a lone surrogate: '\ud800' (at $)"),
     "too large": (
         "x" * 1024 * KILOBYTE,
-        "result: 1048578 bytes of JSON are more than the 1048576 allowed; store the data elsewhere "
-        "and return its address, or raise Queue(bounds=Bounds(result=…)) (at $)",
+        (
+            "result: 1048578 bytes of JSON are more than the 1048576 allowed; store the data "
+            "elsewhere and return its address, or raise Queue(bounds=Bounds(result=…)) (at $)"
+        ),
     ),
 }
 

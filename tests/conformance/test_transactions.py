@@ -409,7 +409,11 @@ async def test_a_handler_that_fails_after_its_commit_has_completed_its_job(
 
 @pytest.mark.parametrize(
     "database, open_caller, flavour",
-    [case for case in completing_by_default.args[1] if str(case.id).startswith(("sqlite3", "psycopg"))],
+    [
+        case
+        for case in completing_by_default.args[1]
+        if str(case.id).startswith(("sqlite3", "psycopg"))
+    ],
 )
 async def test_a_heartbeat_does_not_disturb_a_handler_that_has_completed_its_job(
     queue: jobq.Queue, aqueue: jobq.AsyncQueue, handling: Handling
@@ -435,9 +439,7 @@ async def test_a_job_that_is_not_kept_is_gone_after_its_own_completion(
 
 
 @pytest.mark.parametrize("database", DATABASES)
-@pytest.mark.parametrize(
-    "result", [{1}, "x" * 2_000_000], ids=["not JSON", "too large"]
-)
+@pytest.mark.parametrize("result", [{1}, "x" * 2_000_000], ids=["not JSON", "too large"])
 async def test_an_unstorable_result_of_a_completion_fails_the_job_without_another_try(
     aqueue: jobq.AsyncQueue, router: jobq.Router, result: Any
 ) -> None:
@@ -462,7 +464,9 @@ def test_what_is_no_connection_is_refused_with_what_would_be(
 ) -> None:
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     for thing in (object(), "sqlite:///jobs.db", engine, queue):
-        with pytest.raises(jobq.OptionError, match=f"^cannot enqueue on .*: give one of {SUPPORTED}"):
+        with pytest.raises(
+            jobq.OptionError, match=f"^cannot enqueue on .*: give one of {SUPPORTED}"
+        ):
             queue.enqueue("t", {}, connection=thing)
     engine.dispose()
     assert queue.list().jobs == ()

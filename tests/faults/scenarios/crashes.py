@@ -33,7 +33,7 @@ def _kill_at_random(lab: Lab, workers: list[Actor], options: dict) -> None:
     kills = 0
     while time.monotonic() < until or kills < lab.choose(full=25, quick=4, tiny=2):
         _keep_busy(lab)
-        time.sleep(lab.random.uniform(0.1, 0.8))
+        time.sleep(lab.random.uniform(0.3, 1.0))
         index = lab.until(lambda: _at_work(lab, workers), 30, "a worker is at work") - 1
         workers[index].kill()
         lab.history.note("killed", worker=workers[index].name, wall=time.time())
