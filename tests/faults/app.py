@@ -23,7 +23,7 @@ from typing import Any
 
 import jobq
 from jobq import cli
-from jobq.backends import postgres
+from jobq.backends.postgres import hints
 from tests.faults.history import History
 
 router = jobq.Router()
@@ -104,7 +104,7 @@ async def step(payload: dict, job: jobq.JobContext) -> str:
     job.state.note("start", job=job.id, attempt=job.attempt)
     seconds = payload.get("seconds", 0.0)
     try:
-        await asyncio.sleep(0.0 if payload.get("once") and job.attempt > 1 else seconds)
+        await asyncio.sleep(seconds if job.attempt == 1 else payload.get("again", seconds))
     except asyncio.CancelledError:
         job.state.note("told", job=job.id)
         raise
@@ -293,7 +293,7 @@ async def _bursts(options: Options, history: History, orders: Orders) -> None:
 @role
 def unclosed(options: Options, history: History, orders: Orders) -> None:
     """Uses a queue, closes nothing, and ends: with a NOTIFY still to come, if it enqueued."""
-    postgres.COALESCE = postgres.TRAIL = 60.0
+    hints.COALESCE = hints.TRAIL = 60.0
     if options["face"] == "Queue":
         queue = jobq.Queue(options["url"], router=router)
         for _ in range(options["jobs"]):

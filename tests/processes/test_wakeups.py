@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobq.backends import postgres
+from jobq.backends.postgres import hints as postgres
 from tests.processes.conftest import Play
 
 

@@ -120,22 +120,24 @@ def zombie(lab: Lab) -> Findings:
     jobs = each * 4
     frozen = lab.worker("zombie", lease=lease, concurrency=jobs)
     lab.await_ready([frozen])
-    # It ends while the worker is frozen: its outcome is the first thing the zombie writes.
-    late = lab.enqueue_many("step", [{"seconds": lease}] * each)
-    # It would go on for long: it has to be told.
-    endless = lab.enqueue_many("step", [{"seconds": 600.0, "once": True}] * each)
-    # Threads go on when they are ordered to.
+    # It ends while the worker is frozen, so its outcome is the first thing that the zombie
+    # writes; at that moment the heir is still at work on the same job.
+    late = lab.enqueue_many("step", [{"seconds": lease, "again": 3 * lease}] * each)
+    # It would go on for long and has to be told; the heir has completed it by then.
+    endless = lab.enqueue_many("step", [{"seconds": 600.0, "again": 0.0}] * each)
+    # Threads go on when they are ordered to: the zombie's first.
     in_thread = lab.enqueue_many("late_in_thread", [{}] * each)
     commits = lab.enqueue_many("late_commit", [{}] * each)
     lab.until_noted("start", jobs)
     _freeze_without_lock(lab, frozen)
     heir = lab.worker("heir", lease=lease, concurrency=jobs)
+    lab.until_noted("start", jobs, by=heir)
+    frozen.thaw()
+    lab.until_noted("lease_lost", len(late) + len(endless), by=frozen)
+    frozen.go_on()
+    lab.until_noted("lease_lost", jobs, by=frozen)
     heir.go_on()
     lab.until_finished(timeout=60)
-    frozen.thaw()
-    lab.until_noted("lease_lost", len(late) + len(endless))
-    frozen.go_on()
-    lab.until_noted("lease_lost", jobs)
     ended = [lab.stop([heir])]
     [again] = lab.enqueue_many("step", [{}])
     lab.until_finished(timeout=60)

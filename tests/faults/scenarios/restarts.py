@@ -63,7 +63,7 @@ def self_fence(lab: Lab) -> Findings:
     lease = lab.choose(full=6.0, quick=3.0, tiny=3.0)
     worker = lab.worker(lease=lease, concurrency=jobs)
     lab.await_ready([worker])
-    lab.enqueue_many("step", [{"seconds": 600.0, "once": True}] * jobs)
+    lab.enqueue_many("step", [{"seconds": 600.0, "again": 0.0}] * jobs)
     lab.until_noted("start", jobs, by=worker)
     lab.until(lambda: _renewals(lab), 30, "the leases are renewed")
     with unreachable(lab):

@@ -1,0 +1,174 @@
+"""The asynchronous face of PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from jobq._errors import BackendError, BackendUnavailable
+from jobq.backends import _migrations
+from jobq.backends._dialect import PostgresDialect
+from jobq.backends._failures import translate
+from jobq.backends._statement import Call, Row, drive_async, marked
+from jobq.backends.ops.bulk import COPY, copy_blocks
+from jobq.backends.ops.insert import NewRow
+from jobq.backends.postgres import hints
+from jobq.backends.postgres.connections import (
+    PostgresOptions,
+    cancellations,
+    clock,
+    configure_async,
+    connect_args,
+    prepares,
+    rest_before,
+    why_no_connection,
+)
+from jobq.observe import logger
+
+
+class AsyncPostgresStore:
+    """The asynchronous face, for one event loop."""
+
+    def __init__(self, options: PostgresOptions, dialect: PostgresDialect) -> None:
+        self._options = options
+        self.dialect = dialect
+        self._pool: AsyncConnectionPool | None = None
+        self._opening = asyncio.Lock()
+        self._checked = False
+        self._hints = hints.Hints()
+        self._trail: asyncio.Task[None] | None = None
+
+    async def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not self._checked:
+            await self._open()  # its check of the schema has a patience of its own
+        deadline = time.monotonic() + self._options.patience
+        tries = 0
+        while True:
+            try:
+                return await self._try(op, args, kwargs)
+            except BackendUnavailable:
+                rest = rest_before(deadline, tries)
+                if rest is None:
+                    raise
+                tries += 1
+                if marked(op, "knows_again"):
+                    kwargs = {**kwargs, "again": True}
+                await asyncio.sleep(rest)
+
+    async def _try(self, op: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        async def work(connection: psycopg.AsyncConnection[Any]) -> Any:
+            cursor = connection.cursor()
+
+            async def execute(call: Call) -> list[Row]:
+                prepare = prepares(call, self._options)
+                await cursor.execute(call.sql, call.params, prepare=prepare)
+                return await cursor.fetchall() if cursor.description else []
+
+            if marked(op, "atomic"):
+                async with connection.transaction():
+                    return await drive_async(op(self.dialect, *args, **kwargs), execute)
+            return await drive_async(op(self.dialect, *args, **kwargs), execute)
+
+        return await self._with_connection(work)
+
+    async def bulk(self, rows: Sequence[NewRow]) -> int:
+        """Store rows that have no unique keys, by COPY; the instant at which they were created."""
+        frozen_clock = self.dialect.clock.frozen
+        now = self.dialect.clock.now() if frozen_clock else await self.run(clock)
+
+        async def work(connection: psycopg.AsyncConnection[Any]) -> None:
+            async with connection.transaction(), connection.cursor().copy(COPY) as copy:
+                for block in copy_blocks(rows, now):
+                    await copy.write(block)
+
+        await asyncio.shield(self._with_connection(work))
+        return now
+
+    async def _with_connection(
+        self, work: Callable[[psycopg.AsyncConnection[Any]], Awaitable[Any]]
+    ) -> Any:
+        pool = self._pool if self._checked and self._pool is not None else await self._open()
+        cancelled = cancellations()
+        try:
+            connection = await pool.getconn(timeout=self._options.patience)
+        except PoolTimeout as error:
+            reason = await asyncio.to_thread(why_no_connection, self._options)
+            raise BackendUnavailable(f"PostgreSQL: no connection: {reason}") from error
+        try:
+            if cancellations() > cancelled:
+                raise asyncio.CancelledError
+            return await work(connection)
+        except psycopg.Error as error:
+            raise translate(error) or error from error
+        finally:
+            await pool.putconn(connection)
+
+    async def _open(self) -> AsyncConnectionPool:
+        async with self._opening:
+            if self._pool is None:
+                pool = AsyncConnectionPool(
+                    self._options.url,
+                    min_size=0,
+                    max_size=self._options.pool_size,
+                    kwargs=connect_args("jobq"),
+                    open=False,
+                    name="jobq",
+                    configure=partial(configure_async, self._options),
+                    reconnect_timeout=self._options.patience,
+                )
+                await pool.open()
+                self._pool = pool
+        if not self._checked:
+            self._checked = True
+            try:
+                _migrations.check(*await self.run(_migrations.installed))
+            except BaseException:
+                self._checked = False
+                raise
+        return self._pool
+
+    async def migrate(self) -> list[int]:
+        self._checked = True
+        return await self.run(_migrations.migrate)  # type: ignore[no-any-return]
+
+    def notifies_now(self, queue: str) -> bool:
+        """Whether the caller's statement should carry the NOTIFY."""
+        return self._hints.leads(queue)
+
+    def notified(self, queue: str) -> None:
+        """A statement that carried the NOTIFY was committed."""
+        self._hints.sent(queue)
+
+    def notify(self, queue: str) -> None:
+        """See that workers are told, a moment from now."""
+        if self._hints.trails(queue):
+            self._trail = asyncio.ensure_future(self._send_later())
+
+    async def _send_later(self) -> None:
+        try:
+            await asyncio.sleep(hints.TRAIL)
+        finally:  # also where the loop is ending, as asyncio.run does it
+            await self._send()
+
+    async def _send(self) -> None:
+        queues = self._hints.take()
+        if queues:
+            try:
+                await self.run(hints.notify, queues)
+            except BackendError:
+                logger.warning("could not NOTIFY; workers will find the jobs by polling")
+
+    async def aclose(self) -> None:
+        pool = self._pool
+        if pool is not None:
+            if self._trail is not None and not self._trail.done():
+                self._trail.cancel()
+            await self._send()
+            self._pool = None
+            await pool.close(timeout=1.0)

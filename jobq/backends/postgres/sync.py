@@ -1,0 +1,185 @@
+"""The synchronous face of PostgreSQL."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from jobq._errors import BackendError, BackendUnavailable
+from jobq.backends import _migrations
+from jobq.backends._dialect import PostgresDialect
+from jobq.backends._failures import translate
+from jobq.backends._forks import abandon, watch_forks
+from jobq.backends._statement import Call, Row, drive, marked
+from jobq.backends.ops.bulk import COPY, copy_blocks
+from jobq.backends.ops.insert import NewRow
+from jobq.backends.postgres import hints
+from jobq.backends.postgres.connections import (
+    PostgresOptions,
+    clock,
+    configure,
+    connect_args,
+    prepares,
+    rest_before,
+    why_no_connection,
+)
+from jobq.observe import logger
+
+
+class PostgresStore:
+    """The synchronous face: any thread may call it."""
+
+    def __init__(self, options: PostgresOptions, dialect: PostgresDialect) -> None:
+        self._options = options
+        self.dialect = dialect
+        self._lock = threading.Lock()
+        self._pool: ConnectionPool | None = None
+        self._checked = False
+        self._hints = hints.Hints()
+        self._timer: threading.Timer | None = None
+        watch_forks(self)
+
+    def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not self._checked:
+            self._open()  # its check of the schema has a patience of its own
+        deadline = time.monotonic() + self._options.patience
+        tries = 0
+        while True:
+            try:
+                return self._try(op, args, kwargs)
+            except BackendUnavailable:
+                rest = rest_before(deadline, tries)
+                if rest is None:
+                    raise
+                tries += 1
+                if marked(op, "knows_again"):
+                    kwargs = {**kwargs, "again": True}
+                time.sleep(rest)
+
+    def _try(self, op: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        with self._connection() as connection:
+            cursor = connection.cursor()
+
+            def execute(call: Call) -> list[Row]:
+                prepare = prepares(call, self._options)
+                cursor.execute(call.sql, call.params, prepare=prepare)
+                return cursor.fetchall() if cursor.description else []
+
+            if marked(op, "atomic"):
+                with connection.transaction():
+                    return drive(op(self.dialect, *args, **kwargs), execute)
+            return drive(op(self.dialect, *args, **kwargs), execute)
+
+    def bulk(self, rows: Sequence[NewRow]) -> int:
+        """Store rows that have no unique keys, by COPY; the instant at which they were created."""
+        now = self.run(clock) if not self.dialect.clock.frozen else self.dialect.clock.now()
+        with self._connection() as connection, connection.transaction():
+            cursor = connection.cursor()
+            with cursor.copy(COPY) as copy:
+                for block in copy_blocks(rows, now):
+                    copy.write(block)
+        return now
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        pool = self._open()
+        try:
+            connection = pool.getconn(timeout=self._options.patience)
+        except PoolTimeout as error:
+            reason = why_no_connection(self._options)
+            raise BackendUnavailable(f"PostgreSQL: no connection: {reason}") from error
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise translate(error) or error from error
+        finally:
+            pool.putconn(connection)
+
+    def _open(self) -> ConnectionPool:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ConnectionPool(
+                    self._options.url,
+                    min_size=0,
+                    max_size=self._options.pool_size,
+                    kwargs=connect_args("jobq"),
+                    open=True,
+                    name="jobq",
+                    configure=partial(configure, self._options),
+                    reconnect_timeout=self._options.patience,
+                )
+                _closing_at_exit.add(self)
+            pool = self._pool
+        if not self._checked:
+            self._checked = True
+            try:
+                _migrations.check(*self.run(_migrations.installed))
+            except BaseException:
+                self._checked = False
+                raise
+        return pool
+
+    def migrate(self) -> list[int]:
+        self._checked = True
+        return self.run(_migrations.migrate)  # type: ignore[no-any-return]
+
+    def notifies_now(self, queue: str) -> bool:
+        """Whether the caller's statement should carry the NOTIFY."""
+        return self._hints.leads(queue)
+
+    def notified(self, queue: str) -> None:
+        """A statement that carried the NOTIFY was committed."""
+        self._hints.sent(queue)
+
+    def notify(self, queue: str) -> None:
+        """See that workers are told, a moment from now."""
+        if self._hints.trails(queue):
+            self._timer = threading.Timer(hints.TRAIL, self._send)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _send(self) -> None:
+        queues = self._hints.take()
+        if queues:
+            try:
+                self.run(hints.notify, queues)
+            except BackendError:
+                logger.warning("could not NOTIFY; workers will find the jobs by polling")
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._send()
+            self._pool.close(timeout=1.0)
+        self._pool = None
+        _closing_at_exit.discard(self)
+
+    def before_fork(self) -> None:
+        self._lock.acquire()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """In a child: a pool of its own, when it needs one."""
+        if in_child:
+            self._hints, self._timer = hints.Hints(), None
+            if self._pool is not None:
+                abandon(self._pool)
+                self._pool = None
+        self._lock.release()
+
+
+_closing_at_exit: weakref.WeakSet[PostgresStore] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for store in list(_closing_at_exit):
+        with suppress(Exception):
+            store.close()
