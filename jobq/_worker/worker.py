@@ -232,9 +232,7 @@ class Worker:
             await self._claim_until_done(slots, claimer, max_seconds)
         finally:
             unlisten()
-            for service in services:
-                service.cancel()
-            await asyncio.gather(*services, return_exceptions=True)
+            await _end(services)
             keeper.stop()
             await asyncio.to_thread(keeper.join, 2.0)
             await self._leave(store)
@@ -342,6 +340,19 @@ class Worker:
         message = f"every slot is taken by handlers that hang: {', '.join(names)}"
         self._stuck = HandlersAbandoned(message)
         self.stop(at_once=True)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once is not always enough: before Python 3.12 `asyncio.wait_for`, which drivers use, may lose a
+    cancellation that comes together with what it waits for.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.5)
 
 
 def _whole(**options: int) -> None:

@@ -156,6 +156,17 @@ def test_fences_are_drawn_anew_for_every_claim(
     assert max(abs(fence) for fence in fences) > 2**60
 
 
+@pytest.mark.parametrize("verb, draws", [("retry", True), ("set_status", True), ("cancel", False)])
+def test_a_verb_that_disowns_a_running_attempt_draws_another_fence(
+    frozen: jobq.Queue, known: jobq.Handler[dict, dict], verb: str, draws: bool
+) -> None:
+    job = frozen.enqueue(known, {})
+    (claimed,) = claim(frozen)
+    getattr(frozen, verb)(job, *(["failed"] if verb == "set_status" else []))
+    ((fence,),) = sql(frozen, "SELECT fence FROM jobq_job")
+    assert (fence != claimed.fence) == draws
+
+
 def test_a_late_outcome_in_a_batch_does_not_hold_up_the_others(
     frozen: jobq.Queue, known: jobq.Handler[dict, dict]
 ) -> None:

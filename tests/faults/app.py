@@ -93,6 +93,12 @@ class Stage:
 # --- handlers -----------------------------------------------------------------------------------
 
 
+def seconds_of(payload: dict, job: jobq.JobContext | jobq.SyncJobContext) -> float:
+    """How long to work: `seconds`, and `again` where it is not the first attempt."""
+    seconds = payload.get("seconds", 0.0)
+    return float(seconds if job.attempt == 1 else payload.get("again", seconds))
+
+
 @router.handler("noop")
 async def noop(payload: dict) -> None:
     pass
@@ -102,9 +108,8 @@ async def noop(payload: dict) -> None:
 async def step(payload: dict, job: jobq.JobContext) -> str:
     """Work for some seconds; cancellation is noted and obeyed."""
     job.state.note("start", job=job.id, attempt=job.attempt)
-    seconds = payload.get("seconds", 0.0)
     try:
-        await asyncio.sleep(seconds if job.attempt == 1 else payload.get("again", seconds))
+        await asyncio.sleep(seconds_of(payload, job))
     except asyncio.CancelledError:
         job.state.note("told", job=job.id)
         raise
@@ -115,7 +120,7 @@ async def step(payload: dict, job: jobq.JobContext) -> str:
 @router.handler("step_in_thread")
 def step_in_thread(payload: dict, job: jobq.SyncJobContext) -> str:
     job.state.note("start", job=job.id, attempt=job.attempt)
-    time.sleep(payload.get("seconds", 0.0))
+    time.sleep(seconds_of(payload, job))
     job.state.note("end", job=job.id)
     return str(job.state.name)
 

@@ -122,7 +122,7 @@ def zombie(lab: Lab) -> Findings:
     lab.await_ready([frozen])
     # It ends while the worker is frozen, so its outcome is the first thing that the zombie
     # writes; at that moment the heir is still at work on the same job.
-    late = lab.enqueue_many("step", [{"seconds": lease, "again": 3 * lease}] * each)
+    late = lab.enqueue_many("step_in_thread", [{"seconds": lease, "again": 3 * lease}] * each)
     # It would go on for long and has to be told; the heir has completed it by then.
     endless = lab.enqueue_many("step", [{"seconds": 600.0, "again": 0.0}] * each)
     # Threads go on when they are ordered to: the zombie's first.
