@@ -62,7 +62,10 @@ class ProgressWriter:
         except JobqError as error:
             logger.warning("cannot store progress: %s", error)
             return
-        if self._observers:
-            for r in open_:
-                if r.job.id in stored:
-                    self._observers.job_progressed(r.job.id, r.job.type, r.progress, r.message)
+        for running in open_:
+            job = running.job
+            if job.id in stored:
+                self._observers.job_progressed(job.id, job.type, running.progress, running.message)
+            elif running.stopping != "lease":
+                # A renewal, or the handler's own transaction, held the row just then.
+                self._note(running)
