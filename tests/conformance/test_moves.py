@@ -39,6 +39,31 @@ VERBS: dict[str, Verb] = {
 }
 
 
+LEGAL = """
+    claim       pending rate_limited                            -> processing
+    finish      processing  -> completed failed cancelled pending rate_limited waiting
+    rescue      processing                                      -> pending failed cancelled
+    refuse      pending rate_limited waiting                    -> failed
+    cancel      pending rate_limited waiting processing         -> cancelled
+    retry       failed cancelled rate_limited waiting processing -> pending
+    reschedule  pending rate_limited                            -> pending
+    set_status  pending rate_limited waiting processing -> pending completed failed cancelled
+    delete      completed failed cancelled                      ->
+"""
+
+
+def test_the_table_of_moves_is_this() -> None:
+    lines = (line.split("->") for line in LEGAL.strip().splitlines())
+    legal = {
+        before.split()[0]: (set(before.split()[1:]), set(after.split())) for before, after in lines
+    }
+    table = {
+        verb: ({str(s) for s in move.sources}, {str(t) for t in move.targets})
+        for verb, move in MOVES.items()
+    }
+    assert table == legal
+
+
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_moves_a_job_exactly_where_the_table_says(
