@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 import jobq
-from tests.conformance.situations import run, sql
+from tests.conformance.situations import sql
 
 LATER = datetime(2040, 1, 1, tzinfo=UTC)
 NAIVE = datetime(2040, 1, 1)  # noqa: DTZ001  the missing time zone is the point
@@ -597,13 +597,15 @@ def test_a_worker_needs_the_schema_too(bare_postgres: str, known: jobq.Handler[d
         asyncio.run(work())
 
 
-def test_a_bad_row_of_another_program_is_shown_not_fatal(queue: jobq.Queue) -> None:
-    job = queue.enqueue("t", {})
-    assert run(queue, _touch, job.id)
-    assert queue.get(job).payload == {}
-
-
-def _touch(_: Any, id: str) -> Any:
-    from jobq.backends._statement import Call
-
-    return (yield Call(f"SELECT id FROM jobq_job WHERE id = '{id}'", {}))
+async def test_text_that_is_no_json_is_shown_as_it_is_and_fails_when_it_is_its_turn(
+    sqlite: str, router: jobq.Router, known: jobq.Handler[dict, dict]
+) -> None:
+    async with jobq.AsyncQueue(sqlite, router=router) as aqueue:
+        with jobq.Queue(sqlite) as queue:  # PostgreSQL's own type refuses such text
+            sql(queue, "INSERT INTO jobq_job (type, payload) VALUES ('work', '{not json')")
+        (job,) = (await aqueue.list()).jobs
+        assert job.payload == "{not json"
+        assert await jobq.Worker(aqueue).run_once() == 0
+        failed = await aqueue.get(job.id)
+    assert (failed.status, failed.error_code) == ("failed", "invalid_payload")
+    assert (failed.error or "").startswith("payload of 'work': not JSON: ")

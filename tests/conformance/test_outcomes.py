@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -513,10 +514,17 @@ class Stubborn:
         return "too late"
 
 
+@pytest.fixture
+async def stubborn() -> AsyncIterator[Stubborn]:
+    handler = Stubborn()
+    yield handler
+    handler.let_go.set()
+    await asyncio.sleep(0)
+
+
 async def test_a_handler_that_ignores_its_cancellation_loses_its_job_and_its_slot(
-    aqueue: jobq.AsyncQueue, router: jobq.Router
+    aqueue: jobq.AsyncQueue, router: jobq.Router, stubborn: Stubborn
 ) -> None:
-    stubborn = Stubborn()
     failed, most, now = asyncio.Event(), 0, 0
     both: Any = router.handler("stubborn", timeout=0.02)(stubborn)
 
@@ -553,9 +561,8 @@ async def test_a_handler_that_ignores_its_cancellation_loses_its_job_and_its_slo
 
 
 async def test_a_worker_whose_slots_all_hang_ends_and_names_the_handlers(
-    aqueue: jobq.AsyncQueue, router: jobq.Router
+    aqueue: jobq.AsyncQueue, router: jobq.Router, stubborn: Stubborn
 ) -> None:
-    stubborn = Stubborn()
     handler: Any = router.handler("stubborn", timeout=0.02)(stubborn)
     job = await aqueue.enqueue(handler, max_attempts=1)
     with pytest.raises(HandlersAbandoned, match=r"stubborn \("):

@@ -319,3 +319,20 @@ async def test_a_worker_may_be_stopped_from_another_thread(
         await asyncio.sleep(0)
     await asyncio.to_thread(worker.stop)
     assert await running == 0
+
+
+async def test_a_cancellation_that_comes_together_with_a_connection_is_not_lost(
+    postgres: str, router: jobq.Router
+) -> None:
+    async with jobq.AsyncQueue(postgres, router=router, pool_size=1) as aqueue:
+        job = await aqueue.enqueue("t", {})
+        pool: Any = aqueue._store()._pool  # type: ignore[attr-defined]
+        connection = await pool.getconn()
+        waiting = asyncio.create_task(aqueue.get(job.id))
+        while not pool.get_stats()["requests_waiting"]:
+            await asyncio.sleep(0)
+        await pool.putconn(connection)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await aqueue.get(job.id) == job
