@@ -11,14 +11,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from jobq import _verbs as verbs
-from jobq._clock import Clock
-from jobq._config import KEEP, Bounds, Config, Lifespan, configure
-from jobq._masking import mask
+from jobq._config import Config
 from jobq._model import Attempt, Counts, Job, Outcome, Page, WorkerInfo
-from jobq._queue.options import EnqueueOptions, new_job, one_connection
+from jobq._queue.face import Face
+from jobq._queue.options import EnqueueOptions, Where, new_job, one_connection
 from jobq._queue.sync import Queue
-from jobq._routing import Handler, Router, WithoutPayload
-from jobq.observe import Observer
+from jobq._routing import Handler, WithoutPayload
 
 if TYPE_CHECKING:
     from jobq import backends
@@ -27,49 +25,18 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-class AsyncQueue:
+class AsyncQueue(Face):
     """A queue, for asynchronous code; the same verbs as `Queue`. `aqueue.sync` is the other face.
 
     >>> queue = AsyncQueue("postgresql://localhost/app")  # doctest: +SKIP
     >>> job = await queue.enqueue("image_edit", {"prompt": "…"})  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        router: Router | None = None,
-        strict_types: bool = False,
-        lifespan: Lifespan | None = None,
-        keep: float | timedelta | None = KEEP,
-        bounds: Bounds | None = None,
-        clock: Clock | None = None,
-        observers: Iterable[Observer] = (),
-        **options: Any,
-    ) -> None:
-        self._config = configure(
-            url,
-            router=router,
-            strict_types=strict_types,
-            lifespan=lifespan,
-            keep=keep,
-            bounds=bounds,
-            clock=clock,
-            observers=observers,
-            options=options,
-        )
+    def _adopt(self, config: Config) -> None:
+        super()._adopt(config)
         self._sync: Queue | None = None
         self._opened: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, backends.AsyncStore]
         self._opened = weakref.WeakKeyDictionary()
-
-    @classmethod
-    def _face_of(cls, config: Config) -> Self:
-        face = cls(config.url)
-        face._config = config
-        return face
-
-    def __repr__(self) -> str:
-        return f"<AsyncQueue {mask(self._config.url)}>"
 
     @property
     def sync(self) -> Queue:
@@ -78,11 +45,6 @@ class AsyncQueue:
             face = Queue._face_of(self._config)  # noqa: SLF001
             face._aio, self._sync = self, face  # noqa: SLF001
         return self._sync
-
-    @property
-    def router(self) -> Router:
-        """The handlers of this queue."""
-        return self._config.router
 
     @overload
     async def enqueue(
@@ -237,74 +199,26 @@ class AsyncQueue:
         """Delete a finished job and its history. See `Queue.delete`."""
         await self._do(verbs.delete, job_id)
 
-    async def cancel_where(
-        self,
-        *,
-        status: str | Iterable[str] | None = None,
-        type: str | None = None,
-        queue: str | None = None,
-        owner: str | None = None,
-        dry_run: bool = False,
-    ) -> int:
+    async def cancel_where(self, *, dry_run: bool = False, **where: Unpack[Where]) -> int:
         """Cancel all jobs that fit; how many were, or with `dry_run` would be.
 
         See `Queue.cancel_where`.
         """
-        return await self._do(
-            verbs.for_each,
-            "cancel",
-            dry_run=dry_run,
-            status=status,
-            type=type,
-            queue=queue,
-            owner=owner,
-        )
+        return await self._do(verbs.for_each, "cancel", dry_run=dry_run, **where)
 
-    async def retry_where(
-        self,
-        *,
-        status: str | Iterable[str] | None = None,
-        type: str | None = None,
-        queue: str | None = None,
-        owner: str | None = None,
-        dry_run: bool = False,
-    ) -> int:
+    async def retry_where(self, *, dry_run: bool = False, **where: Unpack[Where]) -> int:
         """Retry all jobs that fit; how many were, or with `dry_run` would be.
 
         See `Queue.retry_where`.
         """
-        return await self._do(
-            verbs.for_each,
-            "retry",
-            dry_run=dry_run,
-            status=status,
-            type=type,
-            queue=queue,
-            owner=owner,
-        )
+        return await self._do(verbs.for_each, "retry", dry_run=dry_run, **where)
 
-    async def delete_where(
-        self,
-        *,
-        status: str | Iterable[str] | None = None,
-        type: str | None = None,
-        queue: str | None = None,
-        owner: str | None = None,
-        dry_run: bool = False,
-    ) -> int:
+    async def delete_where(self, *, dry_run: bool = False, **where: Unpack[Where]) -> int:
         """Delete all finished jobs that fit; how many were, or with `dry_run` would be.
 
         See `Queue.delete_where`.
         """
-        return await self._do(
-            verbs.for_each,
-            "delete",
-            dry_run=dry_run,
-            status=status,
-            type=type,
-            queue=queue,
-            owner=owner,
-        )
+        return await self._do(verbs.for_each, "delete", dry_run=dry_run, **where)
 
     async def cleanup_old_jobs(self, days: float = 30) -> int:
         """Delete jobs that finished long ago; how many. See `Queue.cleanup_old_jobs`."""

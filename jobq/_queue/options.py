@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
@@ -27,6 +28,15 @@ class EnqueueOptions(TypedDict, total=False):
     metadata: dict[str, Any]
     connection: Any
     session: Any
+
+
+class Where(TypedDict, total=False):
+    """Which jobs: those that fit all that is given."""
+
+    status: str | Iterable[str] | None
+    type: str | None
+    queue: str | None
+    owner: str | None
 
 
 def one_connection(connection: Any, session: Any) -> Any:

@@ -10,13 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from jobq import _verbs as verbs
-from jobq._clock import Clock
-from jobq._config import KEEP, Bounds, Config, Lifespan, configure
-from jobq._masking import mask
+from jobq._config import Config
 from jobq._model import Attempt, Counts, Job, Outcome, Page, WorkerInfo
-from jobq._queue.options import EnqueueOptions, new_job, one_connection, warn_in_a_loop
-from jobq._routing import Handler, Router, WithoutPayload
-from jobq.observe import Observer
+from jobq._queue.face import Face
+from jobq._queue.options import EnqueueOptions, Where, new_job, one_connection, warn_in_a_loop
+from jobq._routing import Handler, WithoutPayload
 
 if TYPE_CHECKING:
     from jobq import backends
@@ -26,7 +24,7 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-class Queue:
+class Queue(Face):
     """A queue, for synchronous code. `queue.aio` is its asynchronous face.
 
     Constructing one opens nothing; connections are made when they are needed, for each process,
@@ -49,42 +47,11 @@ class Queue:
     <JobStatus.PENDING: 'pending'>
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        router: Router | None = None,
-        strict_types: bool = False,
-        lifespan: Lifespan | None = None,
-        keep: float | timedelta | None = KEEP,
-        bounds: Bounds | None = None,
-        clock: Clock | None = None,
-        observers: Iterable[Observer] = (),
-        **options: Any,
-    ) -> None:
-        self._config = configure(
-            url,
-            router=router,
-            strict_types=strict_types,
-            lifespan=lifespan,
-            keep=keep,
-            bounds=bounds,
-            clock=clock,
-            observers=observers,
-            options=options,
-        )
+    def _adopt(self, config: Config) -> None:
+        super()._adopt(config)
         self._aio: AsyncQueue | None = None
         self._opened: backends.Store | None = None
         self._opening = threading.Lock()
-
-    @classmethod
-    def _face_of(cls, config: Config) -> Self:
-        face = cls(config.url)
-        face._config = config
-        return face
-
-    def __repr__(self) -> str:
-        return f"<Queue {mask(self._config.url)}>"
 
     @property
     def aio(self) -> AsyncQueue:
@@ -95,11 +62,6 @@ class Queue:
             face = AsyncQueue._face_of(self._config)  # noqa: SLF001
             face._sync, self._aio = self, face  # noqa: SLF001
         return self._aio
-
-    @property
-    def router(self) -> Router:
-        """The handlers of this queue."""
-        return self._config.router
 
     @overload
     def enqueue(
@@ -283,69 +245,21 @@ class Queue:
         """Delete a finished job and its history. Raises `IllegalMove` where it is not finished."""
         self._do(verbs.delete, job_id)
 
-    def cancel_where(
-        self,
-        *,
-        status: str | Iterable[str] | None = None,
-        type: str | None = None,
-        queue: str | None = None,
-        owner: str | None = None,
-        dry_run: bool = False,
-    ) -> int:
+    def cancel_where(self, *, dry_run: bool = False, **where: Unpack[Where]) -> int:
         """Cancel all jobs that fit; how many were, or with `dry_run` would be."""
-        return self._do(
-            verbs.for_each,
-            "cancel",
-            dry_run=dry_run,
-            status=status,
-            type=type,
-            queue=queue,
-            owner=owner,
-        )
+        return self._do(verbs.for_each, "cancel", dry_run=dry_run, **where)
 
-    def retry_where(
-        self,
-        *,
-        status: str | Iterable[str] | None = None,
-        type: str | None = None,
-        queue: str | None = None,
-        owner: str | None = None,
-        dry_run: bool = False,
-    ) -> int:
+    def retry_where(self, *, dry_run: bool = False, **where: Unpack[Where]) -> int:
         """Retry all jobs that fit; how many were, or with `dry_run` would be.
 
         >>> queue.retry_where(status="failed", type="image_edit", dry_run=True)
         0
         """
-        return self._do(
-            verbs.for_each,
-            "retry",
-            dry_run=dry_run,
-            status=status,
-            type=type,
-            queue=queue,
-            owner=owner,
-        )
+        return self._do(verbs.for_each, "retry", dry_run=dry_run, **where)
 
-    def delete_where(
-        self,
-        *,
-        status: str | Iterable[str] | None = None,
-        type: str | None = None,
-        queue: str | None = None,
-        owner: str | None = None,
-        dry_run: bool = False,
-    ) -> int:
+    def delete_where(self, *, dry_run: bool = False, **where: Unpack[Where]) -> int:
         """Delete all finished jobs that fit; how many were, or with `dry_run` would be."""
-        return self._do(
-            verbs.for_each,
-            "delete",
-            dry_run=dry_run,
-            status=status,
-            type=type,
-            queue=queue,
-            owner=owner,
-        )
+        return self._do(verbs.for_each, "delete", dry_run=dry_run, **where)
 
     def cleanup_old_jobs(self, days: float = 30) -> int:
         """Delete jobs that finished more than `days` ago; how many.

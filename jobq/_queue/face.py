@@ -1,0 +1,60 @@
+"""The configuration behind either face of a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Self
+
+from jobq._clock import Clock
+from jobq._config import KEEP, Bounds, Config, Lifespan, configure
+from jobq._masking import mask
+from jobq._routing import Router
+from jobq.observe import Observer
+
+
+class Face:
+    """What `Queue` and `AsyncQueue` have in common: one configuration, of which each is a view."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        router: Router | None = None,
+        strict_types: bool = False,
+        lifespan: Lifespan | None = None,
+        keep: float | timedelta | None = KEEP,
+        bounds: Bounds | None = None,
+        clock: Clock | None = None,
+        observers: Iterable[Observer] = (),
+        **options: Any,
+    ) -> None:
+        config = configure(
+            url,
+            router=router,
+            strict_types=strict_types,
+            lifespan=lifespan,
+            keep=keep,
+            bounds=bounds,
+            clock=clock,
+            observers=observers,
+            options=options,
+        )
+        self._adopt(config)
+
+    @classmethod
+    def _face_of(cls, config: Config) -> Self:
+        face = cls.__new__(cls)
+        face._adopt(config)  # noqa: SLF001  the same class
+        return face
+
+    def _adopt(self, config: Config) -> None:
+        self._config = config
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {mask(self._config.url)}>"
+
+    @property
+    def router(self) -> Router:
+        """The handlers of this queue."""
+        return self._config.router
