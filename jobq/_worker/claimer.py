@@ -112,8 +112,8 @@ class Claimer:
         if self._burst_window is not None and not self._wake.is_set():
             await self._end_of_burst()
 
-    def _slots(self) -> int:
-        free = self._free()
+    def _slots(self, freed: int = 0) -> int:
+        free = self._free() + freed
         return free if self._quota is None else min(free, self._quota)
 
     async def _claim(self, slots: int) -> None:
@@ -150,8 +150,7 @@ class Claimer:
         """
         if self._lent or self._dry or self.done:
             return None
-        slots = self._free() + freed
-        slots = slots if self._quota is None else min(slots, self._quota)
+        slots = self._slots(freed)
         self._lent = slots > 0
         return self._arguments(slots) if self._lent else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import traceback as tracebacks
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -54,16 +53,14 @@ async def attempt(
         return Refused("invalid_payload", _bounded(str(error), bounds))
     try:
         result = await _call(running, payload, middleware, threads)
-    except asyncio.CancelledError as error:
-        return _after_cancellation(running, error, bounds)
     except ResultError as error:  # of job.complete(): trying again would pay again
         return Refused("result_unstorable", _bounded(str(error), bounds))
     except LeaseLost as error:
         return None if running.stopping == "lease" else raised(error, bounds)
     except Escaped as escaped:
-        return _after_exception(running, escaped.error, bounds)
-    except BaseException as error:  # noqa: BLE001  a handler's SystemExit must not end the worker
-        return _after_exception(running, error, bounds)
+        return _interrupted(running, escaped.error, bounds)
+    except BaseException as error:  # noqa: BLE001  neither a cancellation nor SystemExit ends the worker
+        return _interrupted(running, error, bounds)
     if running.committed is not None:
         return Succeeded(running.committed, committed=True)
     return _stored(result, bounds)
@@ -112,7 +109,8 @@ def _around(
     return call
 
 
-def _after_cancellation(running: Running, error: BaseException, bounds: Bounds) -> Outcome | None:
+def _interrupted(running: Running, error: BaseException, bounds: Bounds) -> Outcome | None:
+    """A handler that was asked to stop may do so by raising what it likes."""
     match running.stopping:
         case "timeout":
             return timed_out(running, bounds)
@@ -124,19 +122,6 @@ def _after_cancellation(running: Running, error: BaseException, bounds: Bounds) 
             return None
         case None:
             return raised(error, bounds)
-
-
-def _after_exception(running: Running, error: BaseException, bounds: Bounds) -> Outcome | None:
-    """A handler that was asked to stop may do so by raising what it likes."""
-    if running.stopping == "lease":
-        return None
-    if running.stopping == "cancel":
-        return Stopped("cancelled while it was running")
-    if running.stopping == "shutdown":
-        return Released("the worker was shutting down")
-    if running.stopping == "timeout":
-        return timed_out(running, bounds)
-    return raised(error, bounds)
 
 
 def timed_out(running: Running, bounds: Bounds) -> Raised:

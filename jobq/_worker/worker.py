@@ -30,8 +30,6 @@ from jobq._worker.upkeep import Upkeep, after_release
 from jobq.observe import logger, name_jobs_in_log_records
 
 BURST_WINDOW = 5.0
-LINGER = 1.0
-"""Seconds that cancelled handlers get to clean up when the worker shuts down."""
 
 
 class HandlersAbandoned(JobqError):
@@ -157,8 +155,7 @@ class Worker:
             await store.run(backends.ops.survey, types=[])  # fail here if it cannot work at all
             slots, claimer = self._assemble(store, window, max_jobs)
             if self._port is not None:
-                ready = self._is_ready
-                await stack.enter_async_context(health_server(self._port, ready))
+                await stack.enter_async_context(health_server(self._port, self._is_ready))
             await self._work(store, slots, claimer, max_seconds)
         if self._stuck is not None:
             raise self._stuck

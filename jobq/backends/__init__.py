@@ -57,8 +57,6 @@ class Backend(Protocol):
     url: str
     identity: str
     """The same for every queue of this process that has its jobs in the same place."""
-    needs_migrate: bool
-    """Whether the schema waits for `jobq migrate`, or installs itself."""
     fallback_poll: float
     """How long a worker may sleep without a hint, in seconds, as things stand."""
     joins_claims: bool

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    TextClause,
     bindparam,
     case,
     cast,
@@ -40,6 +41,7 @@ from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
 from jobq._clock import Clock
+from jobq.backends._tables import sqlite_predicate
 
 Expression = ColumnElement[Any]
 
@@ -128,6 +130,10 @@ class Dialect:
         """The parameter `name`, a JSON array of objects, as a table with these columns."""
         raise NotImplementedError
 
+    def predicate(self, spelled: str) -> TextClause:
+        """A predicate of a partial index, as the index itself spells it."""
+        raise NotImplementedError
+
     def check(self, column: Expression) -> Expression:
         """A column that filters rows already found, and is not to lead to them by an index."""
         raise NotImplementedError
@@ -211,6 +217,9 @@ class SqliteDialect(Dialect):
         # The LIMIT keeps SQLite from taking the subquery apart and parsing JSON at every mention.
         return select(*columns).limit(number(-1)).subquery(name)
 
+    def predicate(self, spelled: str) -> TextClause:
+        return text(sqlite_predicate(spelled))
+
     def check(self, column: Expression) -> Expression:
         return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
@@ -284,6 +293,9 @@ class PostgresDialect(Dialect):
         columns = [Column(column, kind()) for column, kind in kinds.items()]
         source = func.json_to_recordset(cast(param(name), postgresql.JSON))
         return source.table_valued(*columns).render_derived(name=name, with_types=True)
+
+    def predicate(self, spelled: str) -> TextClause:
+        return text(spelled)
 
     def check(self, column: Expression) -> Expression:
         # The index of statuses is full of dead entries for the jobs that just passed through.

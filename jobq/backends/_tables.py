@@ -31,7 +31,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ClauseElement
 from sqlalchemy.types import TypeEngine
 
-from jobq._model import FINISHED, LIVE
+from jobq._model import LIVE
 
 SCHEMA_VERSION = 1
 """What this version of jobq writes."""
@@ -77,7 +77,6 @@ RANDOM_ID: Any = PerDialect(
     postgresql="gen_random_uuid()",
 )
 NO = PerDialect(sqlite="0", postgresql="false")
-YES = PerDialect(sqlite="1", postgresql="true")
 
 
 def _column(name: str, kind: TypeEngine[Any], default: Any = None) -> Column[Any]:
@@ -96,7 +95,6 @@ def in_words(values: frozenset[Any]) -> str:
 
 
 IS_LIVE = f"status IN ({in_words(LIVE)})"
-IS_FINISHED = f"status IN ({in_words(FINISHED)})"
 
 job = Table(
     "jobq_job",

@@ -107,7 +107,7 @@ class Unit:
     op: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    future: asyncio.Future[Any] | None = None
+    future: asyncio.Future[Any]
 
 
 class Writer:
@@ -246,7 +246,20 @@ def _ensure_schema(writer: Writer) -> None:
     _migrations.check(version, compatible_from)
 
 
-class SqliteStore:
+class Silent:
+    """Other processes watch the file; there is nobody to tell of new jobs."""
+
+    def notifies_now(self, queue: str) -> bool:  # noqa: ARG002  the protocol's argument
+        return False
+
+    def notified(self, queue: str) -> None:
+        """Nothing was sent."""
+
+    def notify(self, queue: str) -> None:
+        """Nothing is sent."""
+
+
+class SqliteStore(Silent):
     """The synchronous face: any thread may call it, one at a time."""
 
     def __init__(self, options: SqliteOptions, dialect: SqliteDialect) -> None:
@@ -266,15 +279,6 @@ class SqliteStore:
             return _bulk(self._ready(), self.dialect, rows)
         except sqlite3.Error as error:
             raise translate(error) or error from error
-
-    def notifies_now(self, queue: str) -> bool:  # noqa: ARG002  the protocol's argument
-        return False
-
-    def notified(self, queue: str) -> None:
-        """There is nobody to tell."""
-
-    def notify(self, queue: str) -> None:
-        """Other processes watch the file; there is nobody to tell."""
 
     def migrate(self) -> list[int]:
         self._ready()
@@ -298,7 +302,7 @@ def _bulk(writer: Writer, dialect: SqliteDialect, rows: Sequence[NewRow]) -> int
     return now
 
 
-class AsyncSqliteStore:
+class AsyncSqliteStore(Silent):
     """The asynchronous face, for one event loop: aiosqlite's thread does the work."""
 
     def __init__(self, options: SqliteOptions, dialect: SqliteDialect) -> None:
@@ -334,7 +338,7 @@ class AsyncSqliteStore:
             answers = [BackendError(f"the queue was closed: {error}")] * len(units)
         for unit, answer in zip(units, answers, strict=True):
             future = unit.future
-            if future is None or future.done():
+            if future.done():
                 continue
             if isinstance(answer, Exception):
                 failure = translate(answer)
@@ -358,15 +362,6 @@ class AsyncSqliteStore:
         if self._connection is None:
             await self._open()
         return await self._in_thread(self._writer.run, _data_version)  # type: ignore[no-any-return]
-
-    def notifies_now(self, queue: str) -> bool:  # noqa: ARG002  the protocol's argument
-        return False
-
-    def notified(self, queue: str) -> None:
-        """There is nobody to tell."""
-
-    def notify(self, queue: str) -> None:
-        """Other processes watch the file; there is nobody to tell."""
 
     async def migrate(self) -> list[int]:
         await self._open()
@@ -409,7 +404,6 @@ class SqliteBackend:
     """A SQLite file."""
 
     name = "sqlite"
-    needs_migrate = False
     joins_claims = True
 
     def __init__(self, url: str, clock: Any, **options: Any) -> None:

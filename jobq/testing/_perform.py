@@ -117,7 +117,6 @@ class Record:
 
     job: Facts
     state: Any
-    handler_timeout: float | None
     progress: Reports
     stopping: str | None
     keep: int | None = None
@@ -244,7 +243,6 @@ class Performance:
         record = Record(
             job=facts,
             state=state,
-            handler_timeout=handler.timeout,
             progress=self.progress,
             stopping="cancel" if self.cancelled else None,
         )

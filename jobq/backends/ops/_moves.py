@@ -1,12 +1,32 @@
-"""Whether a row's status allows a verb, as the table of legal moves says."""
+"""Conditions and values that several ops share: what may be moved, what is held, how long."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from sqlalchemy import BigInteger, and_, case
+
 from jobq._model import MOVES
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, Expression, is_one_of
+from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param
+
+j = t.job.c
 
 
 def may(d: Dialect, verb: str) -> Expression:
-    """A condition on rows that are found by their id."""
-    return is_one_of(d.check(t.job.c.status), MOVES[verb].sources)
+    """A row's status allows the verb, as the table of moves says; for rows found by their id."""
+    return is_one_of(d.check(j.status), MOVES[verb].sources)
+
+
+def held(d: Dialect, claims: Any) -> Expression:
+    """A row is in the hands of one of these claims, which have an `id` and a `fence`."""
+    c = claims.c
+    return and_(j.id == d.id(c.id), j.fence == c.fence, may(d, "finish"))
+
+
+def lease_end(d: Dialect, started: Expression) -> Expression:
+    """A full `lease` from now, but not past the job's deadline and a `margin`."""
+    lease = d.later(d.now(), param("lease", BigInteger))
+    allowed = j.timeout_ms * number(1000) + param("margin", BigInteger)
+    deadline = d.later(started, allowed)
+    return case((and_(j.timeout_ms > 0, deadline < lease), deadline), else_=lease)

@@ -12,8 +12,6 @@ from sqlalchemy import (
     Executable,
     Integer,
     Text,
-    and_,
-    case,
     cast,
     exists,
     func,
@@ -23,14 +21,13 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy import text as sql
 
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, number, param, word
 from jobq.backends._statement import Op, reading, replanned, statement
-from jobq.backends.ops._moves import may
-from jobq.backends.ops.finish import prune_time
+from jobq.backends.ops._moves import lease_end, may
+from jobq.backends.ops.finish import refusal
 
 j = t.job.c
 BATCH = 200
@@ -128,14 +125,6 @@ def _picked_sqlite(d: Dialect) -> Any:
     return best.limit(param("slots", Integer))
 
 
-def _lease(d: Dialect) -> Expression:
-    """When the lease ends: never later than the job's deadline and a little."""
-    lease = param("lease", BigInteger)
-    deadline = j.timeout_ms * number(1000) + param("margin", BigInteger)
-    within = case((and_(j.timeout_ms > 0, deadline < lease), deadline), else_=lease)
-    return d.later(d.now(), within)
-
-
 @replanned
 def _claim(d: Dialect) -> Executable:
     picked = _picked_postgres(d) if d.locks_rows else _picked_sqlite(d)
@@ -145,7 +134,7 @@ def _claim(d: Dialect) -> Executable:
         "ready": d.flag(number(0)),
         "fence": d.fence(),
         "worker": param("worker"),
-        "lease_until": _lease(d),
+        "lease_until": lease_end(d, d.now()),
         "attempts": j.attempts + number(1),
         "started_at": d.now(),
         "updated_at": d.now(),
@@ -192,7 +181,7 @@ class Survey:
 
 @statement
 def _promote(d: Dialect) -> Executable:
-    due = select(j.id).where(sql(_spelled(d, t.SCHEDULED)), j.run_at <= d.now())
+    due = select(j.id).where(d.predicate(t.SCHEDULED), j.run_at <= d.now())
     due = due.with_hint(t.job, *t.BY_RUN_AT)
     due = d.skip_locked(due.order_by(j.run_at).limit(number(BATCH)))
     return update(t.job).where(j.id.in_(due)).values(ready=d.flag(number(1))).returning(j.queue)
@@ -201,9 +190,9 @@ def _promote(d: Dialect) -> Executable:
 @statement
 def _survey(d: Dialect) -> Executable:
     types = d.rows("types", type=Text)
-    unknown = sql(_spelled(d, t.UNDECLARED))
+    unknown = d.predicate(t.UNDECLARED)
     undeclared = select(number(1)).where(j.type == types.c.type, unknown).correlate(types)
-    next_run_at = select(func.min(j.run_at)).where(sql(_spelled(d, t.SCHEDULED)))
+    next_run_at = select(func.min(j.run_at)).where(d.predicate(t.SCHEDULED))
     next_run_at = next_run_at.with_hint(t.job, *t.BY_RUN_AT)
     p = t.queue.c
     next_resume = select(func.min(p.paused_until)).where(
@@ -229,10 +218,6 @@ def _clock(d: Dialect) -> Expression:
     return d.wire(now)
 
 
-def _spelled(d: Dialect, predicate: str) -> str:
-    return predicate if d.locks_rows else t.sqlite_predicate(predicate)
-
-
 @reading
 def survey(d: Dialect, *, types: Sequence[str]) -> Op[Survey]:
     """Look what there is to do besides claiming, and when the next thing is due."""
@@ -254,7 +239,7 @@ def _due_within(d: Dialect, some: bool) -> Executable:
     types = d.rows("types", type=Text)
     soon = d.later(d.now(), param("within", BigInteger))
     due = select(func.min(j.run_at)).select_from(types.join(t.job, j.type == types.c.type))
-    due = due.where(sql(_spelled(d, t.SCHEDULED)), j.run_at <= soon, ~_is_paused(d, j.queue))
+    due = due.where(d.predicate(t.SCHEDULED), j.run_at <= soon, ~_is_paused(d, j.queue))
     due = due.with_hint(t.job, *t.BY_RUN_AT)
     if some:
         queues = d.rows("queues", queue=Text)
@@ -331,7 +316,7 @@ NEW = (
 def _undeclared(d: Dialect) -> Executable:
     types = d.rows("types", type=Text)
     new = select(*d.wires(NEW)).select_from(types.join(t.job, j.type == types.c.type))
-    new = new.where(sql(_spelled(d, t.UNDECLARED))).order_by(j.id).limit(number(BATCH))
+    new = new.where(d.predicate(t.UNDECLARED)).order_by(j.id).limit(number(BATCH))
     return d.skip_locked(new, t.job)
 
 
@@ -377,16 +362,7 @@ def declare(d: Dialect, rows: Sequence[dict[str, Any]]) -> Op[int]:
 @statement
 def _refuse(d: Dialect) -> Executable:
     bad = d.rows("rows", id=Text, error=Text, error_code=Text)
-    values = {
-        "status": word("failed"),
-        "ready": d.flag(number(0)),
-        "error": bad.c.error,
-        "error_code": bad.c.error_code,
-        "completed_at": d.now(),
-        "updated_at": d.now(),
-        "prune_at": prune_time(d),
-        "version": j.version + number(1),
-    }
+    values = refusal(d, bad.c.error, bad.c.error_code)
     return (
         update(t.job)
         .where(j.id == d.id(bad.c.id), may(d, "refuse"))

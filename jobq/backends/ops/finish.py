@@ -28,7 +28,7 @@ from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
 from jobq.backends._statement import Op, Row, Statement, atomic, knows_again, replanned, statement
-from jobq.backends.ops._moves import may
+from jobq.backends.ops._moves import held
 from jobq.backends.ops.remove import remove
 
 j = t.job.c
@@ -99,17 +99,26 @@ KINDS = {
 }
 
 
-def _held(d: Dialect, end: Any) -> Expression:
-    running = may(d, "finish")
-    return and_(j.id == d.id(end.c.id), j.fence == end.c.fence, running)
-
-
 def prune_time(d: Dialect) -> Expression:
     """When a job that finishes now is pruned; NULL where finished jobs are kept for ever."""
     # 0 deletes a job when it completes; one that failed stays for the usual time.
     own = func.nullif(j.keep_seconds, number(0)) * number(1_000_000)
     keep = func.coalesce(own, param("keep", BigInteger))
     return d.later(d.now(), keep)
+
+
+def refusal(d: Dialect, error: Expression, error_code: Expression) -> dict[str, Any]:
+    """The columns of a job that fails without having started."""
+    return {
+        "status": word("failed"),
+        "ready": d.flag(number(0)),
+        "error": error,
+        "error_code": error_code,
+        "version": j.version + number(1),
+        "updated_at": d.now(),
+        "completed_at": d.now(),
+        "prune_at": prune_time(d),
+    }
 
 
 def _values(d: Dialect, end: Any) -> dict[str, Any]:
@@ -160,7 +169,7 @@ def _history(d: Dialect, end: Any) -> dict[str, Any]:
 
 
 def _update(d: Dialect, end: Any) -> Any:
-    return update(t.job).where(_held(d, end)).values(_values(d, end))
+    return update(t.job).where(held(d, end)).values(_values(d, end))
 
 
 @replanned
@@ -197,12 +206,7 @@ def _completion(d: Dialect) -> Any:
         "completed_at": d.now(),
         "prune_at": prune_time(d),
     }
-    ours = (
-        j.id == d.id(param("id")),
-        j.fence == param("fence", BigInteger),
-        may(d, "finish"),
-    )
-    return update(t.job).where(*ours).values(values)
+    return update(t.job).where(held(d, _one())).values(values)
 
 
 @statement

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attrs import define, fields
@@ -108,10 +108,9 @@ def _stored(d: Dialect, given: dict[str, Expression]) -> dict[str, Any]:
 
 def _returning_existing(d: Dialect, insert: Any) -> Any:
     """A conflict of the unique key updates nothing, but returns (and locks) the job in the way."""
-    predicate = t.UNIQUE if d.name == "postgresql" else t.sqlite_predicate(t.UNIQUE)
     return insert.on_conflict_do_update(
         index_elements=["type", "unique_key"],
-        index_where=sql(predicate),
+        index_where=d.predicate(t.UNIQUE),
         set_={"unique_key": insert.excluded.unique_key},
     )
 
@@ -159,9 +158,8 @@ def _insert_many(d: Dialect, unique: bool) -> Executable:
     values = select(*columns.values()).select_from(source).where(sql("1 = 1"))
     insert = d.insert(t.job).from_select(list(columns), values)
     if unique:
-        predicate = t.UNIQUE if d.name == "postgresql" else t.sqlite_predicate(t.UNIQUE)
         insert = insert.on_conflict_do_nothing(
-            index_elements=["type", "unique_key"], index_where=sql(predicate)
+            index_elements=["type", "unique_key"], index_where=d.predicate(t.UNIQUE)
         )
     return insert.returning(*d.wires(JOB))  # type: ignore[no-any-return]
 
@@ -178,6 +176,11 @@ def _holders(d: Dialect) -> Executable:
 def _notify(d: Dialect) -> Executable:
     queues = d.rows("rows", queue=Text)
     return select(func.pg_notify(CHANNEL, queues.c.queue))
+
+
+def tell(d: Dialect, queues: Iterable[str]) -> Op[None]:
+    """NOTIFY whoever listens that there may be jobs in these queues."""
+    yield _notify(d, rows=dumps([{"queue": queue} for queue in queues]))
 
 
 @knows_again
@@ -199,7 +202,7 @@ def insert_many(
         # A holder that finished between the two statements left its key free: try again.
         missing = [row for row in missing if row.id not in jobs]
     if notify and d.notifies:
-        yield _notify(d, rows=dumps([{"queue": queue} for queue in {row.queue for row in rows}]))
+        yield from tell(d, {row.queue for row in rows})
     return [jobs[row.id] for row in rows]
 
 

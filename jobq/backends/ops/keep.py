@@ -16,16 +16,15 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy import text as sql
 
 from jobq._model import FINISHED
 from jobq._outcome import Transition
 from jobq._payload import dumps
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
+from jobq.backends._dialect import Dialect, is_one_of, number, param, word
 from jobq.backends._statement import Call, Op, atomic, replanned, statement
-from jobq.backends.ops._moves import may
-from jobq.backends.ops.finish import Ending, finish, prune_time
+from jobq.backends.ops._moves import held, lease_end, may
+from jobq.backends.ops.finish import Ending, finish, refusal
 from jobq.backends.ops.remove import remove
 
 j = t.job.c
@@ -42,29 +41,15 @@ class Renewal:
     cancel_requested: bool
 
 
-def _held(d: Dialect, mine: object) -> Expression:
-    c = mine.c  # type: ignore[attr-defined]
-    running = may(d, "finish")
-    return and_(j.id == d.id(c.id), j.fence == c.fence, running)
-
-
-def _until(d: Dialect) -> Expression:
-    """A full lease from now, but not past the job's deadline and a little."""
-    lease = d.later(d.now(), param("lease", BigInteger))
-    allowed = j.timeout_ms * number(1000) + param("margin", BigInteger)
-    deadline = d.later(j.started_at, allowed)
-    return case((and_(j.timeout_ms > 0, deadline < lease), deadline), else_=lease)
-
-
 @replanned
 def _renew(d: Dialect) -> Executable:
     mine = d.rows("rows", id=Text, fence=BigInteger)
     # A handler's open transaction may hold its job's row; the other jobs must not wait for it.
-    free = d.skip_locked(select(j.id).join(mine, _held(d, mine)), t.job)
+    free = d.skip_locked(select(j.id).join(mine, held(d, mine)), t.job)
     return (
         update(t.job)
         .where(j.id.in_(free))
-        .values(lease_until=_until(d))
+        .values(lease_until=lease_end(d, j.started_at))
         .returning(*d.wires([j.id]))
     )
 
@@ -72,23 +57,23 @@ def _renew(d: Dialect) -> Executable:
 @replanned
 def _standing(d: Dialect) -> Executable:
     mine = d.rows("rows", id=Text, fence=BigInteger)
-    return select(*d.wires([j.id, j.cancel_requested])).join(mine, _held(d, mine))
+    return select(*d.wires([j.id, j.cancel_requested])).join(mine, held(d, mine))
 
 
 def renew(
-    d: Dialect, held: Sequence[tuple[str, int]], *, lease: int, margin: int
+    d: Dialect, jobs: Sequence[tuple[str, int]], *, lease: int, margin: int
 ) -> Op[list[Renewal]]:
     """Renew the leases of held jobs, given as (id, fence): lease and margin in microseconds."""
-    rows = dumps([{"id": id, "fence": fence} for id, fence in held])
+    rows = dumps([{"id": id, "fence": fence} for id, fence in jobs])
     yield _renew(d, rows=rows, lease=lease, margin=margin)
     standing: dict[str, int] = dict((yield _standing(d, rows=rows)))
-    return [Renewal(id, id in standing, bool(standing.get(id))) for id, _ in held]
+    return [Renewal(id, id in standing, bool(standing.get(id))) for id, _ in jobs]
 
 
 @replanned
 def _progress(d: Dialect) -> Executable:
     mine = d.rows("rows", id=Text, fence=BigInteger, progress=Integer, message=Text)
-    free = d.skip_locked(select(j.id).join(mine, _held(d, mine)), t.job)
+    free = d.skip_locked(select(j.id).join(mine, held(d, mine)), t.job)
     further = case((mine.c.progress > j.progress, mine.c.progress), else_=j.progress)
     values = {
         "progress": further,
@@ -96,7 +81,7 @@ def _progress(d: Dialect) -> Executable:
         "version": j.version + number(1),
         "updated_at": d.now(),
     }
-    unlocked = and_(_held(d, mine), j.id.in_(free))
+    unlocked = and_(held(d, mine), j.id.in_(free))
     return update(t.job).where(unlocked).values(values).returning(*d.wires([j.id]))
 
 
@@ -172,19 +157,11 @@ def _take(
 
 @statement
 def _expire(d: Dialect) -> Executable:
-    late = select(j.id).where(sql(t.EXPIRING), may(d, "refuse"), j.expires_at <= d.now())
+    late = select(j.id).where(d.predicate(t.EXPIRING), may(d, "refuse"), j.expires_at <= d.now())
     late = late.with_hint(t.job, *t.BY_EXPIRY)
     late = d.skip_locked(late.limit(number(BATCH)))
-    values = {
-        "status": word("failed"),
-        "ready": d.flag(number(0)),
-        "error": word("it was not started before its expires_at"),
-        "error_code": word("expired"),
-        "version": j.version + number(1),
-        "updated_at": d.now(),
-        "completed_at": d.now(),
-        "prune_at": prune_time(d),
-    }
+    reason = word("it was not started before its expires_at")
+    values = refusal(d, reason, word("expired"))
     return update(t.job).where(j.id.in_(late)).values(values).returning(*d.wires([j.id]))
 
 

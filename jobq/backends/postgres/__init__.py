@@ -27,7 +27,6 @@ class PostgresBackend:
     """A PostgreSQL database."""
 
     name = "postgresql"
-    needs_migrate = True
     joins_claims = False
 
     def __init__(self, url: str, clock: Any, **options: Any) -> None:

@@ -17,7 +17,7 @@ from jobq.backends._dialect import PostgresDialect
 from jobq.backends._failures import translate
 from jobq.backends._statement import Call, Row, drive_async, marked
 from jobq.backends.ops.bulk import COPY, copy_blocks
-from jobq.backends.ops.insert import NewRow
+from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
 from jobq.backends.postgres.connections import (
     PostgresOptions,
@@ -32,16 +32,16 @@ from jobq.backends.postgres.connections import (
 from jobq.observe import logger
 
 
-class AsyncPostgresStore:
+class AsyncPostgresStore(hints.Hinting):
     """The asynchronous face, for one event loop."""
 
     def __init__(self, options: PostgresOptions, dialect: PostgresDialect) -> None:
+        super().__init__()
         self._options = options
         self.dialect = dialect
         self._pool: AsyncConnectionPool | None = None
         self._opening = asyncio.Lock()
         self._checked = False
-        self._hints = hints.Hints()
         self._trail: asyncio.Task[None] | None = None
 
     async def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -79,8 +79,7 @@ class AsyncPostgresStore:
 
     async def bulk(self, rows: Sequence[NewRow]) -> int:
         """Store rows that have no unique keys, by COPY; the instant at which they were created."""
-        frozen_clock = self.dialect.clock.frozen
-        now = self.dialect.clock.now() if frozen_clock else await self.run(clock)
+        now: int = await self.run(clock)
 
         async def work(connection: psycopg.AsyncConnection[Any]) -> None:
             async with connection.transaction(), connection.cursor().copy(COPY) as copy:
@@ -137,14 +136,6 @@ class AsyncPostgresStore:
         self._checked = True
         return await self.run(_migrations.migrate)  # type: ignore[no-any-return]
 
-    def notifies_now(self, queue: str) -> bool:
-        """Whether the caller's statement should carry the NOTIFY."""
-        return self._hints.leads(queue)
-
-    def notified(self, queue: str) -> None:
-        """A statement that carried the NOTIFY was committed."""
-        self._hints.sent(queue)
-
     def notify(self, queue: str) -> None:
         """See that workers are told, a moment from now."""
         if self._hints.trails(queue):
@@ -160,7 +151,7 @@ class AsyncPostgresStore:
         queues = self._hints.take()
         if queues:
             try:
-                await self.run(hints.notify, queues)
+                await self.run(tell, queues)
             except BackendError:
                 logger.warning("could not NOTIFY; workers will find the jobs by polling")
 

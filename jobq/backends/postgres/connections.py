@@ -13,7 +13,7 @@ from attrs import frozen
 from jobq._errors import ConfigurationError
 from jobq._masking import mask
 from jobq.backends._dialect import PostgresDialect
-from jobq.backends._statement import Call
+from jobq.backends._statement import Call, Op
 
 
 @frozen(kw_only=True)
@@ -117,7 +117,10 @@ def rest_before(deadline: float, tries: int) -> float | None:
     return rest if time.monotonic() + rest < deadline else None
 
 
-def clock(_: PostgresDialect) -> Any:
-    """The server's time in microseconds."""
+def clock(d: PostgresDialect) -> Op[int]:
+    """The time in microseconds: the server's, unless ours is frozen."""
+    frozen_at = d.current()
+    if frozen_at is not None:
+        return frozen_at
     rows = yield Call("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", {})
-    return rows[0][0]
+    return rows[0][0]  # type: ignore[no-any-return]

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
-
-from jobq._payload import dumps
-from jobq.backends._dialect import PostgresDialect
-from jobq.backends._statement import Call
-from jobq.backends.ops.insert import CHANNEL
 
 COALESCE = 0.01
 """Seconds in which one NOTIFY stands for all jobs of a queue."""
@@ -70,9 +64,16 @@ class Hints:
             return queues
 
 
-def notify(_: PostgresDialect, queues: list[str]) -> Any:
-    """Tell whoever listens that there may be jobs in these queues."""
-    yield Call(
-        f"SELECT pg_notify('{CHANNEL}', q) FROM json_array_elements_text(%(queues)s::json) q",  # noqa: S608
-        {"queues": dumps(queues)},
-    )
+class Hinting:
+    """What both faces of PostgreSQL say about hints."""
+
+    def __init__(self) -> None:
+        self._hints = Hints()
+
+    def notifies_now(self, queue: str) -> bool:
+        """Whether the caller's statement should carry the NOTIFY."""
+        return self._hints.leads(queue)
+
+    def notified(self, queue: str) -> None:
+        """A statement that carried the NOTIFY was committed."""
+        self._hints.sent(queue)

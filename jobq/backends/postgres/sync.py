@@ -21,7 +21,7 @@ from jobq.backends._failures import translate
 from jobq.backends._forks import abandon, watch_forks
 from jobq.backends._statement import Call, Row, drive, marked
 from jobq.backends.ops.bulk import COPY, copy_blocks
-from jobq.backends.ops.insert import NewRow
+from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
 from jobq.backends.postgres.connections import (
     PostgresOptions,
@@ -35,16 +35,16 @@ from jobq.backends.postgres.connections import (
 from jobq.observe import logger
 
 
-class PostgresStore:
+class PostgresStore(hints.Hinting):
     """The synchronous face: any thread may call it."""
 
     def __init__(self, options: PostgresOptions, dialect: PostgresDialect) -> None:
+        super().__init__()
         self._options = options
         self.dialect = dialect
         self._lock = threading.Lock()
         self._pool: ConnectionPool | None = None
         self._checked = False
-        self._hints = hints.Hints()
         self._timer: threading.Timer | None = None
         watch_forks(self)
 
@@ -81,7 +81,7 @@ class PostgresStore:
 
     def bulk(self, rows: Sequence[NewRow]) -> int:
         """Store rows that have no unique keys, by COPY; the instant at which they were created."""
-        now = self.run(clock) if not self.dialect.clock.frozen else self.dialect.clock.now()
+        now: int = self.run(clock)
         with self._connection() as connection, connection.transaction():
             cursor = connection.cursor()
             with cursor.copy(COPY) as copy:
@@ -132,14 +132,6 @@ class PostgresStore:
         self._checked = True
         return self.run(_migrations.migrate)  # type: ignore[no-any-return]
 
-    def notifies_now(self, queue: str) -> bool:
-        """Whether the caller's statement should carry the NOTIFY."""
-        return self._hints.leads(queue)
-
-    def notified(self, queue: str) -> None:
-        """A statement that carried the NOTIFY was committed."""
-        self._hints.sent(queue)
-
     def notify(self, queue: str) -> None:
         """See that workers are told, a moment from now."""
         if self._hints.trails(queue):
@@ -151,7 +143,7 @@ class PostgresStore:
         queues = self._hints.take()
         if queues:
             try:
-                self.run(hints.notify, queues)
+                self.run(tell, queues)
             except BackendError:
                 logger.warning("could not NOTIFY; workers will find the jobs by polling")
 
