@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from jobq._outcome import Standing
@@ -49,6 +50,7 @@ class Running:
         self.progress = 0
         self.message: str | None = None
         self.on_report: Callable[[Running], None] | None = None
+        self.on_stopped: Callable[[Running, asyncio.Task[None]], None] | None = None
         self.deadline: float | None = None
         """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
 
@@ -78,6 +80,10 @@ class Running:
         """Ask the handler to stop: an async one is cancelled, a thread has to look."""
         if self.finishing or self.stopping == "lease":
             return
-        self.stopping = reason
-        if self.task is not None and not self.in_thread:
+        asked_before, self.stopping = self.stopping is not None, reason
+        if self.task is None:
+            return
+        if not asked_before and self.on_stopped is not None:
+            self.task.add_done_callback(partial(self.on_stopped, self))
+        if not self.in_thread:
             self.task.cancel()

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from anyio import CapacityLimiter
@@ -94,7 +93,6 @@ class Slots:
                 self.finisher.add(running, Stopped("cancelled before it began"))
                 continue
             running.task = self._loop.create_task(self._execute(running))
-            running.task.add_done_callback(partial(self._task_ended, running))
             if job.timeout_ms:
                 running.deadline = self._loop.time() + job.timeout_ms / 1000
                 self._deadlines.watch(running.deadline)
@@ -111,6 +109,7 @@ class Slots:
             result_limit=self._config.bounds.result,
         )
         running.on_report = self._report
+        running.on_stopped = self._stopped
         self.held.add(running)
         self.started += 1
         return running
@@ -139,7 +138,8 @@ class Slots:
         self._config.observers.lease_lost(job.id, job.type)
         self.freed([running])
 
-    def _task_ended(self, running: Running, _: asyncio.Task[None]) -> None:
+    def _stopped(self, running: Running, _: asyncio.Task[None]) -> None:
+        """The task of a handler that was asked to stop has ended."""
         if running in self.abandoned:
             self.abandoned.discard(running)
             self._on_freed()

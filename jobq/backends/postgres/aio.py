@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from jobq._errors import BackendError, BackendUnavailable
+from jobq._errors import BackendUnavailable
 from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
 from jobq.backends._failures import translate
@@ -139,20 +139,23 @@ class AsyncPostgresStore(hints.Hinting):
     def notify(self, queue: str) -> None:
         """See that workers are told, a moment from now."""
         if self._hints.trails(queue):
-            self._trail = asyncio.ensure_future(self._send_later())
+            self._trail = asyncio.ensure_future(self._attend())
 
-    async def _send_later(self) -> None:
+    async def _attend(self) -> None:
         try:
-            await asyncio.sleep(hints.TRAIL)
-        finally:  # also where the loop is ending, as asyncio.run does it
-            await self._send()
+            while (rest := self._hints.rest()) is not None:
+                await asyncio.sleep(rest)
+                await self._send()
+        except asyncio.CancelledError:  # the loop is ending, as asyncio.run does it
+            await self._send(everything=True)
+            raise
 
-    async def _send(self) -> None:
-        queues = self._hints.take()
+    async def _send(self, *, everything: bool = False) -> None:
+        queues = self._hints.take(everything=everything)
         if queues:
             try:
                 await self.run(tell, queues)
-            except BackendError:
+            except Exception:  # noqa: BLE001  the next hints need their attendant
                 logger.warning("could not NOTIFY; workers will find the jobs by polling")
 
     async def aclose(self) -> None:
@@ -160,6 +163,6 @@ class AsyncPostgresStore(hints.Hinting):
         if pool is not None:
             if self._trail is not None and not self._trail.done():
                 self._trail.cancel()
-            await self._send()
+            await self._send(everything=True)
             self._pool = None
             await pool.close(timeout=1.0)

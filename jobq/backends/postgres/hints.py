@@ -20,9 +20,11 @@ class Hints:
 
     def __init__(self) -> None:
         self._sent: dict[str, float] = {}
-        self._trailing: set[str] = set()
-        self._covered: set[str] = set()
-        """Queues whose trailing NOTIFY a leading one, now under way, makes needless."""
+        self._trailing: dict[str, float] = {}
+        """When each queue's trailing NOTIFY is due."""
+        self._covered: dict[str, float] = {}
+        """The same, for those that a leading NOTIFY, now under way, makes needless."""
+        self._attended = False
         self._lock = threading.Lock()
 
     def leads(self, queue: str) -> bool:
@@ -33,17 +35,15 @@ class Hints:
                 return False
             self._sent[queue] = now
             if queue in self._trailing:
-                self._trailing.discard(queue)
-                self._covered.add(queue)
+                self._covered[queue] = self._trailing.pop(queue)
             return True
 
     def trails(self, queue: str) -> bool:
-        """Whether the caller has to arrange for the trailing NOTIFY; it may be under way."""
+        """Note that a trailing NOTIFY is needed; whether the caller has to start attending."""
         with self._lock:
-            if queue in self._trailing:
-                return False
-            self._trailing.add(queue)
-            return True
+            self._trailing.setdefault(queue, time.monotonic() + TRAIL)
+            begins, self._attended = not self._attended, True
+            return begins
 
     def sent(self, queue: str) -> None:
         """A leading NOTIFY was committed: it stands for those that trailed before it began.
@@ -51,16 +51,25 @@ class Hints:
         Not for those that came since; it may have been heard before they were committed.
         """
         with self._lock:
-            self._covered.discard(queue)
+            self._covered.pop(queue, None)
 
-    def take(self) -> list[str]:
-        """The queues whose trailing NOTIFY is due now."""
+    def rest(self) -> float | None:
+        """Seconds until the next trailing NOTIFY is due; `None` ends the attendance."""
         with self._lock:
-            queues = sorted(self._trailing | self._covered)
-            self._trailing.clear()
-            self._covered.clear()
-            now = time.monotonic()
-            self._sent.update(dict.fromkeys(queues, now))
+            due = min([*self._trailing.values(), *self._covered.values()], default=None)
+            self._attended = due is not None
+            return None if due is None else max(0.0, due - time.monotonic())
+
+    def take(self, *, everything: bool = False) -> list[str]:
+        """The queues whose trailing NOTIFY is due now."""
+        now = time.monotonic()
+        with self._lock:
+            waiting = {**self._covered, **self._trailing}
+            queues = sorted(q for q, due in waiting.items() if everything or due <= now)
+            for queue in queues:
+                self._trailing.pop(queue, None)
+                self._covered.pop(queue, None)
+                self._sent[queue] = now
             return queues
 
 

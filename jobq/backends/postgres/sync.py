@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from jobq._errors import BackendError, BackendUnavailable
+from jobq._errors import BackendUnavailable
 from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
 from jobq.backends._failures import translate
@@ -45,7 +45,6 @@ class PostgresStore(hints.Hinting):
         self._lock = threading.Lock()
         self._pool: ConnectionPool | None = None
         self._checked = False
-        self._timer: threading.Timer | None = None
         watch_forks(self)
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -135,21 +134,24 @@ class PostgresStore(hints.Hinting):
     def notify(self, queue: str) -> None:
         """See that workers are told, a moment from now."""
         if self._hints.trails(queue):
-            self._timer = threading.Timer(hints.TRAIL, self._send)
-            self._timer.daemon = True
-            self._timer.start()
+            threading.Thread(target=self._attend, name="jobq hints", daemon=True).start()
 
-    def _send(self) -> None:
-        queues = self._hints.take()
+    def _attend(self) -> None:
+        while (rest := self._hints.rest()) is not None:
+            time.sleep(rest)
+            self._send()
+
+    def _send(self, *, everything: bool = False) -> None:
+        queues = self._hints.take(everything=everything)
         if queues:
             try:
                 self.run(tell, queues)
-            except BackendError:
+            except Exception:  # noqa: BLE001  the next hints need their attendant
                 logger.warning("could not NOTIFY; workers will find the jobs by polling")
 
     def close(self) -> None:
         if self._pool is not None:
-            self._send()
+            self._send(everything=True)
             self._pool.close(timeout=1.0)
         self._pool = None
         _closing_at_exit.discard(self)
@@ -160,7 +162,7 @@ class PostgresStore(hints.Hinting):
     def after_fork(self, *, in_child: bool) -> None:
         """In a child: a pool of its own, when it needs one."""
         if in_child:
-            self._hints, self._timer = hints.Hints(), None
+            self._hints = hints.Hints()
             if self._pool is not None:
                 abandon(self._pool)
                 self._pool = None
