@@ -77,7 +77,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types with mypy and pyright."""
     install(session, "types")
-    session.run("mypy", "--strict", "jobq", "tests/typing")
+    session.run("mypy", "--strict", "jobq", "examples", "tests/typing")
     session.run("pyright", "tests/typing")
 
 

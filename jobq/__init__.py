@@ -30,6 +30,7 @@ from jobq._errors import (
     SchemaError,
     UnknownType,
     WaitTimeout,
+    WorkerFailed,
 )
 from jobq._model import (
     MOVES,
@@ -97,6 +98,7 @@ __all__ = [
     "UnknownType",
     "WaitTimeout",
     "Worker",
+    "WorkerFailed",
     "WorkerInfo",
     "handler",
 ]

@@ -97,8 +97,9 @@ def configure(
             f"Queue: lifespan must be a function that returns an async context manager, "
             f"not {lifespan!r}"
         )
+    backends.parse(url, options)
     return Config(
-        url=backends.check_url(url),
+        url=url,
         router=router if router is not None else default_router,
         strict_types=strict_types,
         lifespan=lifespan,

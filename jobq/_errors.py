@@ -10,6 +10,7 @@
     ├── JobNotFound (LookupError)         no job has this id
     ├── IllegalMove                       the job's status does not allow the verb
     ├── DuplicateJob                      a live job holds the unique key
+    ├── WorkerFailed                      a worker had to end: its handlers hang, or a part broke
     ├── LeaseLost                         the job is no longer this worker's
     ├── WaitTimeout (TimeoutError)        the job was not finished in time
     ├── BackendError                      the database refused; the driver's error is the cause
@@ -119,6 +120,10 @@ class LeaseLost(JobqError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__(f"job {job_id} is no longer held by this claim; its write was refused")
+
+
+class WorkerFailed(JobqError):
+    """A worker had to end: every slot is taken by a handler that hangs, or a part of it broke."""
 
 
 class WaitTimeout(JobqError, TimeoutError):

@@ -289,6 +289,7 @@ def reschedule(
     if job is None:
         return (yield from _refuse(config, wanted, "reschedule"))  # type: ignore[no-any-return]
     yield from _wake(config, [job.queue])
+    config.observers.jobs_changed("reschedule", [wanted])
     return job  # type: ignore[no-any-return]
 
 
@@ -326,6 +327,7 @@ def set_progress(config: Config, id: Any, progress: int, message: str | None) ->
         found = yield from get(config, wanted)
         live = [str(s) for s in JobStatus if not s.finished]
         raise IllegalMove(wanted, found.status, "set the progress of", live)
+    config.observers.jobs_changed("set_progress", [wanted])
     return job  # type: ignore[no-any-return]
 
 
@@ -376,11 +378,13 @@ def cleanup_old_jobs(config: Config, days: float) -> Verb[int]:
     return deleted
 
 
-def pause(config: Config, queue: str, until: Any) -> Verb[None]:  # noqa: ARG001
+def pause(config: Config, queue: str, until: Any) -> Verb[None]:
     moment = None if until is None else from_datetime(until, name="until")
     yield Do(backends.ops.pause, queue_name(queue), until=moment)
+    config.observers.queue_changed("pause", queue)
 
 
 def resume(config: Config, queue: str) -> Verb[None]:
     yield Do(backends.ops.resume, queue_name(queue))
     yield from _wake(config, [queue])
+    config.observers.queue_changed("resume", queue)

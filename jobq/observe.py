@@ -46,7 +46,14 @@ class Observer:
         """A late write was refused: the job had a new owner, or had been moved."""
 
     def jobs_changed(self, verb: str, job_ids: Iterable[str]) -> None:
-        """Jobs were cancelled, retried, rescheduled, rescued, deleted or pruned."""
+        """A verb has moved jobs: the name of a move (`jobq.MOVES`), or another of these.
+
+        `cancel`, `retry`, `reschedule`, `set_status`, `set_progress`, `delete`, `rescue`, and
+        `declare` (a worker knows the handler), `refuse`, `expire` (both ended them), `prune`.
+        """
+
+    def queue_changed(self, verb: str, queue: str) -> None:
+        """A queue was paused or resumed: `pause`, `resume`."""
 
     def database_called(self, op: str, seconds: float, error: BaseException | None) -> None:
         """A unit of work ran on the database."""

@@ -57,6 +57,7 @@ NAMES = [
     "SystemClock",
     "UnknownType",
     "WaitTimeout",
+    "WorkerFailed",
     "Worker",
     "WorkerInfo",
     "handler",

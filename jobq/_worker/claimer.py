@@ -13,7 +13,7 @@ from jobq._clock import SECOND
 from jobq._errors import JobqError
 from jobq._routing import Router
 from jobq._worker.declare import declare
-from jobq.observe import logger
+from jobq.observe import Observers, logger
 
 SURVEY_EVERY = 1.0
 """While every claim comes back full: look for undeclared and due jobs this often, in seconds."""
@@ -36,6 +36,7 @@ class Claimer:
         lease: float,
         margin: float,
         keep: int | None,
+        observers: Observers,
         free: Callable[[], int],
         start: Callable[[Sequence[Any]], None],
         busy: Callable[[], bool],
@@ -52,6 +53,7 @@ class Claimer:
         self._lease = round(lease * SECOND)
         self._margin = round(margin * SECOND)
         self._keep = keep
+        self._observers = observers
         self._free = free
         self._start = start
         self._busy = busy
@@ -166,7 +168,7 @@ class Claimer:
         survey = await self._store.run(backends.ops.survey, types=self._types)
         changed = False
         if survey.undeclared:
-            changed = await declare(self._store, self._router, self._types, keep=self._keep) > 0
+            changed = await self._declare() > 0
         if survey.next_run_at is not None and survey.next_run_at <= survey.now:
             changed = await self._store.run(backends.ops.promote) > 0 or changed
         if self._chosen is None:
@@ -175,6 +177,15 @@ class Claimer:
             self._queues = sorted({"default", *seen})
             changed = changed or bool(new)
         return survey, changed
+
+    async def _declare(self) -> int:
+        return await declare(
+            self._store,
+            self._router,
+            self._types,
+            keep=self._keep,
+            observers=self._observers,
+        )
 
     def _until_next(self, survey: Any) -> float:
         """Seconds until the next thing that is known to happen; a hint may come before."""

@@ -9,11 +9,16 @@ from jobq._enqueue import milliseconds
 from jobq._errors import PayloadError
 from jobq._masking import mask
 from jobq._routing import Handler, Router
-from jobq.observe import logger
+from jobq.observe import Observers, logger
 
 
 async def declare(
-    store: backends.AsyncStore, router: Router, types: list[str], *, keep: int | None
+    store: backends.AsyncStore,
+    router: Router,
+    types: list[str],
+    *,
+    keep: int | None,
+    observers: Observers,
 ) -> int:
     """Declare all jobs of these types that wait for it; how many may be claimed now."""
     declared = 0
@@ -30,9 +35,12 @@ async def declare(
                 reason = mask(str(error))[:2000]
                 bad.append({"id": job.id, "error": reason, "error_code": "invalid_payload"})
         if good:
-            declared += await store.run(backends.ops.declare, good)
+            ids = await store.run(backends.ops.declare, good)
+            declared += len(ids)
+            observers.jobs_changed("declare", ids)
         if bad:
-            await store.run(backends.ops.declare_refused, bad, keep=keep)
+            ids = await store.run(backends.ops.declare_refused, bad, keep=keep)
+            observers.jobs_changed("refuse", ids)
         if len(new) < backends.ops.BATCH:
             break
     return declared

@@ -14,7 +14,7 @@ from typing import Any
 from jobq import backends
 from jobq._clock import SECOND
 from jobq._config import Config
-from jobq._errors import ConfigurationError, JobqError
+from jobq._errors import ConfigurationError, JobqError, WorkerFailed
 from jobq._masking import hide_environment
 from jobq._payload import dumps
 from jobq._queue import AsyncQueue, Queue
@@ -30,10 +30,6 @@ from jobq._worker.upkeep import Upkeep, after_release
 from jobq.observe import logger, name_jobs_in_log_records
 
 BURST_WINDOW = 5.0
-
-
-class HandlersAbandoned(JobqError):
-    """Every slot of the worker is taken by a handler that ignores its cancellation."""
 
 
 class Worker:
@@ -89,7 +85,7 @@ class Worker:
         self._claimer: Claimer | None = None
         self._at_once = False
         self._closing = False
-        self._stuck: HandlersAbandoned | None = None
+        self._failure: WorkerFailed | None = None
         self._stop_requested = False
 
     @property
@@ -129,7 +125,9 @@ class Worker:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Worker]:
         """Run the worker inside an app, for as long as the block lasts."""
+        self._check_handlers()
         task = asyncio.create_task(self._run(None, None, None), name="jobq worker")
+        task.add_done_callback(_tell_failure)
         try:
             yield self
         finally:
@@ -139,10 +137,7 @@ class Worker:
     async def _run(
         self, window: float | None, max_jobs: int | None, max_seconds: float | None
     ) -> int:
-        if not self._router.types:
-            raise ConfigurationError(
-                "this worker has no handlers: import the modules that declare them before it runs"
-            )
+        self._check_handlers()
         self._closing = self._at_once = False
         name_jobs_in_log_records()
         hide_environment()
@@ -157,9 +152,15 @@ class Worker:
             if self._port is not None:
                 await stack.enter_async_context(health_server(self._port, self._is_ready))
             await self._work(store, slots, claimer, max_seconds)
-        if self._stuck is not None:
-            raise self._stuck
+        if self._failure is not None:
+            raise self._failure
         return slots.started
+
+    def _check_handlers(self) -> None:
+        if not self._router.types:
+            raise ConfigurationError(
+                "this worker has no handlers: import the modules that declare them before it runs"
+            )
 
     def _is_ready(self) -> bool:
         return not (self._closing or self._stop_requested)
@@ -191,6 +192,7 @@ class Worker:
             lease=self._lease,
             margin=self._margin,
             keep=config.keep,
+            observers=config.observers,
             free=lambda: slots.free,
             start=slots.start,
             busy=lambda: bool(slots.held),
@@ -289,7 +291,7 @@ class Worker:
         if service.cancelled() or service.exception() is None:
             return
         logger.critical("%s failed", service.get_name(), exc_info=service.exception())
-        self._stuck = HandlersAbandoned(f"{service.get_name()} failed: {service.exception()}")
+        self._failure = WorkerFailed(f"{service.get_name()} failed: {service.exception()}")
         self.stop(at_once=True)
 
     def _keeper(self, slots: Slots) -> LeaseKeeper:
@@ -335,7 +337,7 @@ class Worker:
 
     def _every_slot_hangs(self, names: list[str]) -> None:
         message = f"every slot is taken by handlers that hang: {', '.join(names)}"
-        self._stuck = HandlersAbandoned(message)
+        self._failure = WorkerFailed(message)
         self.stop(at_once=True)
 
 
@@ -350,6 +352,12 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=0.5)
+
+
+def _tell_failure(worker: asyncio.Task[int]) -> None:
+    """An app learns of the end of its worker when it ends itself; the log says it at once."""
+    if not worker.cancelled() and worker.exception() is not None:
+        logger.critical("the worker failed", exc_info=worker.exception())
 
 
 def _whole(**options: int) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from jobq._clock import Clock
 from jobq._errors import ConfigurationError
-from jobq._masking import hide_dsn, mask
+from jobq.backends._options import SqliteOptions, parse
 
 if TYPE_CHECKING:
     from jobq.backends import callers, ops
@@ -71,38 +71,20 @@ class Backend(Protocol):
     ) -> None: ...
 
 
-_SQLITE = ("sqlite",)
-_POSTGRES = ("postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2")
-
-
-def check_url(url: object) -> str:
-    """The URL, if its scheme is one that jobq knows. Nothing is imported or opened."""
-    if not isinstance(url, str):
-        raise ConfigurationError(f"the queue's URL must be text, not {url!r}")
-    scheme = url.partition("://")[0]
-    if scheme not in _SQLITE + _POSTGRES:
-        raise ConfigurationError(
-            f"{mask(url)!r} is no database that jobq knows; "
-            f"use sqlite:///jobs.db or postgresql://user:password@host/database"
-        )
-    hide_dsn(url)
-    return url
-
-
 def connect(url: str, clock: Clock, **options: Any) -> Backend:
     """The backend of a URL. Its drivers are imported now, connections are made when used."""
-    scheme = check_url(url).partition("://")[0]
-    if scheme in _SQLITE:
+    parsed = parse(url, options)
+    if isinstance(parsed, SqliteOptions):
         from jobq.backends.sqlite import SqliteBackend
 
-        return cast("Backend", SqliteBackend(url, clock, **options))
+        return cast("Backend", SqliteBackend(parsed, url, clock))
     try:
         from jobq.backends.postgres import PostgresBackend
     except ImportError as error:
         raise ConfigurationError(
             f"PostgreSQL needs psycopg: pip install 'jobq[postgres]' ({error})"
         ) from error
-    return cast("Backend", PostgresBackend(url, clock, **options))
+    return cast("Backend", PostgresBackend(parsed, url, clock))
 
 
 def __getattr__(name: str) -> Any:
@@ -111,4 +93,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["AsyncStore", "Backend", "Store", "callers", "check_url", "connect", "ops"]
+__all__ = ["AsyncStore", "Backend", "Store", "callers", "connect", "ops", "parse"]

@@ -7,12 +7,11 @@ from argparse import ArgumentParser, Namespace
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
-from jobq._errors import ConfigurationError, JobqError
+from jobq._errors import ConfigurationError, JobqError, WorkerFailed
 from jobq._queue import AsyncQueue, Queue
 from jobq._settings import Settings
 from jobq._worker import Worker
 from jobq._worker.lease import EXIT_BLOCKED
-from jobq._worker.worker import HandlersAbandoned
 from jobq.cli import _options as options
 from jobq.cli._app import load_queue
 from jobq.cli._leaving import leave, leave_within
@@ -105,7 +104,7 @@ async def _until_ended(worker: Worker, args: Namespace) -> tuple[int, Timer]:
     code = 0
     try:
         await worker.run(burst=args.burst, max_jobs=args.max_jobs, max_seconds=args.max_seconds)
-    except HandlersAbandoned as error:
+    except WorkerFailed as error:
         logger.critical("%s", error)
         leave(EXIT_BLOCKED)
     except JobqError:

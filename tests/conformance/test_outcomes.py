@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import jobq
-from jobq._worker.worker import HandlersAbandoned
 from jobq.testing import FrozenClock, adrain
 from tests.conformance.situations import sql
 
@@ -565,7 +564,7 @@ async def test_a_worker_whose_slots_all_hang_ends_and_names_the_handlers(
 ) -> None:
     handler: Any = router.handler("stubborn", timeout=0.02)(stubborn)
     job = await aqueue.enqueue(handler, max_attempts=1)
-    with pytest.raises(HandlersAbandoned, match=r"stubborn \("):
+    with pytest.raises(jobq.WorkerFailed, match=r"stubborn \("):
         await jobq.Worker(aqueue, concurrency=1, margin=0.6).run()
     failed = await aqueue.get(job.id)
     assert (failed.status, failed.error_code) == ("failed", "timeout")
@@ -584,7 +583,7 @@ async def test_a_thread_that_does_not_stop_loses_its_job_and_its_slot(
         let_go.wait(30)
 
     job = await aqueue.enqueue(stubborn, max_attempts=1)
-    with pytest.raises(HandlersAbandoned, match=r"stubborn \("):
+    with pytest.raises(jobq.WorkerFailed, match=r"stubborn \("):
         await jobq.Worker(aqueue, concurrency=1, margin=0.6).run()
     failed = await aqueue.get(job.id)
     assert (failed.status, failed.error_code) == ("failed", "timeout")

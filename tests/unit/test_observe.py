@@ -74,6 +74,7 @@ def test_the_base_has_every_hook_and_does_nothing():
         "job_started",
         "jobs_changed",
         "lease_lost",
+        "queue_changed",
     }
     for name, signature in hooks.items():
         arguments = [None] * (len(signature.parameters) - 1)

@@ -350,13 +350,18 @@ def _declare(d: Dialect) -> Executable:
         "given": null(),
     }
     open_ = (d.is_unset(j.declared), may(d, "claim"))
-    return update(t.job).where(j.id == d.id(new.c.id), *open_).values(values).returning(j.queue)
+    return (
+        update(t.job)
+        .where(j.id == d.id(new.c.id), *open_)
+        .values(values)
+        .returning(*d.wires([j.id]))
+    )
 
 
-def declare(d: Dialect, rows: Sequence[dict[str, Any]]) -> Op[int]:
-    """Store what a worker that knows the handlers derived; how many jobs became declared."""
+def declare(d: Dialect, rows: Sequence[dict[str, Any]]) -> Op[list[str]]:
+    """Store what a worker that knows the handlers derived; the ids of the declared jobs."""
     stored = yield _declare(d, rows=dumps(rows))
-    return len(stored)
+    return [row[0] for row in stored]
 
 
 @statement

@@ -14,11 +14,14 @@ from typing import Any
 
 import psycopg
 
+from jobq._errors import ConfigurationError
+from jobq._masking import mask
 from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
+from jobq.backends._options import PostgresOptions
 from jobq.backends.ops.insert import CHANNEL
 from jobq.backends.postgres.aio import AsyncPostgresStore
-from jobq.backends.postgres.connections import connect_args, parse
+from jobq.backends.postgres.connections import connect_args
 from jobq.backends.postgres.sync import PostgresStore
 from jobq.observe import logger
 
@@ -29,8 +32,12 @@ class PostgresBackend:
     name = "postgresql"
     joins_claims = False
 
-    def __init__(self, url: str, clock: Any, **options: Any) -> None:
-        self.options = parse(url, **options)
+    def __init__(self, options: PostgresOptions, url: str, clock: Any) -> None:
+        try:
+            psycopg.conninfo.conninfo_to_dict(options.url)
+        except psycopg.Error as error:
+            raise ConfigurationError(f"{mask(url)!r} is no PostgreSQL URL: {error}") from None
+        self.options = options
         self.url = url
         self.dialect = PostgresDialect(clock)
         self.identity = f"postgresql:{self.options.url}"

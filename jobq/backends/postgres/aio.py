@@ -15,12 +15,12 @@ from jobq._errors import BackendUnavailable
 from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
 from jobq.backends._failures import translate
+from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call, Row, drive_async, marked
 from jobq.backends.ops.bulk import COPY, copy_blocks
 from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
 from jobq.backends.postgres.connections import (
-    PostgresOptions,
     cancellations,
     clock,
     configure_async,

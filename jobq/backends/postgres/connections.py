@@ -5,48 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
-from attrs import frozen
 
-from jobq._errors import ConfigurationError
 from jobq._masking import mask
 from jobq.backends._dialect import PostgresDialect
+from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call, Op
-
-
-@frozen(kw_only=True)
-class PostgresOptions:
-    """How to connect.
-
-    Statements are prepared unless a transaction pooler stands between, where they would meet those
-    of other clients. `prepare=True` is for a PgBouncer that keeps them apart (1.21 or newer, with
-    `max_prepared_statements`); `False` never prepares.
-    """
-
-    url: str
-    listen_url: str | None = None
-    pool_size: int = 10
-    prepare: bool | None = None
-    patience: float = 5.0
-    """How long a call goes on trying while the server cannot be reached, in seconds."""
-
-
-def parse(url: str, **options: Any) -> PostgresOptions:
-    """`postgresql://user:password@host/database`; SQLAlchemy's `postgresql+psycopg://` as well."""
-    scheme, _, rest = url.partition("://")
-    plain = "postgresql://" + rest
-    try:
-        parts = urlsplit(plain)
-        _ = parts.port
-        psycopg.conninfo.conninfo_to_dict(plain)
-    except (ValueError, psycopg.Error) as error:
-        raise ConfigurationError(f"{scheme}://… is no PostgreSQL URL: {error}") from None
-    try:
-        return PostgresOptions(url=plain, **options)
-    except TypeError as error:
-        raise ConfigurationError(f"PostgreSQL queue: {error}") from None
 
 
 def connect_args(name: str) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
 from jobq.backends._failures import translate
 from jobq.backends._forks import abandon, watch_forks
+from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call, Row, drive, marked
 from jobq.backends.ops.bulk import COPY, copy_blocks
 from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
 from jobq.backends.postgres.connections import (
-    PostgresOptions,
     clock,
     configure,
     connect_args,

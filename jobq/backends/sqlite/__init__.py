@@ -1,0 +1,58 @@
+"""SQLite: one file, one writer at a time, the same promises.
+
+A unit of work runs whole inside one thread, never across awaits, so a blocked or cancelled task
+cannot hold the write lock. Units that wait for each other are committed together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+from jobq._errors import BackendError
+from jobq.backends import _migrations
+from jobq.backends._dialect import SqliteDialect
+from jobq.backends._options import SqliteOptions
+from jobq.backends.sqlite.faces import AsyncSqliteStore, SqliteStore
+
+
+class SqliteBackend:
+    """A SQLite file."""
+
+    name = "sqlite"
+    joins_claims = True
+
+    def __init__(self, options: SqliteOptions, url: str, clock: Any) -> None:
+        self.options = options
+        self.url = url
+        self.dialect = SqliteDialect(clock)
+        self.identity = f"sqlite:{os.path.realpath(self.options.path)}"
+
+    def store(self) -> SqliteStore:
+        return SqliteStore(self.options, self.dialect)
+
+    def async_store(self) -> AsyncSqliteStore:
+        return AsyncSqliteStore(self.options, self.dialect)
+
+    def script(self, since: int = 0) -> str:
+        return _migrations.script(self.dialect, since=since)
+
+    async def watch(
+        self, store: AsyncSqliteStore, hint: Callable[[], None], idle: Callable[[], float]
+    ) -> None:
+        """Call `hint` whenever another connection commits, within 20 ms, or 250 when long idle."""
+        version = await store.data_version()
+        hint()
+        while True:
+            await asyncio.sleep(0.02 if idle() < 60 else 0.25)
+            try:
+                latest = await store.data_version()
+            except BackendError:
+                continue
+            if latest != version:
+                version = latest
+                hint()
+
+    fallback_poll = 5.0
