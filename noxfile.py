@@ -26,6 +26,15 @@ REQUIREMENTS = {
     "nox": (None, ["nox"]),
 }
 
+# What `sdks` tries, always in current versions. litellm holds the others back, so it goes alone.
+SDKS = {
+    "providers": (
+        "aiohttp anthropic boto3 fal-client google-genai httpx httpx2 openai replicate requests "
+        "tenacity"
+    ),
+    "litellm": "litellm",
+}
+
 
 def install(session: nox.Session, requirements: str, *, project: bool = True) -> None:
     session.install("-r", f"requirements/{requirements}.txt")
@@ -102,6 +111,19 @@ def matrix(session: nox.Session, sqlalchemy: str, postgres: str) -> None:
         session.install(f"sqlalchemy=={sqlalchemy}")
     env = {"JOBQ_TEST_POSTGRES_URL": None, "JOBQ_TEST_POSTGRES_BINDIR": bindir}
     session.run("pytest", "-n", "2", *session.posargs, env=env)
+
+
+@nox.session(python="3.12")
+@nox.parametrize("what", ["providers", "litellm"])
+def sdks(session: nox.Session, what: str) -> None:
+    """Classify what the providers' real SDKs raise, against a provider on this machine."""
+    install(session, "tests")
+    session.install("--upgrade", *SDKS[what].split())
+    offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    # SDKs leave sockets open, and warn about themselves.
+    session.run(
+        "pytest", "-W", "ignore", f"tests/sdks/check_{what}.py", *session.posargs, env=offline
+    )
 
 
 @nox.session

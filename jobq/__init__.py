@@ -11,6 +11,7 @@ promises.
 >>> job = queue.enqueue(image_edit, {"prompt": "a red door"})
 """
 
+from jobq._classify import Failure, FailureKind, classifier, classify
 from jobq._clock import Clock, SystemClock
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
@@ -32,6 +33,7 @@ from jobq._errors import (
     WaitTimeout,
     WorkerFailed,
 )
+from jobq._limits import Concurrency, DailyQuota, KeyPool, RateLimit, TokenBucket
 from jobq._model import (
     MOVES,
     Attempt,
@@ -44,7 +46,7 @@ from jobq._model import (
     Page,
     WorkerInfo,
 )
-from jobq._outcome import Cancel, Permanent, RetryAfter, Snooze
+from jobq._outcome import Cancel, Permanent, RateLimited, RetryAfter, Snooze
 from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
 from jobq._routing import Handler, Middleware, Router, handler
@@ -63,10 +65,14 @@ __all__ = [
     "Bounds",
     "Cancel",
     "Clock",
+    "Concurrency",
     "ConfigurationError",
     "Counts",
+    "DailyQuota",
     "DuplicateJob",
     "Exponential",
+    "Failure",
+    "FailureKind",
     "Fixed",
     "Handler",
     "HandlerError",
@@ -76,6 +82,7 @@ __all__ = [
     "JobNotFound",
     "JobStatus",
     "JobqError",
+    "KeyPool",
     "LeaseLost",
     "Middleware",
     "Move",
@@ -87,6 +94,8 @@ __all__ = [
     "PayloadError",
     "Permanent",
     "Queue",
+    "RateLimit",
+    "RateLimited",
     "ResultError",
     "Retry",
     "RetryAfter",
@@ -95,10 +104,13 @@ __all__ = [
     "Snooze",
     "SyncJobContext",
     "SystemClock",
+    "TokenBucket",
     "UnknownType",
     "WaitTimeout",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",
+    "classifier",
+    "classify",
     "handler",
 ]

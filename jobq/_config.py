@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import cached_property
@@ -12,9 +12,12 @@ from attrs import Factory, define, field, frozen
 
 from jobq import backends
 from jobq._clock import Clock, SystemClock
-from jobq._errors import ConfigurationError
+from jobq._errors import ConfigurationError, OptionError
+from jobq._limits import Limit
+from jobq._limits.declared import check_limits
+from jobq._model import queue_name
 from jobq._observed import AsyncObserved, Observed
-from jobq._routing import Router, default_router, keep_span
+from jobq._routing import Handler, Router, default_router, keep_span
 from jobq.observe import Observer, Observers
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
@@ -46,10 +49,16 @@ class Config:
     strict_types: bool = False
     lifespan: Lifespan | None = None
     keep: int | None = None
+    limits: Mapping[str, tuple[Limit, ...]] = Factory(dict)
+    """The limits of whole queues, by their names."""
     bounds: Bounds = Factory(Bounds)
     clock: Clock = Factory(SystemClock)
     observers: Observers = Factory(Observers)
     options: dict[str, Any] = Factory(dict)
+
+    def limits_of(self, handler: Handler[Any, Any], queue: str) -> tuple[Limit, ...]:
+        """The limits of a handler's jobs in a queue."""
+        return (*handler.limits, *self.limits.get(queue, ()))
 
     @cached_property
     def backend(self) -> backends.Backend:
@@ -71,6 +80,18 @@ class Config:
         return cast("backends.AsyncStore", AsyncObserved(store, self.observers))
 
 
+def _queue_limits(limits: Mapping[str, Iterable[Limit]] | None) -> dict[str, tuple[Limit, ...]]:
+    if limits is not None and not isinstance(limits, Mapping):
+        raise ConfigurationError(f"Queue: limits must be {{queue: [limit, …]}}, not {limits!r}")
+    try:
+        return {
+            queue_name(queue): check_limits(f"Queue: limits[{queue!r}]", some)
+            for queue, some in (limits or {}).items()
+        }
+    except OptionError as error:
+        raise ConfigurationError(f"Queue: {error}") from None
+
+
 def configure(
     url: str,
     *,
@@ -78,6 +99,7 @@ def configure(
     strict_types: bool,
     lifespan: Lifespan | None,
     keep: float | timedelta | None,
+    limits: Mapping[str, Iterable[Limit]] | None,
     bounds: Bounds | None,
     clock: Clock | None,
     observers: Iterable[Observer],
@@ -104,6 +126,7 @@ def configure(
         strict_types=strict_types,
         lifespan=lifespan,
         keep=retention,
+        limits=_queue_limits(limits),
         bounds=bounds or Bounds(),
         clock=clock or SystemClock(),
         observers=Observers(observers),

@@ -11,6 +11,8 @@ from jobq import backends
 from jobq._clock import from_datetime, to_span
 from jobq._config import Config
 from jobq._errors import OptionError, PayloadError, UnknownType
+from jobq._limits import Limit, Wanted
+from jobq._limits.lanes import NOTHING, wanted
 from jobq._model import (
     Job,
     NewJob,
@@ -19,11 +21,17 @@ from jobq._model import (
     priority_number,
     short_text,
 )
-from jobq._payload import PLAIN, encode_json
+from jobq._payload import PLAIN, encode_json, loads
 from jobq._routing import Handler, keep_span, timeout_seconds
 
 if TYPE_CHECKING:
     from jobq.backends.ops.insert import NewRow
+
+
+KEEP_AND_OWNER = (
+    "keep=False deletes the job when it completes, so its owner could never see the "
+    "result; leave out owner, or keep it for a while, as in keep=3600"
+)
 
 
 def new_row(config: Config, new: NewJob) -> NewRow:
@@ -32,6 +40,21 @@ def new_row(config: Config, new: NewJob) -> NewRow:
     payload = _payload(config, name, handler, new.payload)
     run_at, delay = _start(new.run_at, new.delay)
     keep = _keep(new, handler)
+    defaulted = _defaulted(new, handler)
+    metadata = _metadata(config, new.metadata)
+    if handler is None:
+        limited = Wanted(costs=_given_costs(new.cost))
+    else:
+        limits = config.limits_of(handler, defaulted["queue"])
+        limited = limited_job(
+            handler,
+            limits,
+            queue=defaulted["queue"],
+            payload=payload,
+            owner=new.owner,
+            metadata=metadata,
+            costs=new.cost,
+        )
     return backends.ops.NewRow(
         id=new_id(),
         type=name,
@@ -42,15 +65,63 @@ def new_row(config: Config, new: NewJob) -> NewRow:
         expires_at=_instant(new.expires_at, "expires_at"),
         unique_key=short_text(new.unique_key, "unique_key"),
         owner=short_text(new.owner, "owner"),
-        metadata=_metadata(config, new.metadata),
+        metadata=metadata,
         keep_seconds=None if keep is None else keep // 1_000_000,
-        **_defaulted(new, handler),
+        lane=limited.lane,
+        costs=limited.costs,
+        **defaulted,
     )
+
+
+def limited_job(
+    handler: Handler[Any, Any],
+    limits: tuple[Limit, ...],
+    *,
+    queue: str,
+    payload: str,
+    owner: str | None,
+    metadata: str | None,
+    costs: Mapping[str, Any] | None,
+) -> Wanted:
+    """The lane and the costs of a job; `payload` and `metadata` are JSON text.
+
+    Raises `OptionError` for a key that cannot be filled in, or a cost that can never be met.
+    """
+    if not limits and not costs:
+        return NOTHING
+    if costs is not None and not isinstance(costs, Mapping):
+        raise OptionError(f"cost must be {{key of a limit: units}}, not {costs!r:.100}")
+    values = {
+        "type": handler.type,
+        "queue": queue,
+        "owner": owner,
+        "payload": loads(payload),
+        "metadata": {} if metadata is None else loads(metadata),
+    }
+    needs_payload = any(callable(limit.cost) for limit in limits)
+    decoded = handler.codec.decode(payload) if needs_payload else None
+    return wanted(limits, values, payload=decoded, costs=costs)
+
+
+def _given_costs(costs: Mapping[str, Any] | None) -> str | None:
+    """Costs of a job whose handler is not known here, as they were given."""
+    if not costs:
+        return None
+    if not isinstance(costs, Mapping):
+        raise OptionError(f"cost must be {{key of a limit: units}}, not {costs!r:.100}")
+    for key, units in costs.items():
+        if not isinstance(key, str) or not is_storable(key):
+            raise OptionError(f"cost: {key!r:.100} is no key of a limit")
+        if isinstance(units, bool) or not isinstance(units, int) or not 0 <= units <= 10**15:
+            raise OptionError(f"cost: {units!r:.100} of {key!r} must be an integer from 0")
+    return encode_json(dict(costs), what="cost")
 
 
 def plain_row(config: Config, type: Any, payload: Any) -> NewRow:
     """The row of a new job without options: the short way of `new_row`, for many."""
     name, handler = _handler(config, type)
+    if config.limits or (handler is not None and handler.limits):
+        return new_row(config, NewJob(type=type, payload=payload))
     text = _payload(config, name, handler, payload)
     return backends.ops.NewRow(id=new_id(), type=name, payload=text, **_defaults(handler))
 
@@ -128,10 +199,7 @@ def _keep(new: NewJob, handler: Handler[Any, Any] | None) -> int | None:
     if keep is None and handler is not None:
         keep = handler.keep
     if keep == 0 and new.owner is not None:
-        raise OptionError(
-            "keep=False deletes the job when it completes, so its owner could never see the "
-            "result; leave out owner, or keep it for a while, as in keep=3600"
-        )
+        raise OptionError(KEEP_AND_OWNER)
     return keep
 
 
@@ -154,6 +222,7 @@ def _defaulted(new: NewJob, handler: Handler[Any, Any] | None) -> dict[str, Any]
         "priority": priority or 0,
         "max_attempts": max_attempts,
         "timeout_ms": timeout_ms,
+        "on_ambiguous": None if handler is None else handler.on_ambiguous,
         "given": ",".join(given) or None,
     }
 

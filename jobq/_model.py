@@ -287,6 +287,8 @@ class NewJob:
     unique_key: str | None = None
     owner: str | None = None
     keep: Any = None
+    cost: Mapping[str, int] | None = None
+    """Units of limits, by key; a limit that is not named costs what its handler says, or 1."""
     metadata: Mapping[str, Any] | None = None
 
 

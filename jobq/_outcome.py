@@ -7,11 +7,19 @@ from typing import assert_never
 
 from attrs import evolve, field, frozen
 
+from jobq._classify import Failure, FailureKind
 from jobq._clock import SECOND, from_datetime, to_span
 from jobq._model import JobStatus
-from jobq._retry import Retry
+from jobq._retry import Exponential, Retry
 
 CRASHES_ALLOWED = 3
+OVERLOADS_FORGIVEN = 20
+"""How many refusals of an overloaded provider cost no attempt."""
+UNSENT_FORGIVEN = 5
+"""How many failures to connect cost no attempt."""
+LEAST_REST = SECOND
+OVERLOAD_REST = Exponential(base=5.0, cap=60.0, jitter="equal")
+REFUSAL_REST = Exponential(base=2.0, cap=60.0, jitter="equal")
 
 
 class Signal(Exception):
@@ -51,6 +59,31 @@ class Snooze(Signal):
         super().__init__(reason or f"snooze for {when}")
 
 
+class RateLimited(Signal):
+    """The provider refused: close the limit for a while, and try again then.
+
+    The attempt is given back. `retry_after` is seconds, a timedelta or an aware datetime; without
+    it the rest grows with each refusal. `limit` names the limit to close (as declared, or filled
+    in); otherwise it is the first `RateLimit` of the handler that is nobody's own.
+
+    >>> raise RateLimited(30, limit="gemini")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        retry_after: float | timedelta | datetime | None = None,
+        *,
+        limit: str | None = None,
+        reason: str = "",
+    ) -> None:
+        self.delay, self.run_at = (
+            (None, None) if retry_after is None else _wait(retry_after, "RateLimited")
+        )
+        self.limit = limit
+        self.reason = reason
+        super().__init__(reason or f"rate limited, retry after {retry_after}")
+
+
 class Permanent(Signal):
     """Fail the job at once, whatever attempts it has left.
 
@@ -84,6 +117,16 @@ class Succeeded:
 
 
 @frozen
+class Closing:
+    """A limit that is closed by what a provider said: for `delay`, or until `until`."""
+
+    key: str
+    reason: str
+    delay: int = 0
+    until: int | None = None
+
+
+@frozen
 class Raised:
     """The handler raised; `signal` tells whether it was one of jobq's own."""
 
@@ -91,6 +134,10 @@ class Raised:
     error: str
     code: str
     traceback: str | None = None
+    failure: Failure | None = None
+    """What a provider's exception means, see `classify`."""
+    closes: tuple[Closing, ...] = ()
+    """The limits that it closes."""
 
 
 @frozen
@@ -134,6 +181,12 @@ class Standing:
     attempts: int
     max_attempts: int
     crash_count: int = 0
+    rate_limited_count: int = 0
+    released_count: int = 0
+    limited_for: int = 0
+    """For how long providers have been refusing it, in microseconds."""
+    on_ambiguous: str | None = None
+    """`None` is to retry."""
 
 
 @frozen(kw_only=True)
@@ -153,6 +206,10 @@ class Transition:
     released: int = 0
     snoozed: int = 0
     crashed: int = 0
+    rate_limited: int = 0
+    ambiguous: int = 0
+    closes: tuple[Closing, ...] = ()
+    """The limits to close along with it."""
 
 
 def decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Transition:
@@ -199,10 +256,17 @@ def _failed(error: str, code: str, *, given_back: int = 0, crashed: int = 0) -> 
 def _after_crash(error: str, job: Standing) -> Transition:
     if job.crash_count + 1 >= CRASHES_ALLOWED:
         return _failed(error, "crash_loop", crashed=1)
-    if job.attempts >= job.max_attempts:
+    if job.on_ambiguous == "fail":
+        return _failed(error, "ambiguous_crash", crashed=1)
+    if job.attempts >= job.max_attempts and job.on_ambiguous != "verify":
         return _failed(error, "crashed", crashed=1)
     return Transition(
-        status=JobStatus.PENDING, outcome="crashed", error=error, error_code="crashed", crashed=1
+        status=JobStatus.PENDING,
+        outcome="crashed",
+        error=error,
+        error_code="crashed",
+        crashed=1,
+        ambiguous=1,
     )
 
 
@@ -225,12 +289,83 @@ def _after_exception(raised: Raised, job: Standing, policy: Retry, rand: float) 
                 given_back=1,
                 snoozed=1,
             )
-    if job.attempts >= job.max_attempts:
-        return _failed(error, code)
-    retry = Transition(status=JobStatus.PENDING, outcome="retried", error=error, error_code=code)
-    if isinstance(exception, RetryAfter):
-        return evolve(retry, delay=exception.delay or 0, run_at=exception.run_at)
-    backoff = policy.backoff_for(type(exception))
-    if backoff is None:
-        return _failed(error, code)
-    return evolve(retry, delay=round(backoff.delay(max(1, job.attempts), rand) * SECOND))
+        case RateLimited():
+            refused = _rate_limited(raised, job, policy, rand, exception.delay)
+            by_limit = bool(raised.closes) or refused.status is not JobStatus.RATE_LIMITED
+            return refused if by_limit else evolve(refused, run_at=exception.run_at)
+        case RetryAfter() if job.attempts < job.max_attempts:
+            retry = _retried(error, code, 0)
+            return evolve(retry, delay=exception.delay or 0, run_at=exception.run_at)
+    if raised.failure is not None and not policy.has_rule_for(type(exception)):
+        return _after_failure(raised, raised.failure, job, policy, rand)
+    return _by_policy(raised, job, policy, rand)
+
+
+def _retried(error: str, code: str, delay: int) -> Transition:
+    return Transition(
+        status=JobStatus.PENDING, outcome="retried", error=error, error_code=code, delay=delay
+    )
+
+
+def _by_policy(raised: Raised, job: Standing, policy: Retry, rand: float) -> Transition:
+    backoff = policy.backoff_for(type(raised.exception))
+    if job.attempts >= job.max_attempts or backoff is None:
+        return _failed(raised.error, raised.code)
+    delay = round(backoff.delay(max(1, job.attempts), rand) * SECOND)
+    return _retried(raised.error, raised.code, delay)
+
+
+def _after_failure(
+    raised: Raised, failure: Failure, job: Standing, policy: Retry, rand: float
+) -> Transition:
+    """What a provider's failure comes to, by its kind."""
+    code = failure.code or raised.code
+    wait = None if failure.retry_after is None else round(failure.retry_after * SECOND)
+    known = evolve(raised, code=code)
+    match failure.kind:
+        case FailureKind.RATE_LIMITED | FailureKind.QUOTA_EXHAUSTED:
+            return _rate_limited(known, job, policy, rand, wait)
+        case FailureKind.PERMANENT if failure.credentials and raised.closes:
+            return _rate_limited(known, job, policy, rand, 0)  # another key may do
+        case FailureKind.PERMANENT:
+            return _failed(raised.error, code)
+        case FailureKind.OVERLOADED if job.rate_limited_count < OVERLOADS_FORGIVEN:
+            rest = OVERLOAD_REST.delay(job.rate_limited_count + 1, rand)
+            delay = max(wait or 0, round(rest * SECOND))
+            return evolve(_rate_limited(known, job, policy, rand, delay), closes=())
+        case FailureKind.TRANSIENT_UNSENT if job.released_count < UNSENT_FORGIVEN:
+            delay = round(policy.backoff.delay(job.released_count + 1, rand) * SECOND)
+            retry = _retried(raised.error, code, max(wait or 0, delay))
+            return evolve(retry, given_back=1, released=1)
+        case FailureKind.AMBIGUOUS if job.on_ambiguous == "fail":
+            return _failed(raised.error, "ambiguous")
+        case FailureKind.AMBIGUOUS if job.on_ambiguous == "verify":
+            delay = round(policy.backoff.delay(max(1, job.attempts), rand) * SECOND)
+            return evolve(_retried(raised.error, code, delay), ambiguous=1)
+    return _by_policy(known, job, policy, rand)
+
+
+def _rate_limited(
+    raised: Raised, job: Standing, policy: Retry, rand: float, delay: int | None
+) -> Transition:
+    """The attempt is given back; where limits are closed, they alone hold the job."""
+    if job.limited_for >= round(policy.max_rate_limit_wait * SECOND):
+        reason = f"refused for {job.limited_for / SECOND:.0f} s: {raised.error}"
+        return evolve(_failed(reason, "rate_limit_timeout", given_back=1), closes=raised.closes)
+    if delay is None:
+        delay = refusal_rest(job.rate_limited_count, rand)
+    return Transition(
+        status=JobStatus.RATE_LIMITED,
+        outcome="rate_limited",
+        error=raised.error,
+        error_code=raised.code,
+        delay=0 if raised.closes else max(delay, LEAST_REST),
+        given_back=1,
+        rate_limited=1,
+        closes=raised.closes,
+    )
+
+
+def refusal_rest(refusals: int, rand: float) -> int:
+    """How long to rest after a refusal that names no time, in microseconds."""
+    return round(REFUSAL_REST.delay(refusals + 1, rand) * SECOND)

@@ -87,7 +87,8 @@ class Retry:
     """What happens after an attempt fails. On by default: three attempts, growing rests.
 
     `rules` maps exception classes to a backoff of their own, or to `None`: fail at once. The
-    rule of the nearest base class wins.
+    rule of the nearest base class wins, and goes before what `jobq.classify` makes of it. After
+    `max_rate_limit_wait` seconds of refusals by a provider (which cost no attempt) a job fails.
 
     >>> policy = Retry(max_attempts=5, rules={TimeoutError: Fixed(1), ValueError: None})
     >>> policy.backoff_for(ConnectionResetError) is policy.backoff
@@ -97,11 +98,21 @@ class Retry:
     max_attempts: int = field(default=3, converter=_check_max_attempts)
     backoff: Backoff = Factory(Exponential)
     rules: Mapping[type[BaseException], Backoff | None] = Factory(dict)
+    max_rate_limit_wait: float = 86400.0
 
     def __attrs_post_init__(self) -> None:
         for kind in self.rules:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 raise ConfigurationError(f"Retry(rules=…): {kind!r} is not an exception class")
+
+        if not 0 < self.max_rate_limit_wait <= 365 * 86400:
+            raise ConfigurationError(
+                f"Retry(max_rate_limit_wait={self.max_rate_limit_wait!r}) must be seconds"
+            )
+
+    def has_rule_for(self, kind: type[BaseException]) -> bool:
+        """Whether one of the rules names this class, or a base of it."""
+        return any(base in self.rules for base in kind.__mro__)
 
     def backoff_for(self, kind: type[BaseException]) -> Backoff | None:
         """The backoff after an exception of this class; `None` means: do not retry."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import timedelta
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
 from attrs import Factory, field, frozen
 
 from jobq._clock import to_span
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import ConfigurationError, HandlerError, OptionError
+from jobq._limits import Limit
+from jobq._limits.declared import check_limits
 from jobq._model import is_storable, priority_number, short_text
 from jobq._payload import Codec
 from jobq._retry import Retry
@@ -23,6 +25,8 @@ R = TypeVar("R")
 
 DEFAULT_TIMEOUT = 15 * 60.0
 
+OnAmbiguous = Literal["retry", "fail", "verify"]
+Verifier = Callable[..., Any]
 Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 """`async def middleware(job, call_next)`: calls `await call_next()`, and returns its result."""
 
@@ -47,6 +51,9 @@ class Handler(Generic[P, R]):
     retry: Retry = Factory(Retry)
     timeout: float | None = DEFAULT_TIMEOUT
     keep: int | None = None
+    limits: tuple[Limit, ...] = ()
+    on_ambiguous: str | None = None
+    verify: Callable[..., Any] | None = field(default=None, repr=False)
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -104,6 +111,9 @@ class Router:
         retry: Retry | None = None,
         timeout: float | timedelta | None = DEFAULT_TIMEOUT,
         keep: float | timedelta | bool | None = None,
+        limits: Iterable[Limit] | None = None,
+        on_ambiguous: OnAmbiguous = "retry",
+        verify: Verifier | None = None,
     ) -> Decorator:
         """Register a function as the handler of a type of jobs.
 
@@ -112,6 +122,12 @@ class Router:
         annotation is its schema. The options are defaults for those of `enqueue`: `timeout` in
         seconds, `keep` how long a finished job stays (seconds, a timedelta, or `False` to delete
         it when it completes).
+
+        `limits` hold over all workers: a job that they do not allow to start is not claimed.
+        `on_ambiguous` says what follows an attempt that may have done its paid work without
+        anybody knowing (a read time-out, a crash): "retry", "fail", or "verify". Then `verify`,
+        an `async def` or `def` with the parameters of the handler, is called before the next
+        attempt: what it returns is the job's result, and `None` lets the handler run.
 
         Raises `HandlerError` where the function cannot be a handler as it is written.
         """
@@ -126,6 +142,8 @@ class Router:
                 "retry": _retry(retry),
                 "timeout": timeout_seconds(timeout),
                 "keep": keep_span(keep),
+                "limits": check_limits(f"handler {type!r}", limits),
+                **_ambiguity(type, on_ambiguous, verify),
             }
         except OptionError as error:
             raise ConfigurationError(f"handler {type!r}: {error}") from None
@@ -184,6 +202,17 @@ def _within(handler: Handler[Any, Any], outer: tuple[Middleware, ...]) -> Handle
 
 
 _FIELDS = [attribute.name for attribute in Handler.__attrs_attrs__]
+
+
+def _ambiguity(type: str, policy: str, verify: Verifier | None) -> dict[str, Any]:
+    if policy not in ("retry", "fail", "verify"):
+        raise OptionError(f"on_ambiguous={policy!r} is none of 'retry', 'fail', 'verify'")
+    if (policy == "verify") != (verify is not None):
+        raise OptionError("on_ambiguous='verify' and verify=function belong together")
+    if verify is not None and not callable(verify):
+        raise OptionError(f"verify={verify!r} is no function")
+    del type
+    return {"on_ambiguous": None if policy == "retry" else policy, "verify": verify}
 
 
 def _retry(value: Retry | None) -> Retry:

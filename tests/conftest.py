@@ -13,7 +13,7 @@ import pytest
 import jobq
 from jobq.testing._postgres import postgres_url
 
-TABLES = "jobq_job, jobq_attempt, jobq_worker, jobq_queue"
+TABLES = "jobq_job, jobq_attempt, jobq_worker, jobq_queue, jobq_limit, jobq_lane"
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Self
 
 from jobq._clock import Clock
 from jobq._config import KEEP, Bounds, Config, Lifespan, configure
+from jobq._limits import Limit
 from jobq._masking import mask
 from jobq._routing import Router
 from jobq.observe import Observer
@@ -24,6 +25,7 @@ class Face:
         strict_types: bool = False,
         lifespan: Lifespan | None = None,
         keep: float | timedelta | None = KEEP,
+        limits: Mapping[str, Iterable[Limit]] | None = None,
         bounds: Bounds | None = None,
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
@@ -35,6 +37,7 @@ class Face:
             strict_types=strict_types,
             lifespan=lifespan,
             keep=keep,
+            limits=limits,
             bounds=bounds,
             clock=clock,
             observers=observers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
@@ -25,6 +25,7 @@ class EnqueueOptions(TypedDict, total=False):
     unique_key: str
     owner: str
     keep: float | timedelta | bool
+    cost: Mapping[str, int]
     metadata: dict[str, Any]
     connection: Any
     session: Any

@@ -10,10 +10,12 @@ from typing import Any
 
 from jobq import backends
 from jobq._clock import SECOND
+from jobq._config import Config
 from jobq._errors import JobqError
-from jobq._routing import Router
 from jobq._worker.declare import declare
-from jobq.observe import Observers, logger
+from jobq._worker.lanes import Lanes
+from jobq._worker.running import Start
+from jobq.observe import logger
 
 SURVEY_EVERY = 1.0
 """While every claim comes back full: look for undeclared and due jobs this often, in seconds."""
@@ -29,32 +31,32 @@ class Claimer:
     def __init__(
         self,
         store: backends.AsyncStore,
-        router: Router,
+        config: Config,
+        lanes: Lanes,
         *,
         worker: str,
         queues: Sequence[str] | None,
         lease: float,
         margin: float,
-        keep: int | None,
-        observers: Observers,
         free: Callable[[], int],
-        start: Callable[[Sequence[Any]], None],
+        waiting: Callable[[], int],
+        start: Callable[..., None],
         busy: Callable[[], bool],
         fallback: Callable[[], float],
         quota: int | None = None,
         burst_window: float | None = None,
     ) -> None:
         self._store = store
-        self._router = router
-        self._types = router.types
+        self._config = config
+        self._lanes = lanes
+        self._types = config.router.types
         self._worker = worker
         self._chosen = queues
         self._queues = list(queues) if queues is not None else ["default"]
         self._lease = round(lease * SECOND)
         self._margin = round(margin * SECOND)
-        self._keep = keep
-        self._observers = observers
         self._free = free
+        self._waiting = waiting
         self._start = start
         self._busy = busy
         self._fallback = fallback
@@ -66,6 +68,7 @@ class Claimer:
         """Whether the finisher is claiming in our place."""
         self._dry = True
         """Whether the last claim found less than it asked for."""
+        self._limited_first = True
         self._surveyed_at = 0.0
         self.worked_at = time.monotonic()
         """When there was last something to claim."""
@@ -102,23 +105,72 @@ class Claimer:
         if slots <= 0 or self._lent:
             await self._wake.wait()
             return
-        await self._claim(slots)
-        if not self._dry:
+        opened = bool(self._lanes.open())
+        more = await self._claim_all(slots)
+        if more or not self._dry:
             if time.monotonic() - self._surveyed_at > SURVEY_EVERY:
                 await self._survey()
             return
         survey, changed = await self._survey()
-        if changed or self.done:
+        if changed or self.done or (self._lanes.open() and not opened):
             return
         await self._sleep(self._until_next(survey))
         if self._burst_window is not None and not self._wake.is_set():
             await self._end_of_burst()
+
+    async def _claim_all(self, slots: int) -> bool:
+        """Claim what has limits and what has none; whether there may be more of the former.
+
+        Who goes first takes turns, where priorities do not say: neither may starve the other.
+        """
+        if not self._lanes.open():
+            await self._claim(slots)
+            return False
+        first, self._limited_first = self._limited_first, not self._limited_first
+        if not first:
+            await self._claim(slots)
+            slots = self._slots()
+        more = await self._claim_limited(slots) if slots > 0 else False
+        if first and (slots := self._slots()) > 0:
+            await self._claim(slots)
+        return more
+
+    async def _claim_limited(self, slots: int) -> bool:
+        waiting = self._waiting()
+        ahead = max(0, (slots + waiting) // 2 - waiting)
+        queues = self._lanes.queues_without_limits(self._queues)
+        request = self._lanes.request(
+            slots=slots,
+            ahead=ahead,
+            rivals=(queues, self._lanes.unlimited_types),
+            worker=self._worker,
+            lease=self._lease,
+            margin=self._margin,
+        )
+        self._lent = True
+        try:
+            grant = await self._store.run(backends.ops.claim_limited, request)
+            if grant.missing:
+                await self._store.run(backends.ops.ensure_limits, grant.missing)
+                grant = await self._store.run(backends.ops.claim_limited, request)
+        finally:
+            self._lent = False
+        self._lanes.heard(request, grant)
+        if grant.refused:
+            self._config.observers.jobs_changed("refuse", grant.refused)
+        if grant.jobs:
+            self._took(len(grant.jobs))
+            self._start([job for job, _ in grant.jobs], _starts(grant, self._config))
+        return bool(grant.jobs or grant.refused) and bool(self._lanes.open())
 
     def _slots(self, freed: int = 0) -> int:
         free = self._free() + freed
         return free if self._quota is None else min(free, self._quota)
 
     async def _claim(self, slots: int) -> None:
+        if not self._lanes.unlimited_types:
+            self._dry = True
+            return
         self._lent = True  # nobody else claims meanwhile
         try:
             claimed = await self._store.run(backends.ops.claim, **self._arguments(slots))
@@ -128,8 +180,8 @@ class Claimer:
 
     def _arguments(self, slots: int) -> dict[str, Any]:
         return {
-            "queues": self._queues,
-            "types": self._types,
+            "queues": self._lanes.queues_without_limits(self._queues),
+            "types": self._lanes.unlimited_types,
             "slots": slots,
             "worker": self._worker,
             "lease": self._lease,
@@ -139,10 +191,13 @@ class Claimer:
     def _receive(self, claimed: Sequence[Any], slots: int) -> None:
         self._dry = len(claimed) < slots
         if claimed:
-            self.worked_at = time.monotonic()
-            if self._quota is not None:
-                self._quota -= len(claimed)
+            self._took(len(claimed))
             self._start(claimed)
+
+    def _took(self, count: int) -> None:
+        self.worked_at = time.monotonic()
+        if self._quota is not None:
+            self._quota -= count
 
     def lend(self, freed: int) -> dict[str, Any] | None:
         """The arguments of a claim that the finisher makes in its own transaction.
@@ -150,7 +205,7 @@ class Claimer:
         `freed` slots come free with it. `None` while there is nothing to claim, or a claim is
         under way. Whatever comes of it must be told to `take_back`.
         """
-        if self._lent or self._dry or self.done:
+        if self._lent or self._dry or self.done or self._lanes.open():
             return None
         slots = self._slots(freed)
         self._lent = slots > 0
@@ -165,27 +220,31 @@ class Claimer:
     async def _survey(self) -> tuple[Any, bool]:
         """Look what else there is; whether that made jobs claimable."""
         self._surveyed_at = time.monotonic()
-        survey = await self._store.run(backends.ops.survey, types=self._types)
+        unfit = self._lanes.unfit(self._queues)
+        survey = await self._store.run(backends.ops.survey, types=self._types, unfit=unfit)
         changed = False
-        if survey.undeclared:
-            changed = await self._declare() > 0
+        if survey.unfit:
+            await self._store.run(backends.ops.undeclare, unfit)
+        if survey.undeclared or survey.unfit:
+            changed = await declare(self._store, self._config, self._types) > 0
         if survey.next_run_at is not None and survey.next_run_at <= survey.now:
             changed = await self._store.run(backends.ops.promote) > 0 or changed
-        if self._chosen is None:
-            seen = await self._store.run(backends.ops.ready_queues)
-            new = sorted(set(seen) - set(self._queues))
-            self._queues = sorted({"default", *seen})
-            changed = changed or bool(new)
+        changed = await self._look() or changed
         return survey, changed
 
-    async def _declare(self) -> int:
-        return await declare(
-            self._store,
-            self._router,
-            self._types,
-            keep=self._keep,
-            observers=self._observers,
-        )
+    async def _look(self) -> bool:
+        """Look which queues and lanes have jobs; whether some are new."""
+        ready = await self._store.run(backends.ops.ready, after=self._lanes.after)
+        self._lanes.saw(ready)
+        new: set[str] = set()
+        if self._chosen is None:
+            seen = {*ready.queues, *(queue for queue, _ in ready.lanes)}
+            new = seen - set(self._queues)
+            self._queues = sorted({"default", *seen})
+        if self._lanes.are_closed:
+            stand = await self._store.run(backends.ops.stand, self._lanes.wanted_keys())
+            self._lanes.refresh(*stand, ahead=self._free() > 1)
+        return bool(new)
 
     def _until_next(self, survey: Any) -> float:
         """Seconds until the next thing that is known to happen; a hint may come before."""
@@ -193,8 +252,8 @@ class Claimer:
             return 0.0
         moments = [m for m in (survey.next_run_at, survey.next_resume) if m is not None]
         rest = min([(moment - survey.now) / SECOND for moment in moments], default=float("inf"))
-        jitter = random.uniform(0.9, 1.0)
-        return max(0.001, min(rest + 0.0005, self._fallback() * jitter))
+        rest = min(rest + 0.0005, self._lanes.next_ask - time.monotonic())
+        return max(0.001, min(rest, self._fallback() * random.uniform(0.9, 1.0)))
 
     async def _sleep(self, seconds: float) -> None:
         if seconds > 0:
@@ -213,7 +272,27 @@ class Claimer:
         due = await self._store.run(
             backends.ops.due_within, types=self._types, queues=self._chosen, within=within
         )
-        if due is None:
+        opens = self._lanes.next_ask - time.monotonic()
+        rest = min(opens, float("inf") if due is None else due / SECOND)
+        if rest > (self._burst_window or 0.0):
             self.stop()
         else:
-            await self._sleep(max(0.001, due / SECOND))
+            await self._sleep(max(0.001, rest))
+
+
+def _starts(grant: Any, config: Config) -> dict[str, Start]:
+    """When granted jobs may start, by their ids.
+
+    Not before their time counted from the arrival of the answer, and not later than their time
+    counted from when the question was sent: between the two lies the database's clock.
+    """
+    arrived = time.monotonic()
+    starts = {}
+    for job, permit in grant.jobs:
+        after, until = permit.start - grant.now, permit.good_until - grant.now
+        starts[job.id] = Start(
+            not_before=arrived + after / SECOND,
+            not_after=float("inf") if config.clock.frozen else grant.asked_at + until / SECOND,
+            permit=permit,
+        )
+    return starts

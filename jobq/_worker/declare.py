@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from jobq import backends
-from jobq._enqueue import milliseconds
-from jobq._errors import PayloadError
+from jobq._config import Config
+from jobq._enqueue import KEEP_AND_OWNER, limited_job, milliseconds
+from jobq._errors import OptionError, PayloadError
 from jobq._masking import mask
-from jobq._routing import Handler, Router
-from jobq.observe import Observers, logger
+from jobq._payload import loads
+from jobq._routing import Handler
+from jobq.observe import logger
 
 
 async def declare(
     store: backends.AsyncStore,
-    router: Router,
+    config: Config,
     types: list[str],
-    *,
-    keep: int | None,
-    observers: Observers,
 ) -> int:
     """Declare all jobs of these types that wait for it; how many may be claimed now."""
     declared = 0
@@ -26,27 +25,32 @@ async def declare(
         good: list[dict[str, Any]] = []
         bad: list[dict[str, Any]] = []
         for job in new:
-            handler = router.get(job.type)
+            handler = config.router.get(job.type)
             assert handler is not None
             try:
-                good.append(_derived(job, handler))
+                good.append(_derived(config, job, handler))
             except PayloadError as error:
-                logger.warning("job %s cannot be run: %s", job.id, error)
-                reason = mask(str(error))[:2000]
-                bad.append({"id": job.id, "error": reason, "error_code": "invalid_payload"})
+                bad.append(_refused(job, "invalid_payload", error))
+            except OptionError as error:
+                bad.append(_refused(job, "invalid_options", error))
         if good:
             ids = await store.run(backends.ops.declare, good)
             declared += len(ids)
-            observers.jobs_changed("declare", ids)
+            config.observers.jobs_changed("declare", ids)
         if bad:
-            ids = await store.run(backends.ops.declare_refused, bad, keep=keep)
-            observers.jobs_changed("refuse", ids)
+            ids = await store.run(backends.ops.declare_refused, bad, keep=config.keep)
+            config.observers.jobs_changed("refuse", ids)
         if len(new) < backends.ops.BATCH:
             break
     return declared
 
 
-def _derived(job: Any, handler: Handler[Any, Any]) -> dict[str, Any]:
+def _refused(job: Any, code: str, error: Exception) -> dict[str, Any]:
+    logger.warning("job %s cannot be run: %s", job.id, error)
+    return {"id": job.id, "error": mask(str(error))[:2000], "error_code": code}
+
+
+def _derived(config: Config, job: Any, handler: Handler[Any, Any]) -> dict[str, Any]:
     """What the handler's defaults and the payload's check make of a job.
 
     An option that the enqueuer gave stays; `given` names those that look like the database's
@@ -55,15 +59,31 @@ def _derived(job: Any, handler: Handler[Any, Any]) -> dict[str, Any]:
     given = set((job.given or "").split(","))
     payload = handler.codec.encode(handler.codec.decode(job.payload))
     queue = job.queue if "queue" in given or job.queue != "default" else handler.queue
+    queue = queue or "default"
     priority = job.priority if "priority" in given or job.priority != 0 else handler.priority
     keep = None if handler.keep is None else handler.keep // 1_000_000
+    keep_seconds = keep if job.keep_seconds is None else job.keep_seconds
+    if keep_seconds == 0 and job.owner is not None:
+        raise OptionError(KEEP_AND_OWNER)
+    limited = limited_job(
+        handler,
+        config.limits_of(handler, queue),
+        queue=queue,
+        payload=payload,
+        owner=job.owner,
+        metadata=job.metadata,
+        costs=None if job.costs is None else loads(job.costs),
+    )
     timeout_ms = job.timeout_ms
     return {
         "id": job.id,
         "payload": payload,
-        "queue": queue or "default",
+        "queue": queue,
         "priority": priority or 0,
         "max_attempts": job.max_attempts or handler.retry.max_attempts,
         "timeout_ms": milliseconds(handler.timeout) if timeout_ms is None else timeout_ms,
-        "keep_seconds": keep if job.keep_seconds is None else job.keep_seconds,
+        "keep_seconds": keep_seconds,
+        "lane": limited.lane,
+        "costs": limited.costs,
+        "on_ambiguous": handler.on_ambiguous,
     }

@@ -8,14 +8,15 @@ from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 
+from jobq._classify import classify
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
-from jobq._errors import LeaseLost, PayloadError, ResultError
+from jobq._errors import JobqError, LeaseLost, PayloadError, ResultError
 from jobq._masking import mask
-from jobq._outcome import Outcome, Permanent, Raised, Refused, Released, Stopped, Succeeded
+from jobq._outcome import Outcome, Permanent, Raised, Refused, Released, Signal, Stopped, Succeeded
 from jobq._payload import encode_result
 from jobq._routing import Middleware
-from jobq._worker.running import Running
+from jobq._worker.running import NotNow, Running
 from jobq.observe import current_job
 
 
@@ -55,6 +56,8 @@ async def attempt(
         result = await _call(running, payload, middleware, threads)
     except ResultError as error:  # of job.complete(): trying again would pay again
         return Refused("result_unstorable", _bounded(str(error), bounds))
+    except NotNow as error:
+        return Released(str(error))
     except LeaseLost as error:
         return None if running.stopping == "lease" else raised(error, bounds)
     except Escaped as escaped:
@@ -75,6 +78,7 @@ async def _call(
     handler = running.handler
 
     async def innermost() -> Any:
+        running.check_start()
         if handler.is_async:
             return await handler.function(*handler.arguments(payload, JobContext(running)))
         arguments = handler.arguments(payload, SyncJobContext(running))
@@ -83,6 +87,7 @@ async def _call(
             running.in_thread = True
             if running.stopping is not None:  # while it waited for a thread
                 raise NotStarted
+            running.check_start()
             try:
                 return handler.function(*arguments)
             except BaseException as error:
@@ -150,7 +155,8 @@ def raised(error: BaseException, bounds: Bounds) -> Raised:
     text = _text(error)
     named = text if isinstance(error, Permanent) else f"{type(error).__name__}: {text}"
     lines = "".join(tracebacks.format_exception(error))
-    return Raised(error, _bounded(named, bounds), code, _bounded(lines, bounds, tail=True))
+    failure = None if isinstance(error, Signal | JobqError) else classify(error)
+    return Raised(error, _bounded(named, bounds), code, _bounded(lines, bounds, tail=True), failure)
 
 
 def _text(error: BaseException) -> str:

@@ -11,14 +11,16 @@ from typing import Any
 from attrs import evolve
 
 from jobq import backends
+from jobq._config import Config
 from jobq._errors import BackendError, BackendUnavailable
 from jobq._masking import mask
 from jobq._model import JobStatus
-from jobq._outcome import Outcome, Succeeded, Transition, decide
+from jobq._outcome import Closing, Outcome, Raised, Succeeded, Transition, decide
 from jobq._worker.claimer import Claimer
+from jobq._worker.closings import with_closings
 from jobq._worker.execute import not_committed
 from jobq._worker.running import Running
-from jobq.observe import Observers, logger
+from jobq.observe import logger
 
 LARGEST = 500
 
@@ -36,18 +38,19 @@ class Finisher:
         store: backends.AsyncStore,
         *,
         worker: str,
-        keep: int | None,
-        bounds: Any,
-        observers: Observers,
+        config: Config,
+        closed: Callable[[Closing], None],
         freed: Callable[[Sequence[Running]], None],
         requeued: Callable[[set[str]], None],
         claimer: Claimer | None = None,
     ) -> None:
         self._store = store
         self._worker = worker
-        self._keep = keep
-        self._bounds = bounds
-        self._observers = observers
+        self._config = config
+        self._keep = config.keep
+        self._bounds = config.bounds
+        self._observers = config.observers
+        self._closed = closed
         self._freed = freed
         self._requeued = requeued
         self._claimer = claimer
@@ -91,6 +94,9 @@ class Finisher:
         self._busy = True
         try:
             endings = [self._ending(running, outcome) for running, outcome in batch]
+            closings = [closing for ending in endings for closing in ending.transition.closes]
+            if closings:
+                await self._close(closings)
             wanted = self._claimer.lend(len(batch)) if self._claimer is not None else None
             claimed: Sequence[Any] = []
             try:
@@ -104,6 +110,10 @@ class Finisher:
 
     def _ending(self, running: Running, outcome: Outcome) -> Any:
         rand = random.random()
+        if isinstance(outcome, Raised):
+            queue = running.job.queue
+            limits = self._config.limits_of(running.handler, queue)
+            outcome = with_closings(outcome, running, limits)
         transition = decide(outcome, running.standing, running.handler.retry, rand)
         job = running.job
         return backends.ops.Ending(
@@ -118,6 +128,18 @@ class Finisher:
             deletes=job.keep_seconds == 0,
             committed=isinstance(outcome, Succeeded) and outcome.committed,
         )
+
+    async def _close(self, closings: Sequence[Closing]) -> None:
+        """Close limits before the jobs go back that found them closed."""
+        rows = [
+            {"key": c.key, "delay": c.delay, "until": c.until, "reason": c.reason} for c in closings
+        ]
+        for closing in closings:
+            self._closed(closing)
+        try:
+            await self._store.run(backends.ops.block, rows)
+        except BackendError as error:
+            logger.warning("cannot close limits: %s", error)
 
     async def _write(
         self, endings: list[Any], wanted: dict[str, Any] | None = None
@@ -180,7 +202,7 @@ class Finisher:
                 logger.warning("the outcome of job %s came too late and was refused", job.id)
                 self._observers.lease_lost(job.id, job.type)
                 continue
-            if status == "pending":
+            if status in ("pending", "rate_limited"):
                 requeued.add(job.queue)
             if self._observers:
                 seconds = now - running.started_at

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from attrs import frozen
+
+from jobq._limits import Permit
 from jobq._outcome import Standing
 from jobq._routing import Handler
 
 if TYPE_CHECKING:
     from jobq.backends.ops.claim import Claimed
+
+
+@frozen
+class Start:
+    """When a job with limits may start, by the monotonic clock, and what it was debited."""
+
+    not_before: float
+    not_after: float
+    permit: Permit
+
+
+class NotNow(Exception):
+    """A start that its limits do not allow any more: the job goes back, and asks again."""
+
 
 Stop = Literal["cancel", "timeout", "lease", "shutdown"]
 
@@ -29,6 +46,8 @@ class Running:
         keep: int | None,
         dialect: Any,
         result_limit: int | None = None,
+        start: Start | None = None,
+        is_closed: Callable[[Iterable[str]], bool] = lambda _: False,
     ) -> None:
         self.job = job
         self.handler = handler
@@ -36,6 +55,10 @@ class Running:
         self.keep = keep
         self.dialect = dialect
         self.result_limit = result_limit
+        self.start = start
+        self.waits = start is not None and start.not_before > time.monotonic()
+        """Whether its start is still to come."""
+        self._is_closed = is_closed
         self.task: asyncio.Task[None] | None = None
         self.started_at = time.monotonic()
         self.renewed_at = self.started_at
@@ -60,7 +83,34 @@ class Running:
             attempts=self.job.attempts,
             max_attempts=self.job.max_attempts,
             crash_count=self.job.crash_count,
+            rate_limited_count=self.job.rate_limited_count,
+            released_count=self.job.released_count,
+            limited_for=self.limited_for,
+            on_ambiguous=self.handler.on_ambiguous,
         )
+
+    @property
+    def limited_for(self) -> int:
+        """For how long providers have refused this job, in microseconds."""
+        since = self.job.limited_since
+        return 0 if since is None else max(0, self.job.started_at - int(since))
+
+    async def wait_for_start(self) -> None:
+        """Wait until the limits allow the start."""
+        if self.start is None:
+            return
+        await asyncio.sleep(max(0.0, self.start.not_before - time.monotonic()))
+        self.waits = False
+
+    def check_start(self) -> None:
+        """Raise `NotNow` where the start comes too late, or a limit has been closed meanwhile."""
+        if self.start is None:
+            return
+        late = time.monotonic() - self.start.not_after
+        if late > 0:
+            raise NotNow(f"its start came {late:.3f} s too late for its limits")
+        if self._is_closed(self.start.permit.debits):
+            raise NotNow("a limit was closed before it started")
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ from jobq._outcome import Outcome, Refused, Released, Stopped
 from jobq._worker.deadlines import Deadlines
 from jobq._worker.execute import attempt, timed_out
 from jobq._worker.finisher import Finisher
-from jobq._worker.running import Running
+from jobq._worker.running import Running, Start
 from jobq.observe import logger
 
 LINGER = 1.0
@@ -42,6 +42,7 @@ class Slots:
         threads: int,
         margin: float,
         report: Callable[[Running], None],
+        is_closed: Callable[[Iterable[str]], bool],
         freed: Callable[[], None],
         stuck: Callable[[list[str]], None],
     ) -> None:
@@ -52,6 +53,7 @@ class Slots:
         self._count = count
         self._margin = margin
         self._report = report
+        self._is_closed = is_closed
         self._on_freed = freed
         self._on_stuck = stuck
         self._loop = asyncio.get_running_loop()
@@ -78,11 +80,16 @@ class Slots:
         held = list(self.held)  # at one stroke: the loop adds and removes meanwhile
         return [running for running in held if running.stopping != "lease"]
 
-    def start(self, claimed: Sequence[Any]) -> None:
-        """Run claimed jobs."""
+    @property
+    def waiting(self) -> int:
+        """How many held jobs were granted a start that is still to come."""
+        return sum(running.waits for running in self.held)
+
+    def start(self, claimed: Sequence[Any], starts: Mapping[str, Start] | None = None) -> None:
+        """Run claimed jobs; those with limits when these allow it."""
         observers = self._config.observers
         for job in claimed:
-            running = self._take(job)
+            running = self._take(job, None if starts is None else starts[job.id])
             if observers:
                 observers.job_claimed(job.id, job.type, job.attempts, self._worker)
             if job.expires_at is not None and job.expires_at <= job.started_at:
@@ -97,7 +104,7 @@ class Slots:
                 running.deadline = self._loop.time() + job.timeout_ms / 1000
                 self._deadlines.watch(running.deadline)
 
-    def _take(self, job: Any) -> Running:
+    def _take(self, job: Any, start: Start | None) -> Running:
         handler = self._config.router.get(job.type)
         assert handler is not None
         running = Running(
@@ -107,6 +114,8 @@ class Slots:
             keep=self._config.keep,
             dialect=self._dialect,
             result_limit=self._config.bounds.result,
+            start=start,
+            is_closed=self._is_closed,
         )
         running.on_report = self._report
         running.on_stopped = self._stopped
@@ -116,6 +125,8 @@ class Slots:
 
     async def _execute(self, running: Running) -> None:
         job = running.job
+        if running.start is not None:
+            await running.wait_for_start()
         if self._config.observers:
             self._config.observers.job_started(job.id, job.type, job.attempts)
         outcome = await attempt(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jobq import backends
@@ -22,6 +22,7 @@ def after_crash(orphan: Any) -> Transition:
         attempts=orphan.attempts,
         max_attempts=orphan.max_attempts,
         crash_count=orphan.crash_count,
+        on_ambiguous=orphan.on_ambiguous,
     )
     error = f"worker {orphan.worker} stopped renewing its lease during attempt {orphan.attempts}"
     return decide(Crashed(error), standing, _POLICY, 0.0)
@@ -44,12 +45,14 @@ class Upkeep:
         keep: int | None,
         observers: Observers,
         rescued: Callable[[set[str]], None],
+        declare_limits: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._pause = min(5.0, lease / 3)
         self._keep = keep
         self._observers = observers
         self._rescued = rescued
+        self._declare_limits = declare_limits
 
     async def run(self) -> None:
         """Go round until cancelled. The first round is at once: a worker starts after a crash."""
@@ -60,6 +63,8 @@ class Upkeep:
                 await self.expire()
                 if rounds % 12 == 0:
                     await self._prune()
+                    if rounds and self._declare_limits is not None:
+                        await self._declare_limits()
             except JobqError as error:
                 logger.warning("upkeep: %s", error)
             rounds += 1
@@ -88,6 +93,7 @@ class Upkeep:
             self._observers.jobs_changed("expire", ids)
 
     async def _prune(self) -> None:
+        await self._store.run(backends.ops.prune_limits)
         while ids := await self._store.run(backends.ops.prune):
             self._observers.jobs_changed("prune", ids)
             await asyncio.sleep(0.05)

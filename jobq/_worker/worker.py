@@ -22,6 +22,7 @@ from jobq._wakeup import listen
 from jobq._worker.claimer import Claimer
 from jobq._worker.finisher import Finisher
 from jobq._worker.health import health_server
+from jobq._worker.lanes import Lanes
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.progress import ProgressWriter
 from jobq._worker.signals import shutdown_signals
@@ -149,12 +150,29 @@ class Worker:
             stack.push_async_callback(store.aclose)
             await store.run(backends.ops.survey, types=[])  # fail here if it cannot work at all
             slots, claimer = self._assemble(store, window, max_jobs)
+            await self._declare_limits(store)
             if self._port is not None:
                 await stack.enter_async_context(health_server(self._port, self._is_ready))
             await self._work(store, slots, claimer, max_seconds)
         if self._failure is not None:
             raise self._failure
         return slots.started
+
+    async def _declare_limits(self, store: backends.AsyncStore) -> None:
+        """Store the numbers of our limits, or learn of those that hold instead."""
+        declared = self._lanes.declarations()
+        if not declared:
+            return
+        for one in await store.run(backends.ops.declare_limits, declared, worker=self.id):
+            if one.differs:
+                whose = "an operator has set" if one.overridden else "another worker declares"
+                logger.warning(
+                    "limit %r: %s %s, which holds instead of our %s",
+                    one.key,
+                    whose,
+                    one.holds,
+                    one.declared,
+                )
 
     def _check_handlers(self) -> None:
         if not self._router.types:
@@ -172,6 +190,7 @@ class Worker:
         config, backend = self._config, self._config.backend
         self._store = store
         self._progress = ProgressWriter(store, config.observers)
+        lanes = self._lanes = Lanes(config, self._queues)
         slots = self._slots = Slots(
             config,
             worker=self.id,
@@ -181,19 +200,20 @@ class Worker:
             threads=self._threads,
             margin=self._margin,
             report=self._progress.note,
+            is_closed=lanes.are_keys_closed,
             freed=self._wake_claimer,
             stuck=self._every_slot_hangs,
         )
         claimer = self._claimer = Claimer(
             store,
-            self._router,
+            config,
+            lanes,
             worker=self.id,
             queues=self._queues,
             lease=self._lease,
             margin=self._margin,
-            keep=config.keep,
-            observers=config.observers,
             free=lambda: slots.free,
+            waiting=lambda: slots.waiting,
             start=slots.start,
             busy=lambda: bool(slots.held),
             fallback=lambda: backend.fallback_poll,
@@ -203,9 +223,8 @@ class Worker:
         slots.finisher = Finisher(
             store,
             worker=self.id,
-            keep=config.keep,
-            bounds=config.bounds,
-            observers=config.observers,
+            config=config,
+            closed=lambda closing: lanes.close(closing.key, closing.delay / SECOND),
             freed=slots.freed,
             requeued=self._requeued,
             claimer=claimer if backend.joins_claims else None,
@@ -262,6 +281,7 @@ class Worker:
             keep=self._config.keep,
             observers=self._config.observers,
             rescued=self._requeued,
+            declare_limits=lambda: self._declare_limits(store),
         )
         parts = {
             "jobq finisher": slots.finisher.run(),
@@ -319,6 +339,8 @@ class Worker:
             "pid": os.getpid(),
             "queues": dumps(list(self._queues) if self._queues is not None else []),
             "types": dumps(self._router.types),
+            "limits": dumps(self._lanes.declarations()),
+            "pools": dumps(self._lanes.pool_names()),
             "slots": self._concurrency,
             "busy": len(self._slots.held) if self._slots is not None else 0,
             "abandoned": len(self._slots.abandoned) if self._slots is not None else 0,

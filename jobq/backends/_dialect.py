@@ -142,6 +142,10 @@ class Dialect:
         """Lock the rows of a query, leaving out those that another transaction holds."""
         raise NotImplementedError
 
+    def lock(self, query: Select[Any], *of: Any) -> Select[Any]:
+        """Lock the rows of a query, in its order, waiting for those that hold them."""
+        raise NotImplementedError
+
     def wires(self, columns: Any) -> list[Expression]:
         return [self.wire(column).label(column.name) for column in columns]
 
@@ -226,6 +230,9 @@ class SqliteDialect(Dialect):
     def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:  # noqa: ARG002
         return query
 
+    def lock(self, query: Select[Any], *of: Any) -> Select[Any]:  # noqa: ARG002
+        return query  # the whole file is locked
+
 
 def _affinity(kind: Any) -> Any:
     return Text if kind is Text else Integer
@@ -303,3 +310,6 @@ class PostgresDialect(Dialect):
 
     def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:
         return query.with_for_update(skip_locked=True, of=of or None)
+
+    def lock(self, query: Select[Any], *of: Any) -> Select[Any]:
+        return query.with_for_update(of=of or None)

@@ -114,6 +114,14 @@ job = Table(
     _column("max_attempts", Number),
     _column("timeout_ms", Big),
     _column("expires_at", Instant),
+    # The type and the keys of its limits, and what it costs of them where that is not 1.
+    _column("lane", Text()),
+    _column("costs", Json),
+    # Since when a provider has refused it without a start in between that succeeded.
+    _column("limited_since", Instant),
+    _column("on_ambiguous", Text()),
+    # Whether an attempt ended without it being known whether the provider did the work.
+    _column("ambiguous", Flag, NO),
     _column("unique_key", Text()),
     _column("owner", Text()),
     _column("metadata", Json),
@@ -166,6 +174,9 @@ worker = Table(
     _required("pid", Number),
     _required("queues", Json),
     _required("types", Json),
+    # The numbers of the limits that it declares, and the names of the keys that it holds.
+    _column("limits", Json),
+    _column("pools", Json),
     _required("slots", Number),
     _column("busy", Number, "0"),
     _column("abandoned", Number, "0"),
@@ -181,6 +192,35 @@ queue = Table(
     _column("paused", Flag, NO),
     _column("paused_until", Instant),
     _column("updated_at", Instant, NOW),
+)
+
+limit = Table(
+    "jobq_limit",
+    metadata,
+    Column("key", Text(), primary_key=True, nullable=False),
+    # The numbers of a declared limit, or of a key that an operator has set. A key that was filled
+    # in ("tenant:7") follows the row of its template ("tenant:{owner}") where it has none.
+    _column("spec", Json),
+    # Whether an operator has set the numbers: then no declaration changes them.
+    _column("overridden", Flag, NO),
+    _column("tat", Instant),
+    _column("idle_at", Instant),
+    _column("day", Text()),
+    _column("used", Big, "0"),
+    _column("paused", Flag, NO),
+    _column("blocked_until", Instant),
+    _column("reason", Text()),
+    _column("started", Big, "0"),
+    _column("refused", Big, "0"),
+    _column("updated_at", Instant, NOW),
+)
+
+lane = Table(
+    "jobq_lane",
+    metadata,
+    Column("queue", Text(), primary_key=True, nullable=False),
+    Column("lane", Text(), primary_key=True, nullable=False),
+    _required("served_at", Instant),
 )
 
 schema = Table(
@@ -207,7 +247,9 @@ def sqlite_predicate(where: str) -> str:
     return re.sub(flag, lambda match: f"{match[2]} = {0 if match[1] else 1}", where)
 
 
-READY = "ready"
+READY = "ready AND lane IS NULL"
+LIMITED = "ready AND lane IS NOT NULL"
+HOLDING = "lane IS NOT NULL AND status IN ('processing', 'waiting')"
 SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited')"
 UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
 UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
@@ -219,6 +261,10 @@ BY_EXPIRY = ("INDEXED BY jobq_job_expiry", "sqlite")
 
 # The claim: one range for each (queue, type), already in the order of service.
 _index("jobq_job_ready", job, "queue", "type", "priority DESC", "run_at", "id", where=READY)
+# The same for jobs with limits: one range for each (queue, lane).
+_index("jobq_job_lane", job, "queue", "lane", "priority DESC", "run_at", "id", where=LIMITED)
+# Who holds places of a limited concurrency.
+_index("jobq_job_holding", job, "lane", where=HOLDING)
 # Jobs to come, until they are due.
 _index("jobq_job_scheduled", job, "run_at", where=SCHEDULED)
 _index("jobq_job_undeclared", job, "type", "id", where=UNDECLARED)

@@ -12,15 +12,16 @@ import asyncio
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
 class Answer(NamedTuple):
     status: int
     body: Any
-    headers: dict[str, str] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 def _google(status: int, name: str, message: str, *details: dict[str, Any]) -> Answer:
@@ -157,7 +158,9 @@ ANSWERS: dict[str, Answer] = {
     "replicate-402": Answer(
         402, {"title": "Insufficient credit", "detail": "Buy credit.", "status": 402}
     ),
-    "replicate-401": Answer(401, {"title": "Unauthenticated", "detail": "No token.", "status": 401}),
+    "replicate-401": Answer(
+        401, {"title": "Unauthenticated", "detail": "No token.", "status": 401}
+    ),
     "replicate-422": Answer(
         422, {"title": "Input validation failed", "detail": "- input: prompt", "status": 422}
     ),
@@ -217,15 +220,13 @@ async def _serve(
         elif name in ANSWERS:
             writer.write(_encode(ANSWERS[name]))
             await writer.drain()
-    except (ConnectionError, asyncio.IncompleteReadError):
-        pass  # the client left
+    except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        pass  # the client left, or the tests are over
     finally:
         writer.close()
 
 
-async def _read_body(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str
-) -> None:
+async def _read_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str) -> None:
     if "expect: 100-continue" in head:
         writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     if "transfer-encoding: chunked" in head:

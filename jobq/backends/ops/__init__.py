@@ -3,6 +3,7 @@
 A file a subject; the functions are generators over a `Dialect`, see `_statement`.
 """
 
+from jobq.backends.ops.admission import Grant, Request, claim_limited, stand, wanted_keys
 from jobq.backends.ops.claim import (
     BATCH,
     Claimed,
@@ -11,8 +12,8 @@ from jobq.backends.ops.claim import (
     declare_refused,
     due_within,
     promote,
-    ready_queues,
     survey,
+    undeclare,
     undeclared,
 )
 from jobq.backends.ops.control import (
@@ -30,6 +31,21 @@ from jobq.backends.ops.cycle import finish_and_claim
 from jobq.backends.ops.finish import Ending, complete, finish, finish_and_delete
 from jobq.backends.ops.insert import NewRow, insert, insert_many
 from jobq.backends.ops.keep import expire, give_back, progress, prune, renew, rescue
+from jobq.backends.ops.lanes import Ready, ready
+from jobq.backends.ops.limits import (
+    LimitRow,
+    all_limits,
+    block,
+    declare_limits,
+    ensure_limits,
+    look,
+    pause_limit,
+    prune_limits,
+    reset_limit,
+    resume_limit,
+    set_limit,
+    settle,
+)
 from jobq.backends.ops.read import (
     Filter,
     QueueState,
@@ -48,17 +64,26 @@ __all__ = [
     "Claimed",
     "Ending",
     "Filter",
+    "Grant",
+    "LimitRow",
     "NewRow",
     "QueueState",
+    "Ready",
+    "Request",
+    "all_limits",
+    "block",
     "cancel",
     "claim",
+    "claim_limited",
     "complete",
     "counts",
     "declare",
+    "declare_limits",
     "declare_refused",
     "delete",
     "due_within",
     "duplicate_holder",
+    "ensure_limits",
     "expire",
     "finish",
     "finish_and_claim",
@@ -71,22 +96,32 @@ __all__ = [
     "history",
     "insert",
     "insert_many",
+    "look",
     "matching",
     "page",
     "pause",
+    "pause_limit",
     "progress",
     "promote",
     "prune",
+    "prune_limits",
     "queues",
-    "ready_queues",
+    "ready",
     "renew",
     "reschedule",
     "rescue",
+    "reset_limit",
     "resume",
+    "resume_limit",
     "retry",
+    "set_limit",
     "set_progress",
     "set_status",
+    "settle",
+    "stand",
     "survey",
+    "undeclare",
     "undeclared",
+    "wanted_keys",
     "workers",
 ]

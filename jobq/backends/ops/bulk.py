@@ -28,6 +28,9 @@ COLUMNS = (
     "metadata",
     "keep_seconds",
     "given",
+    "lane",
+    "costs",
+    "on_ambiguous",
     "created_at",
     "updated_at",
 )
@@ -63,6 +66,9 @@ def parameters(rows: Sequence[NewRow], now: int) -> Iterator[tuple[Any, ...]]:
             row.metadata,
             row.keep_seconds,
             row.given,
+            row.lane,
+            row.costs,
+            row.on_ambiguous,
             now,
             now,
         )
@@ -90,6 +96,9 @@ def _copy_line(row: NewRow, now: int) -> str:
         row.metadata,
         row.keep_seconds,
         row.given,
+        row.lane,
+        row.costs,
+        row.on_ambiguous,
         now,
     )
     payload = row.payload
@@ -113,6 +122,9 @@ def _copy_options(  # noqa: PLR0917  one argument a column
     metadata: str | None,
     keep_seconds: int | None,
     given: str | None,
+    lane: str | None,
+    costs: str | None,
+    on_ambiguous: str | None,
     now: int,
 ) -> str:
     """All columns but id and payload. Neighbours mostly share them, hence the cache."""
@@ -131,6 +143,9 @@ def _copy_options(  # noqa: PLR0917  one argument a column
         _escape(metadata),
         keep_seconds,
         given,
+        _escape(lane),
+        _escape(costs),
+        on_ambiguous,
         created,
         created,
     )

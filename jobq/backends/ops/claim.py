@@ -12,6 +12,7 @@ from sqlalchemy import (
     Executable,
     Integer,
     Text,
+    and_,
     cast,
     exists,
     func,
@@ -56,6 +57,12 @@ class Claimed:
     owner: str | None
     metadata: str | None
     cancel_requested: int
+    lane: str | None = None
+    costs: str | None = None
+    rate_limited_count: int = 0
+    released_count: int = 0
+    limited_since: int | None = None
+    ambiguous: int = 0
 
 
 CLAIMED = (
@@ -77,10 +84,16 @@ CLAIMED = (
     j.owner,
     j.metadata,
     j.cancel_requested,
+    j.lane,
+    j.costs,
+    j.rate_limited_count,
+    j.released_count,
+    j.limited_since,
+    j.ambiguous,
 )
 
 
-def _is_paused(d: Dialect, queue: Expression) -> Expression:
+def is_paused(d: Dialect, queue: Expression) -> Expression:
     p = t.queue.c
     in_force = or_(p.paused_until.is_(None), p.paused_until > d.now())
     return exists().where(p.queue == queue, d.is_set(p.paused), in_force)
@@ -89,7 +102,7 @@ def _is_paused(d: Dialect, queue: Expression) -> Expression:
 def _heads(d: Dialect, table: Any, queue: Expression, type: Expression) -> Any:
     """The jobs that are next in one (queue, type), straight from the index."""
     c = table.c
-    in_range = (c.queue == queue, c.type == type, d.is_set(c.ready))
+    in_range = (c.queue == queue, c.type == type, d.is_set(c.ready), c.lane.is_(None))
     order = (c.priority.desc(), c.run_at, c.id)
     heads = select(c.id).where(*in_range).order_by(*order).limit(param("slots", Integer))
     return d.skip_locked(heads)
@@ -104,7 +117,7 @@ def _picked_postgres(d: Dialect) -> Any:
     heads = _heads(d, t.job, queues.c.value, types.c.value)
     heads = heads.add_columns(j.priority, j.run_at).lateral("heads")
     pairs = queues.join(types, true()).join(heads, true())
-    best = select(heads.c.id).select_from(pairs).where(~_is_paused(d, queues.c.value))
+    best = select(heads.c.id).select_from(pairs).where(~is_paused(d, queues.c.value))
     best = best.order_by(heads.c.priority.desc(), heads.c.run_at, heads.c.id)
     # As an array, so that the update is driven from these few ids whatever the statistics say.
     return func.any(func.array(best.limit(param("slots", Integer)).scalar_subquery()))
@@ -120,7 +133,7 @@ def _picked_sqlite(d: Dialect) -> Any:
     # An outer join, so that SQLite cannot begin with the jobs, whatever ANALYZE has told it.
     # What it finds nothing for sorts last and matches no job.
     pairs = queues.join(types, true()).outerjoin(job, job.c.id.in_(heads))
-    best = select(job.c.id).select_from(pairs).where(~_is_paused(d, queues.c.value))
+    best = select(job.c.id).select_from(pairs).where(~is_paused(d, queues.c.value))
     best = best.order_by(job.c.priority.desc(), job.c.run_at, job.c.id)
     return best.limit(param("slots", Integer))
 
@@ -129,7 +142,12 @@ def _picked_sqlite(d: Dialect) -> Any:
 def _claim(d: Dialect) -> Executable:
     picked = _picked_postgres(d) if d.locks_rows else _picked_sqlite(d)
     chosen = j.id == picked if d.locks_rows else j.id.in_(picked)
-    values = {
+    return update(t.job).where(chosen).values(claiming(d)).returning(*d.wires(CLAIMED))
+
+
+def claiming(d: Dialect) -> dict[str, Any]:
+    """The columns of a job that a worker takes."""
+    return {
         "status": word("processing"),
         "ready": d.flag(number(0)),
         "fence": d.fence(),
@@ -142,7 +160,6 @@ def _claim(d: Dialect) -> Executable:
         "message": null(),
         "version": j.version + number(1),
     }
-    return update(t.job).where(chosen).values(values).returning(*d.wires(CLAIMED))
 
 
 def claim(
@@ -175,6 +192,8 @@ class Survey:
 
     now: int
     undeclared: bool
+    unfit: bool
+    """Whether jobs without a lane may be claimed although their type or queue has limits."""
     next_run_at: int | None
     next_resume: int | None
 
@@ -187,8 +206,13 @@ def _promote(d: Dialect) -> Executable:
     return update(t.job).where(j.id.in_(due)).values(ready=d.flag(number(1))).returning(j.queue)
 
 
+def _unfit_jobs(d: Dialect, pairs: Any) -> Any:
+    fits = (j.queue == pairs.c.queue, j.type == pairs.c.type)
+    return select(j.id).where(*fits, d.is_set(j.ready), j.lane.is_(None))
+
+
 @statement
-def _survey(d: Dialect) -> Executable:
+def _survey(d: Dialect, limits: bool) -> Executable:
     types = d.rows("types", type=Text)
     unknown = d.predicate(t.UNDECLARED)
     undeclared = select(number(1)).where(j.type == types.c.type, unknown).correlate(types)
@@ -204,9 +228,15 @@ def _survey(d: Dialect) -> Executable:
         value.type = column.type
         return d.wire(value)
 
+    unfit: Any = number(0)
+    if limits:
+        pairs = d.rows("unfit", queue=Text, type=Text)
+        found = _unfit_jobs(d, pairs).correlate(pairs).exists()
+        unfit = select(func.count()).select_from(pairs).where(found).scalar_subquery()
     return select(
         _clock(d),
         select(func.count()).select_from(types).where(undeclared.exists()).scalar_subquery(),
+        unfit.label("unfit"),
         micros(next_run_at, j.run_at),
         micros(next_resume, p.paused_until),
     )
@@ -219,13 +249,49 @@ def _clock(d: Dialect) -> Expression:
 
 
 @reading
-def survey(d: Dialect, *, types: Sequence[str]) -> Op[Survey]:
-    """Look what there is to do besides claiming, and when the next thing is due."""
+def survey(
+    d: Dialect, *, types: Sequence[str], unfit: Sequence[tuple[str, str]] = ()
+) -> Op[Survey]:
+    """Look what there is to do besides claiming, and when the next thing is due.
+
+    `unfit` are the (queue, type) pairs whose jobs all must have a lane.
+    """
     wanted = dumps([{"type": name} for name in types])
-    [(now, undeclared, next_run_at, next_resume)] = yield _survey(d, types=wanted)
+    params = {"unfit": _pairs(unfit)} if unfit else {}
+    [row] = yield _survey(d, bool(unfit), types=wanted, **params)
+    now, undeclared, misfits, next_run_at, next_resume = row
     return Survey(
-        now=now, undeclared=bool(undeclared), next_run_at=next_run_at, next_resume=next_resume
+        now=now,
+        undeclared=bool(undeclared),
+        unfit=bool(misfits),
+        next_run_at=next_run_at,
+        next_resume=next_resume,
     )
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    return dumps([{"queue": queue, "type": type} for queue, type in pairs])
+
+
+@statement
+def _undeclare(d: Dialect) -> Executable:
+    pairs = d.rows("unfit", queue=Text, type=Text)
+    fits = and_(j.queue == pairs.c.queue, j.type == pairs.c.type)
+    some = select(j.id).select_from(pairs.join(t.job, fits))
+    some = some.where(d.is_set(j.ready), j.lane.is_(None)).limit(number(BATCH))
+    values = {
+        "declared": d.flag(number(0)),
+        "ready": d.flag(number(0)),
+        "given": word("queue,priority"),
+    }
+    these = j.id.in_(d.skip_locked(some, t.job))
+    return update(t.job).where(these).values(values).returning(*d.wires([j.id]))
+
+
+def undeclare(d: Dialect, pairs: Sequence[tuple[str, str]]) -> Op[int]:
+    """Have jobs declared anew that were stored before their type or queue had limits."""
+    rows = yield _undeclare(d, unfit=_pairs(pairs))
+    return len(rows)
 
 
 def promote(d: Dialect) -> Op[int]:
@@ -239,7 +305,7 @@ def _due_within(d: Dialect, some: bool) -> Executable:
     types = d.rows("types", type=Text)
     soon = d.later(d.now(), param("within", BigInteger))
     due = select(func.min(j.run_at)).select_from(types.join(t.job, j.type == types.c.type))
-    due = due.where(d.predicate(t.SCHEDULED), j.run_at <= soon, ~_is_paused(d, j.queue))
+    due = due.where(d.predicate(t.SCHEDULED), j.run_at <= soon, ~is_paused(d, j.queue))
     due = due.with_hint(t.job, *t.BY_RUN_AT)
     if some:
         queues = d.rows("queues", queue=Text)
@@ -261,29 +327,6 @@ def due_within(
     return None if due is None else max(0, due - now)
 
 
-@statement
-def _ready_queues(d: Dialect) -> Executable:
-    """A loose index scan: one probe for each queue, however many jobs they hold."""
-
-    def next_after(previous: Any) -> Any:
-        ready = select(j.queue).where(d.is_set(j.ready))
-        if previous is not None:
-            ready = ready.where(j.queue > previous)
-        return ready.order_by(j.queue).limit(number(1)).scalar_subquery()
-
-    seen = select(next_after(None).label("queue")).cte("seen", recursive=True)
-    step = select(next_after(seen.c.queue)).where(seen.c.queue.is_not(None))
-    seen = seen.union_all(step)
-    return select(seen.c.queue).where(seen.c.queue.is_not(None))
-
-
-@reading
-def ready_queues(d: Dialect) -> Op[list[str]]:
-    """The queues that have jobs to claim."""
-    rows = yield _ready_queues(d)
-    return [row[0] for row in rows]
-
-
 @frozen
 class Undeclared:
     """A job whose handler its enqueuer did not know; `given` names the options it set."""
@@ -297,6 +340,9 @@ class Undeclared:
     timeout_ms: int | None
     keep_seconds: int | None
     given: str | None
+    owner: str | None
+    metadata: str | None
+    costs: str | None
 
 
 NEW = (
@@ -309,6 +355,9 @@ NEW = (
     j.timeout_ms,
     j.keep_seconds,
     j.given,
+    j.owner,
+    j.metadata,
+    j.costs,
 )
 
 
@@ -337,6 +386,9 @@ def _declare(d: Dialect) -> Executable:
         max_attempts=Integer,
         timeout_ms=BigInteger,
         keep_seconds=BigInteger,
+        lane=Text,
+        costs=Text,
+        on_ambiguous=Text,
     )
     values = {
         "declared": d.flag(number(1)),
@@ -347,6 +399,9 @@ def _declare(d: Dialect) -> Executable:
         "max_attempts": new.c.max_attempts,
         "timeout_ms": new.c.timeout_ms,
         "keep_seconds": new.c.keep_seconds,
+        "lane": new.c.lane,
+        "costs": d.json(new.c.costs),
+        "on_ambiguous": new.c.on_ambiguous,
         "given": null(),
     }
     open_ = (d.is_unset(j.declared), may(d, "claim"))

@@ -71,6 +71,8 @@ class Ending:
             "released": move.released,
             "snoozed": move.snoozed,
             "crashed": move.crashed,
+            "rate_limited": move.rate_limited,
+            "ambiguous": move.ambiguous,
             "progress": self.progress,
             "message": self.message,
         }
@@ -94,6 +96,8 @@ KINDS = {
     "released": Integer,
     "snoozed": Integer,
     "crashed": Integer,
+    "rate_limited": Integer,
+    "ambiguous": Integer,
     "progress": Integer,
     "message": Text,
 }
@@ -137,6 +141,11 @@ def _values(d: Dialect, end: Any) -> dict[str, Any]:
         "released_count": j.released_count + end.c.released,
         "snoozed_count": j.snoozed_count + end.c.snoozed,
         "crash_count": j.crash_count + end.c.crashed,
+        "rate_limited_count": j.rate_limited_count + end.c.rate_limited,
+        "limited_since": case(
+            (end.c.rate_limited == number(1), func.coalesce(j.limited_since, d.now())), else_=None
+        ),
+        "ambiguous": d.truth(end.c.ambiguous == number(1)),
         "progress": case(
             (end.c.status == word("completed"), number(100)),
             (end.c.progress > j.progress, end.c.progress),

@@ -41,6 +41,9 @@ class NewRow:
     metadata: str | None = None
     keep_seconds: int | None = None
     given: str | None = None
+    lane: str | None = None
+    costs: str | None = None
+    on_ambiguous: str | None = None
 
     def params(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in FIELDS}
@@ -101,6 +104,9 @@ def _stored(d: Dialect, given: dict[str, Expression]) -> dict[str, Any]:
         "metadata": d.json(given["metadata"]),
         "keep_seconds": given["keep_seconds"],
         "given": given["given"],
+        "lane": given["lane"],
+        "costs": d.json(given["costs"]),
+        "on_ambiguous": given["on_ambiguous"],
         "created_at": d.now(),
         "updated_at": d.now(),
     }

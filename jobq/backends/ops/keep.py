@@ -100,6 +100,7 @@ EXPIRED = (
     j.crash_count,
     j.started_at,
     j.worker,
+    j.on_ambiguous,
 )
 
 
@@ -115,6 +116,7 @@ class Orphan:
     crash_count: int
     started_at: int
     worker: str | None
+    on_ambiguous: str | None
 
 
 @statement

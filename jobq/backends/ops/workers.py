@@ -26,6 +26,8 @@ def _heartbeat(d: Dialect) -> Executable:
         pid=param("pid", Integer),
         queues=d.json(param("queues")),
         types=d.json(param("types")),
+        limits=d.json(param("limits")),
+        pools=d.json(param("pools")),
         slots=param("slots", Integer),
         busy=param("busy", Integer),
         abandoned=param("abandoned", Integer),
@@ -33,7 +35,17 @@ def _heartbeat(d: Dialect) -> Executable:
         seen_at=d.now(),
         lease_until=d.later(d.now(), param("lease", BigInteger)),
     )
-    changing = ("queues", "types", "slots", "busy", "abandoned", "seen_at", "lease_until")
+    changing = (
+        "queues",
+        "types",
+        "limits",
+        "pools",
+        "slots",
+        "busy",
+        "abandoned",
+        "seen_at",
+        "lease_until",
+    )
     return insert.on_conflict_do_update(  # type: ignore[no-any-return]
         index_elements=["id"], set_={name: insert.excluded[name] for name in changing}
     )

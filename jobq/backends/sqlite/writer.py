@@ -40,19 +40,26 @@ def connect(options: SqliteOptions) -> sqlite3.Connection:
     connection = sqlite3.connect(
         options.path, timeout=0, isolation_level=None, check_same_thread=False
     )
-    until = time.monotonic() + options.patience
+    try:
+        _use_wal(connection, until=time.monotonic() + options.patience)
+        connection.execute(f"PRAGMA synchronous = {options.synchronous}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection, *, until: float) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            break
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > until:
-                connection.close()
                 raise
             time.sleep(_pause())
-    connection.execute(f"PRAGMA synchronous = {options.synchronous}")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    return connection
+        else:
+            return
 
 
 def _pause() -> float:

@@ -1,0 +1,134 @@
+"""Lanes: jobs of one queue and type with the same limit keys wait for each other, and for no other.
+
+A lane is stored with each job as one text, made once, where the job is declared; claims read
+nothing else of a job to know which limits it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from jobq._errors import OptionError
+from jobq._limits.declared import Concurrency, KeyPool, Limit
+from jobq._limits.templates import fill
+
+LONGEST = 2000
+"""Bytes of a lane's text: PostgreSQL's indexes take no more than 2.7 kB an entry."""
+
+
+@frozen
+class Ref:
+    """A limit that a lane needs: the key as declared, and as filled in for these jobs."""
+
+    template: str
+    key: str
+
+    @property
+    def pool(self) -> str | None:
+        """The pool's name, where any of its keys will do."""
+        return self.key[1:] if self.key.startswith("@") else None
+
+
+@frozen
+class Lane:
+    """What a stored lane says."""
+
+    type: str
+    refs: tuple[Ref, ...]
+
+    @property
+    def text(self) -> str:
+        """As it is stored: `["image_edit",["gemini",["tenant:{owner}","tenant:7"]]]`."""
+        refs = [r.key if r.key == r.template else [r.template, r.key] for r in self.refs]
+        return msgspec.json.encode([self.type, refs]).decode()
+
+    @staticmethod
+    @lru_cache(maxsize=10_000)
+    def parse(text: str) -> Lane | None:
+        """The lane of a stored text; `None` where it is none."""
+        try:
+            type, refs = msgspec.json.decode(text, type=tuple[str, list[str | tuple[str, str]]])
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            return None
+        pairs = [(ref, ref) if isinstance(ref, str) else ref for ref in refs]
+        return Lane(type, tuple(Ref(*pair) for pair in pairs))
+
+
+@frozen
+class Wanted:
+    """What a job stores of its limits: its lane, and its costs that are not 1."""
+
+    lane: str | None = None
+    costs: str | None = None
+
+
+NOTHING = Wanted()
+
+
+def wanted(
+    limits: Iterable[Limit],
+    values: Mapping[str, Any],
+    *,
+    payload: Any = None,
+    costs: Mapping[str, Any] | None = None,
+) -> Wanted:
+    """The lane and costs of a job.
+
+    `values` fills the keys (see `fill`), `payload` is what cost functions are given, and `costs`
+    overrides them. Raises `OptionError` where a field is missing or a cost can never be met.
+    """
+    given = dict(costs or {})
+    refs: list[Ref] = []
+    units: dict[str, int] = {}
+    for limit in limits:
+        key = limit.key if isinstance(limit, KeyPool) else fill(limit.key, values)
+        refs.append(Ref(limit.key, key))
+        cost = _cost(limit, key, given, payload)
+        if cost != 1:
+            units[key] = cost
+    if given:
+        known = ", ".join(repr(limit.key) for limit in limits) or "none"
+        raise OptionError(f"cost: {sorted(given)} are no limits of this job (which has {known})")
+    if not refs:
+        return NOTHING
+    lane = Lane(str(values["type"]), tuple(sorted(refs, key=lambda ref: ref.key))).text
+    if len(lane.encode()) > LONGEST:
+        raise OptionError(f"the keys of its limits take {len(lane)} letters, more than {LONGEST}")
+    return Wanted(lane, msgspec.json.encode(units).decode() if units else None)
+
+
+def _cost(limit: Limit, key: str, given: dict[str, Any], payload: Any) -> int:
+    names = (key, limit.key, limit.name if isinstance(limit, KeyPool) else key)
+    named = [name for name in dict.fromkeys(names) if name in given]
+    cost: Any = limit.cost
+    if named:
+        cost = given.pop(named[0])
+    elif callable(cost):
+        try:
+            cost = cost(payload)
+        except Exception as error:
+            raise OptionError(f"the cost of limit {limit.key!r}: {error!r}") from error
+    if cost is None:
+        return 1
+    check_cost(limit, cost)
+    return int(cost)
+
+
+def check_cost(limit: Limit, cost: object) -> None:
+    """Raise `OptionError` for a cost that is none, or can never be met."""
+    if isinstance(cost, bool) or not isinstance(cost, int) or cost < 0:
+        raise OptionError(
+            f"the cost of limit {limit.key!r} must be an integer from 0, not {cost!r}"
+        )
+    if isinstance(limit, Concurrency) and cost != 1:
+        raise OptionError(f"a job takes one place of {limit.key!r}, not {cost}")
+    if cost > limit.max_cost:
+        raise OptionError(
+            f"a cost of {cost} is above the max_cost={limit.max_cost} of limit {limit.key!r}: "
+            f"it could never start; raise max_cost, or split the job"
+        )

@@ -1,0 +1,187 @@
+"""What a worker knows of its lanes: which are open, and when the others will be."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from jobq import backends
+from jobq._clock import SECOND
+from jobq._config import Config
+from jobq._limits import KeyPool, Lane, State
+from jobq._limits.admit import NEVER, lane_opening
+from jobq._limits.declared import Limit, Single, to_spec
+from jobq._payload import dumps
+
+LOOK_AHEAD = 1.0
+"""How far ahead of their time starts are granted, in seconds."""
+FOR_EVER = float("inf")
+At = tuple[str, str]
+
+
+class Lanes:
+    """The lanes that have jobs for this worker. Times are of the monotonic clock.
+
+    A lane that was found closed is not asked for before it opens; a pause that ends sooner is
+    learned by `refresh`, whenever something has woken the worker.
+    """
+
+    def __init__(self, config: Config, queues: Sequence[str] | None) -> None:
+        self._config = config
+        self._chosen = queues
+        self._types = frozenset(config.router.types)
+        self.pools = {pool.name: pool for pool in _pools(config)}
+        self._held = {name: pool.options for name, pool in self.pools.items()}
+        self._asks: dict[At, float] = {}
+        """When to ask for each lane that has jobs."""
+        self._costs: dict[At, Mapping[str, int]] = {}
+        self._closed: dict[str, float] = {}
+        """Limits that a provider or an operator has closed, and until when."""
+        self._after = ""
+        self.limited_types = [h.type for h in config.router if h.limits]
+        self.unlimited_types = [h.type for h in config.router if not h.limits]
+
+    @property
+    def after(self) -> str:
+        """Where the next look at the lanes begins."""
+        return self._after
+
+    def queues_without_limits(self, queues: Iterable[str]) -> list[str]:
+        return [queue for queue in queues if not self._config.limits.get(queue)]
+
+    def unfit(self, queues: Iterable[str]) -> list[tuple[str, str]]:
+        """(queue, type) pairs whose jobs all have limits: one without a lane is declared anew."""
+        pairs = []
+        for queue in queues:
+            whole = bool(self._config.limits.get(queue))
+            types = sorted(self._types) if whole else self.limited_types
+            pairs += [(queue, type) for type in types]
+        return pairs
+
+    def saw(self, ready: Any) -> None:
+        """Take in a look at the lanes that have jobs; those that are new may be open."""
+        seen = {at for at in ready.lanes if self._is_mine(at)}
+        if not self._after and not ready.after:  # the look was at all of them
+            self._asks = {at: ask for at, ask in self._asks.items() if at in seen}
+        for at in seen:
+            self._asks.setdefault(at, 0.0)
+        self._after = ready.after
+
+    def _is_mine(self, at: At) -> bool:
+        lane = Lane.parse(at[1])
+        mine = self._chosen is None or at[0] in self._chosen
+        return mine and lane is not None and lane.type in self._types
+
+    def open(self) -> list[At]:
+        """The lanes to ask for now."""
+        now = time.monotonic()
+        return [at for at, ask in self._asks.items() if ask <= now]
+
+    @property
+    def next_ask(self) -> float:
+        """When the next lane is to be asked for."""
+        return min(self._asks.values(), default=FOR_EVER)
+
+    @property
+    def are_closed(self) -> bool:
+        """Whether there is a lane with jobs that is closed."""
+        return bool(self._asks) and not self.open()
+
+    def request(self, *, slots: int, ahead: int, rivals: Any, **worker: Any) -> Any:
+        """What to ask the database for."""
+        frozen = self._config.clock.frozen  # nobody waits for a start while time stands still
+        return backends.ops.Request(
+            lanes=self.open(),
+            slots=slots,
+            ahead=0 if frozen else ahead,
+            look_ahead=0 if frozen else round(LOOK_AHEAD * SECOND),
+            pools=self._held,
+            rivals=rivals,
+            keep=self._config.keep,
+            **worker,
+        )
+
+    def heard(self, request: Any, grant: Any) -> None:
+        """Take in an answer: which lanes are closed until when, and which have no jobs."""
+        for at in grant.empty:
+            self._asks.pop(at, None)
+            self._costs.pop(at, None)
+        self._costs |= grant.costs
+        for at, opening in grant.openings.items():
+            self._asks[at] = self._moment(opening, grant.now, ahead=request.ahead > 0)
+
+    def _moment(self, opening: int, now: int, *, ahead: bool) -> float:
+        """When to ask for a lane that opens then: ahead of it, and not all workers at once."""
+        if opening >= NEVER:
+            return FOR_EVER
+        lead = LOOK_AHEAD * random.uniform(0.25, 0.75) if ahead else 0.0
+        return time.monotonic() + max(0.0, (opening - now) / SECOND - lead)
+
+    def wanted_keys(self) -> dict[str, str]:
+        """The limits of the lanes that have jobs, as {key: template}."""
+        return backends.ops.wanted_keys(list(self._asks), self._held)
+
+    def refresh(self, now: int | None, rows: Mapping[str, Any], *, ahead: bool) -> None:
+        """Take in how the limits stand."""
+        if now is None:
+            return
+        states = {key: row.state for key, row in rows.items()}
+        self._closed = {
+            key: until for key, state in states.items() if (until := _closed_until(state, now))
+        }
+        for at in self._asks:
+            lane = Lane.parse(at[1])
+            assert lane is not None
+            costs = self._costs.get(at, {})
+            opening, *_ = lane_opening(lane, states, now, costs=costs, pools=self._held)
+            self._asks[at] = self._moment(opening, now, ahead=ahead)
+
+    def close(self, key: str, seconds: float) -> None:
+        """A limit was closed by one of our own jobs."""
+        until = time.monotonic() + seconds
+        self._closed[key] = max(until, self._closed.get(key, 0.0))
+        for at in self._asks:
+            lane = Lane.parse(at[1])
+            if lane is not None and any(ref.key == key for ref in lane.refs):
+                self._asks[at] = max(self._asks[at], until)
+
+    def are_keys_closed(self, keys: Iterable[str]) -> bool:
+        """Whether one of these limits is closed, as far as is known here."""
+        if not self._closed:
+            return False
+        now = time.monotonic()
+        return any(self._closed.get(key, 0.0) > now for key in keys)
+
+    def declarations(self) -> dict[str, str]:
+        """What this worker declares, as {key: numbers in JSON}."""
+        return {limit.key: dumps(to_spec(limit)) for limit in _singles(_all_limits(self._config))}
+
+    def pool_names(self) -> dict[str, list[str]]:
+        """The names of the keys that this worker holds, by pool."""
+        return {name: [key for key, _ in options] for name, options in self._held.items()}
+
+
+def _closed_until(state: State, now: int) -> float | None:
+    if state.paused:
+        return FOR_EVER
+    if state.blocked_until is not None and state.blocked_until > now:
+        return time.monotonic() + (state.blocked_until - now) / SECOND
+    return None
+
+
+def _all_limits(config: Config) -> list[Limit]:
+    limits = [limit for handler in config.router for limit in handler.limits]
+    return limits + [limit for some in config.limits.values() for limit in some]
+
+
+def _pools(config: Config) -> list[KeyPool]:
+    return [limit for limit in _all_limits(config) if isinstance(limit, KeyPool)]
+
+
+def _singles(limits: Iterable[Limit]) -> list[Single]:
+    singles: list[Single] = []
+    for limit in limits:
+        singles += limit.limits() if isinstance(limit, KeyPool) else [limit]
+    return singles

@@ -1,0 +1,454 @@
+"""Limits as rows: declare, look at, close and change them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+from sqlalchemy import (
+    BigInteger,
+    Executable,
+    Integer,
+    Text,
+    and_,
+    case,
+    delete,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from jobq._limits import RateLimit, State
+from jobq._limits.declared import DailyQuota, from_spec
+from jobq._payload import dumps, loads
+from jobq.backends import _tables as t
+from jobq.backends._dialect import Dialect, number, param, word
+from jobq.backends._statement import Op, Row, atomic, reading, statement
+
+c = t.limit.c
+STATE = (
+    c.key,
+    c.spec,
+    c.overridden,
+    c.tat,
+    c.idle_at,
+    c.day,
+    c.used,
+    c.paused,
+    c.blocked_until,
+    c.reason,
+    c.started,
+    c.refused,
+)
+IDLE = 3_600_000_000
+"""How long a limit has been full, in microseconds, before its row is dropped."""
+
+
+@frozen(kw_only=True)
+class LimitRow:
+    """A stored limit."""
+
+    state: State
+    template: str
+    overridden: bool
+    reason: str | None
+    started: int
+    refused: int
+    spec: str | None
+    own_spec: bool
+    """Whether the numbers are this row's own, not its template's."""
+
+
+def to_row(row: Row, template: str, template_spec: str | None) -> LimitRow:
+    """The limit of a row of the columns `STATE`, and of its template's numbers."""
+    key, own, overridden = row[0], row[1], bool(row[2])
+    spec = own if own is not None and (overridden or key == template) else template_spec or own
+    values = None if spec is None else loads(spec)
+    state = State(
+        key=key,
+        limit=None if values is None else from_spec(key, values),
+        tat=row[3] or 0,
+        idle_at=row[4] or 0,
+        day=row[5],
+        used=row[6],
+        paused=bool(row[7]),
+        blocked_until=row[8],
+    )
+    return LimitRow(
+        state=state,
+        template=template,
+        overridden=overridden,
+        reason=row[9],
+        started=row[10],
+        refused=row[11],
+        spec=spec,
+        own_spec=own is not None,
+    )
+
+
+def _selected(d: Dialect, *, locking: bool) -> Executable:
+    wanted = d.rows("keys", key=Text, template=Text)
+    pattern = t.limit.alias("pattern")
+    found = wanted.join(t.limit, c.key == wanted.c.key)
+    found = found.outerjoin(pattern, pattern.c.key == wanted.c.template)
+    now = d.now()
+    now.type = c.tat.type
+    query = select(d.wire(now), wanted.c.template, d.wire(pattern.c.spec), *d.wires(STATE))
+    query = query.select_from(found).order_by(c.key)
+    return d.lock(query, t.limit) if locking else query
+
+
+@statement
+def _lock(d: Dialect) -> Executable:
+    return _selected(d, locking=True)
+
+
+@statement
+def _look(d: Dialect) -> Executable:
+    return _selected(d, locking=False)
+
+
+def _keys(keys: Mapping[str, str]) -> str:
+    return dumps([{"key": key, "template": keys[key]} for key in sorted(keys)])
+
+
+def lock(d: Dialect, keys: Mapping[str, str]) -> Op[tuple[int | None, dict[str, LimitRow]]]:
+    """Lock limits, given as {key: template}, in the order of their keys; those that exist.
+
+    The instant is that of the statement's beginning, before it waited for other holders.
+    """
+    rows = yield _lock(d, keys=_keys(keys))
+    return _read(rows)
+
+
+@reading
+def look(d: Dialect, keys: Mapping[str, str]) -> Op[tuple[int | None, dict[str, LimitRow]]]:
+    """The same without locking anything."""
+    rows = yield _look(d, keys=_keys(keys))
+    return _read(rows)
+
+
+def _read(rows: list[Row]) -> tuple[int | None, dict[str, LimitRow]]:
+    now = rows[0][0] if rows else None
+    return now, {row[3]: to_row(row[3:], row[1], row[2]) for row in rows}
+
+
+@statement
+def _ensure(d: Dialect) -> Executable:
+    wanted = d.rows("keys", key=Text)
+    values = select(wanted.c.key).where(number(1) == number(1)).order_by(wanted.c.key)
+    insert = d.insert(t.limit).from_select(["key"], values)
+    return insert.on_conflict_do_nothing().returning(c.key)  # type: ignore[no-any-return]
+
+
+def ensure_limits(d: Dialect, keys: Iterable[str]) -> Op[None]:
+    """Add the rows of limits that are used for the first time: full buckets."""
+    yield _ensure(d, keys=dumps([{"key": key} for key in sorted(keys)]))
+
+
+@statement
+def _debit(d: Dialect) -> Executable:
+    new = debits(d)
+    return _debiting(d, new).returning(c.key)  # type: ignore[no-any-return]
+
+
+def debits(d: Dialect) -> Any:
+    """The parameter `debits` as a table."""
+    return d.rows(
+        "debits",
+        key=Text,
+        tat=BigInteger,
+        idle_at=BigInteger,
+        day=Text,
+        used=BigInteger,
+        started=BigInteger,
+    )
+
+
+def _debiting(d: Dialect, new: Any) -> Any:
+    values = {
+        "tat": d.instant(new.c.tat),
+        "idle_at": d.instant(new.c.idle_at),
+        "day": new.c.day,
+        "used": new.c.used,
+        "started": c.started + new.c.started,
+        "updated_at": d.now(),
+    }
+    return update(t.limit).where(c.key == new.c.key).values(values)
+
+
+def debiting(d: Dialect) -> Any:
+    """An UPDATE that stores what `debit_rows` gives as the parameter `debits`."""
+    return _debiting(d, debits(d)).returning(c.key)
+
+
+def debit_rows(states: Iterable[State], started: Mapping[str, int] | None = None) -> str:
+    """The parameter `debits`; `started` counts the starts of each key."""
+    counted = started or {}
+    rows = [
+        {
+            "key": state.key,
+            "tat": state.tat,
+            "idle_at": state.idle_at,
+            "day": state.day,
+            "used": state.used,
+            "started": counted.get(state.key, 0),
+        }
+        for state in states
+    ]
+    return dumps(rows)
+
+
+# --- from a worker ------------------------------------------------------------------------------
+
+
+@statement
+def _block(d: Dialect) -> Executable:
+    new = d.rows("rows", key=Text, until=BigInteger, delay=BigInteger, reason=Text)
+    until = func.coalesce(d.instant(new.c.until), d.later(d.now(), new.c.delay))
+    values = select(new.c.key, until, new.c.reason, number(1)).where(number(1) == number(1))
+    insert: Any = d.insert(t.limit).from_select(
+        ["key", "blocked_until", "reason", "refused"], values.order_by(new.c.key)
+    )
+    longer = or_(c.blocked_until.is_(None), c.blocked_until < insert.excluded.blocked_until)
+    return insert.on_conflict_do_update(  # type: ignore[no-any-return]
+        index_elements=["key"],
+        set_={
+            "blocked_until": case((longer, insert.excluded.blocked_until), else_=c.blocked_until),
+            "reason": case((longer, insert.excluded.reason), else_=c.reason),
+            "refused": c.refused + number(1),
+            "updated_at": d.now(),
+        },
+    ).returning(c.key)
+
+
+def block(d: Dialect, rows: Sequence[Mapping[str, Any]]) -> Op[None]:
+    """Close limits: rows of key, until (an instant) or delay (microseconds), and reason.
+
+    A pause is never shortened: the later of two ends holds.
+    """
+    merged: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        known = merged.get(row["key"])
+        if known is None or _end(row) > _end(known):
+            merged[row["key"]] = row
+    yield _block(d, rows=dumps(list(merged.values())))
+
+
+def _end(row: Mapping[str, Any]) -> int:
+    return int(row["until"] or row["delay"])
+
+
+@atomic
+def settle(d: Dialect, *, key: str, template: str, units: int, start: int) -> Op[bool]:
+    """Correct what a job was debited at `start` by some units, more or fewer.
+
+    Units are given back only as far as the bucket has not been full since: then they are, already.
+    """
+    now, rows = yield from lock(d, {key: template})
+    if now is None:
+        return False
+    state = rows[key].state
+    match state.limit:
+        case RateLimit() as limit if units > 0:
+            state.tat = max(state.tat, now) + limit.bucket.increment(units)
+        case RateLimit() as limit if state.idle_at <= start:
+            state.tat -= -units * limit.bucket.period // limit.bucket.units
+        case DailyQuota() as limit if state.day == limit.day(start):
+            state.used = max(0, state.used + units)
+        case _:
+            return False
+    yield _debit(d, debits=debit_rows([state]))
+    return True
+
+
+# --- declare ------------------------------------------------------------------------------------
+
+
+@statement
+def _declared_elsewhere(d: Dialect) -> Executable:
+    w = t.worker.c
+    alive = (w.lease_until > d.now(), w.id != param("worker"), w.limits.is_not(None))
+    return select(d.wire(w.limits)).where(*alive)
+
+
+@statement
+def _store_specs(d: Dialect) -> Executable:
+    new = d.rows("rows", key=Text, spec=Text)
+    values = select(new.c.key, d.json(new.c.spec)).where(number(1) == number(1))
+    insert: Any = d.insert(t.limit).from_select(["key", "spec"], values.order_by(new.c.key))
+    return insert.on_conflict_do_update(  # type: ignore[no-any-return]
+        index_elements=["key"],
+        set_={"spec": insert.excluded.spec, "updated_at": d.now()},
+        where=d.is_unset(c.overridden),
+    ).returning(c.key)
+
+
+@frozen
+class Declaration:
+    """What a declared limit came to beside those of other living workers and of operators."""
+
+    key: str
+    declared: str
+    holds: str
+    overridden: bool
+
+    @property
+    def differs(self) -> bool:
+        return self.declared != self.holds
+
+
+def _slowest(key: str, specs: Iterable[str]) -> str:
+    def rate(spec: str) -> tuple[float, str]:
+        limit = from_spec(key, loads(spec))
+        return (float("inf") if limit is None else limit.effective_rate, spec)
+
+    return min(specs, key=rate)
+
+
+@atomic
+def declare_limits(
+    d: Dialect, declared: Mapping[str, str], *, worker: str
+) -> Op[list[Declaration]]:
+    """Store what a worker declares, as {key: numbers in JSON}; what holds for each.
+
+    Of different declarations by living workers the slowest holds. An operator's numbers stay.
+    """
+    if not declared:
+        return []
+    _, rows = yield from lock(d, {key: key for key in declared})
+    others = yield _declared_elsewhere(d, worker=worker)
+    specs: dict[str, list[str]] = {key: [spec] for key, spec in declared.items()}
+    for (text,) in others:
+        for key, spec in loads(text).items():
+            if key in specs:
+                specs[key].append(spec)
+    answer: list[Declaration] = []
+    changed: list[dict[str, str]] = []
+    for key, spec in declared.items():
+        row = rows.get(key)
+        if row is not None and row.overridden:
+            answer.append(Declaration(key, spec, row.spec or spec, overridden=True))
+            continue
+        holds = _slowest(key, specs[key])
+        answer.append(Declaration(key, spec, holds, overridden=False))
+        if row is None or row.spec != holds:
+            changed.append({"key": key, "spec": holds})
+    if changed:
+        yield _store_specs(d, rows=dumps(changed))
+    return answer
+
+
+# --- from an operator ---------------------------------------------------------------------------
+
+
+@statement
+def _all(d: Dialect) -> Executable:
+    now = d.now()
+    now.type = c.tat.type
+    return select(d.wire(now), *d.wires(STATE)).order_by(c.key).limit(param("most", Integer))
+
+
+@reading
+def all_limits(d: Dialect, *, most: int) -> Op[tuple[int, list[LimitRow]]]:
+    """The clock, and all limits by key, as rows of their own (no template is looked up)."""
+    rows = yield _all(d, most=most)
+    now = rows[0][0] if rows else 0
+    return now, [to_row(row[1:], row[1], None) for row in rows]
+
+
+@statement
+def _set(d: Dialect) -> Executable:
+    insert: Any = d.insert(t.limit).values(
+        key=param("key"), spec=d.json(param("spec")), overridden=d.flag(number(1))
+    )
+    return insert.on_conflict_do_update(  # type: ignore[no-any-return]
+        index_elements=["key"],
+        set_={"spec": insert.excluded.spec, "overridden": insert.excluded.overridden},
+    ).returning(c.key)
+
+
+def set_limit(d: Dialect, *, key: str, spec: str) -> Op[None]:
+    """Change a limit's numbers; no declaration changes them back."""
+    yield _set(d, key=key, spec=spec)
+
+
+@statement
+def _pause(d: Dialect) -> Executable:
+    insert: Any = d.insert(t.limit).values(
+        key=param("key"),
+        paused=d.truth(param("until", BigInteger).is_(None)),
+        blocked_until=d.instant(param("until", BigInteger)),
+        reason=param("reason"),
+    )
+    changing = ("paused", "blocked_until", "reason")
+    return insert.on_conflict_do_update(  # type: ignore[no-any-return]
+        index_elements=["key"], set_={name: insert.excluded[name] for name in changing}
+    ).returning(c.key)
+
+
+def pause_limit(d: Dialect, *, key: str, until: int | None, reason: str | None) -> Op[None]:
+    """Close a limit until an instant, or until it is resumed."""
+    yield _pause(d, key=key, until=until, reason=reason)
+
+
+@statement
+def _resume(d: Dialect) -> Executable:
+    values = {"paused": d.flag(number(0)), "blocked_until": null(), "reason": null()}
+    return update(t.limit).where(c.key == param("key")).values(values).returning(c.key)
+
+
+def resume_limit(d: Dialect, *, key: str) -> Op[bool]:
+    """Open a limit that was closed; whether there is one."""
+    rows = yield _resume(d, key=key)
+    return bool(rows)
+
+
+@statement
+def _reset(d: Dialect) -> Executable:
+    values = {
+        "overridden": d.flag(number(0)),
+        "paused": d.flag(number(0)),
+        "blocked_until": null(),
+        "reason": null(),
+        "tat": null(),
+        "idle_at": null(),
+        "day": null(),
+        "used": number(0),
+    }
+    return update(t.limit).where(c.key == param("key")).values(values).returning(c.key)
+
+
+def reset_limit(d: Dialect, *, key: str) -> Op[bool]:
+    """Open a limit, fill its bucket, and let declarations set its numbers again."""
+    rows = yield _reset(d, key=key)
+    return bool(rows)
+
+
+@statement
+def _prune(d: Dialect) -> Executable:
+    long_ago = d.later(d.now(), number(-IDLE))
+    idle = and_(
+        c.spec.is_(None),
+        d.is_unset(c.paused),
+        or_(c.blocked_until.is_(None), c.blocked_until < long_ago),
+        or_(c.tat.is_(None), c.tat < long_ago),
+        c.updated_at < d.later(d.now(), number(-48 * IDLE)),
+    )
+    return delete(t.limit).where(idle).returning(c.key)
+
+
+@statement
+def _prune_lanes(d: Dialect) -> Executable:
+    long_ago = d.later(d.now(), number(-IDLE))
+    return delete(t.lane).where(t.lane.c.served_at < long_ago).returning(word("1"))
+
+
+def prune_limits(d: Dialect) -> Op[list[str]]:
+    """Drop the rows of filled-in keys that are full anyway; a missing row is a full bucket."""
+    rows = yield _prune(d)
+    yield _prune_lanes(d)
+    return [row[0] for row in rows]
