@@ -40,10 +40,12 @@ from jobq._model import (
     Counts,
     Job,
     JobStatus,
+    LimitInfo,
     Move,
     NewJob,
     Outcome,
     Page,
+    WaitingFor,
     WorkerInfo,
 )
 from jobq._outcome import Cancel, Permanent, RateLimited, RetryAfter, Snooze
@@ -84,6 +86,7 @@ __all__ = [
     "JobqError",
     "KeyPool",
     "LeaseLost",
+    "LimitInfo",
     "Middleware",
     "Move",
     "NewJob",
@@ -107,6 +110,7 @@ __all__ = [
     "TokenBucket",
     "UnknownType",
     "WaitTimeout",
+    "WaitingFor",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",

@@ -174,6 +174,14 @@ def _iso(value: datetime | None) -> str | None:
 
 
 @frozen(kw_only=True)
+class WaitingFor:
+    """The limit that holds a job back; `until` is when it opens, where that is known."""
+
+    limit: str
+    until: datetime | None = None
+
+
+@frozen(kw_only=True)
 class Job:
     """A job as it was when it was read. Values, not a handle: read it again to see it move.
 
@@ -213,12 +221,20 @@ class Job:
     completed_at: datetime | None = None
     expires_at: datetime | None = None
     lease_until: datetime | None = None
+    waiting_for: WaitingFor | None = None
+    """The limit that holds it back, although it is due."""
+    position: int | None = None
+    """Its place in its lane, from 1 to 1001 ("that or more"); known where one job is read."""
+    eta: float | None = None
+    """Seconds until it starts, as far as its rate limits tell."""
     created: bool = field(default=True, eq=False)
     """False where `enqueue` found a live job with the same `unique_key` and returned that one."""
 
     @property
     def retry_at(self) -> datetime | None:
-        """When a job that was tried before is tried again."""
+        """When a job that was tried before, or is held back by a limit, is tried again."""
+        if self.waiting_for is not None:
+            return self.waiting_for.until
         if self.status is JobStatus.RATE_LIMITED:
             return self.run_at
         retrying = self.status is JobStatus.PENDING and self.started_at is not None
@@ -226,6 +242,8 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON shape that HTTP, the CLI and the dashboard show: camelCase, ISO 8601 in UTC."""
+        held = self.waiting_for
+        until = None if held is None else _iso(held.until)
         return {
             "id": self.id,
             "type": self.type,
@@ -245,9 +263,9 @@ class Job:
             "completedAt": _iso(self.completed_at),
             "updatedAt": _iso(self.updated_at),
             "retryAt": _iso(self.retry_at),
-            "waitingFor": None,
-            "position": None,
-            "etaSeconds": None,
+            "waitingFor": None if held is None else {"limit": held.limit, "until": until},
+            "position": self.position,
+            "etaSeconds": None if self.eta is None else round(self.eta, 1),
         }
 
 
@@ -342,6 +360,35 @@ class WorkerInfo:
     started_at: datetime
     seen_at: datetime
     alive: bool
+
+
+@frozen(kw_only=True)
+class LimitInfo:
+    """A limit as it stands."""
+
+    key: str
+    kind: str
+    """`rate`, `quota`, `concurrency`, or `key` (one key of a pool: it is open or benched)."""
+    description: str
+    n: int | None
+    used: int | None
+    """Units that are not to be had now: of the burst, of the day, or places taken."""
+    free: int | None
+    blocked_until: datetime | None
+    paused: bool
+    reason: str | None
+    overridden: bool
+    """Whether an operator has set its numbers."""
+    waiting: int
+    """Due jobs that need it, counted up to a thousand for each lane."""
+    next_start: datetime | None
+    """When a job of cost 1 could start; `None` where that is not known."""
+    started: int
+    """How many jobs it has let start since its row exists."""
+    refused: int
+    """How often a provider has refused one all the same."""
+    limit: Any = field(default=None, repr=False)
+    """Its numbers, as a `RateLimit`, `DailyQuota` or `Concurrency`."""
 
 
 def instant(value: int | None) -> datetime | None:

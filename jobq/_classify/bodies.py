@@ -103,8 +103,8 @@ def _note(body: Body, key: str, value: Any) -> None:
         body.quotas.append(value[:LONGEST_TEXT])
     elif key in _QUOTA_VALUES and value in ("0", 0):
         body.no_quota = True
-    elif key == "retry_after" and isinstance(value, int | float):
-        body.retry_after.append(_seconds(value))
+    elif key == "retry_after":
+        body.retry_after += _seconds(value)
     elif type(value).__module__.startswith("google."):  # a protocol buffer shows its fields
         body.texts.append(str(value)[:LONGEST_TEXT])
 
@@ -116,9 +116,11 @@ def _delay(body: Body, value: Any) -> None:
         value = value[:64]
         seconds = waits.number(value)
         value = seconds if seconds is not None else waits.duration(value)
-    if isinstance(value, int | float):
-        body.retry_info.append(_seconds(value))
+    body.retry_info += _seconds(value)
 
 
-def _seconds(value: float) -> float:
-    return float(max(-1, min(value, waits.LONGEST)))
+def _seconds(value: Any) -> list[float]:
+    """A number of seconds small enough to be a float, if it is one: `nan` equals nothing."""
+    if not isinstance(value, int | float) or value != value:  # noqa: PLR0124
+        return []
+    return [float(max(-waits.LONGEST, min(value, waits.LONGEST)))]

@@ -52,9 +52,10 @@ def read(exception: BaseException) -> Evidence:
     body = bodies.read(_bodies(exception, response))
     headers = _headers(exception, response)
     status = _status(exception, response)
-    words = [_rpc_code(exception)]
-    if status is not None:  # else `code` and `status` may be anybody's
-        words += [bodies.word(stored(exception, name)) for name in _WORDS]
+    if status is None:  # then `code` and `status` may be anybody's
+        words = [_rpc_code(exception)]
+    else:
+        words = [bodies.word(stored(exception, name)) for name in _WORDS]
         words.append(bodies.word(headers.get("x-fal-error-type")))
     return Evidence(
         status=status,

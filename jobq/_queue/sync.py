@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from jobq import _verbs as verbs
 from jobq._config import Config
-from jobq._model import Attempt, Counts, Job, Outcome, Page, WorkerInfo
+from jobq._limits import Concurrency, DailyQuota, RateLimit
+from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, new_job, one_connection, warn_in_a_loop
 from jobq._routing import Handler, WithoutPayload
@@ -275,6 +276,35 @@ class Queue(Face):
     def resume(self, queue: str = "default") -> None:
         """Let the jobs of a queue start again."""
         self._do(verbs.resume, queue)
+
+    def limits(self) -> builtins.list[LimitInfo]:
+        """The limits as they stand, by key: what is free, who waits, what is closed and why."""
+        return self._do(verbs.limits)
+
+    def set_limit(self, limit: RateLimit | DailyQuota | Concurrency) -> None:
+        """Change a limit's numbers, from now on and for all workers.
+
+        They hold instead of what code declares, until `reset_limit`. For a template such as
+        `tenant:{owner}` they are those of all owners, for `tenant:7` of that one alone.
+        """
+        self._do(verbs.set_limit, limit)
+
+    def pause_limit(
+        self, key: str, *, until: datetime | None = None, reason: str | None = None
+    ) -> None:
+        """Start no job that needs this limit, until then or until it is resumed."""
+        self._do(verbs.pause_limit, key, until, reason)
+
+    def resume_limit(self, key: str) -> None:
+        """Open a limit that was paused, or that a provider's refusal has closed.
+
+        Raises `OptionError` where there is no such limit.
+        """
+        self._do(verbs.resume_limit, key)
+
+    def reset_limit(self, key: str) -> None:
+        """Open a limit, fill its bucket, and go back to the numbers that code declares."""
+        self._do(verbs.reset_limit, key)
 
     def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date; the numbers of the steps that were run.

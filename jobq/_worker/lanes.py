@@ -158,9 +158,9 @@ class Lanes:
         """What this worker declares, as {key: numbers in JSON}."""
         return {limit.key: dumps(to_spec(limit)) for limit in _singles(_all_limits(self._config))}
 
-    def pool_names(self) -> dict[str, list[str]]:
-        """The names of the keys that this worker holds, by pool."""
-        return {name: [key for key, _ in options] for name, options in self._held.items()}
+    def held_keys(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        """The (name, limit key) of the keys that this worker holds, by pool. No secrets."""
+        return dict(self._held)
 
 
 def _closed_until(state: State, now: int) -> float | None:

@@ -340,7 +340,7 @@ class Worker:
             "queues": dumps(list(self._queues) if self._queues is not None else []),
             "types": dumps(self._router.types),
             "limits": dumps(self._lanes.declarations()),
-            "pools": dumps(self._lanes.pool_names()),
+            "pools": dumps(self._lanes.held_keys()),
             "slots": self._concurrency,
             "busy": len(self._slots.held) if self._slots is not None else 0,
             "abandoned": len(self._slots.abandoned) if self._slots is not None else 0,

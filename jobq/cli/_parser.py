@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 import jobq
-from jobq.cli import _change, _inspect, _queue, _worker
+from jobq.cli import _change, _inspect, _limits, _queue, _worker
 
 _EPILOG = """\
 environment:
@@ -38,6 +38,6 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jobq {jobq.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_worker.add, _queue.add, _inspect.add, _change.add):
+    for add in (_worker.add, _queue.add, _inspect.add, _change.add, _limits.add):
         add(commands)
     return parser

@@ -38,6 +38,7 @@ def why(
     return (
         _held_back(job, paused, paused_until, now)
         or _without_worker(job, alive)
+        or _limited(job, now)
         or _without_slot(job, alive)
     )
 
@@ -122,6 +123,19 @@ def _without_worker(job: Job, alive: Sequence[WorkerInfo]) -> str | None:
             f"--queue …` to one of {_listed(served)}."
         )
     return None
+
+
+def _limited(job: Job, now: datetime) -> str | None:
+    held = job.waiting_for
+    if held is None:
+        return None
+    place = f", as number {job.position} of those like it" if job.position else ""
+    ahead = "" if job.eta is None else f" and starts in about {span(job.eta)}"
+    resume = f"`jobq limits resume {quote(held.limit)}` ends a pause"
+    if held.until is None:
+        return f"The limit {held.limit!r} is closed or fully used{place}; {resume}."
+    wait = span((held.until - now).total_seconds())
+    return f"It waits for the limit {held.limit!r}, which opens in {wait}{place}{ahead}; {resume}."
 
 
 def _without_slot(job: Job, alive: Sequence[WorkerInfo]) -> str:

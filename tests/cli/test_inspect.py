@@ -29,6 +29,8 @@ def alive(queue: jobq.Queue, **values: object) -> None:
         "pid": 1,
         "queues": "[]",
         "types": '["mail"]',
+        "limits": "{}",
+        "pools": "{}",
     }
     numbers = {"slots": 4, "busy": 3, "abandoned": 1, "lease": 30_000_000}
     queue._store().run(backends.ops.heartbeat, **{**row, **numbers, **values})

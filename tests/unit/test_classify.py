@@ -474,7 +474,7 @@ NAMED: list[tuple[FailureKind, str, str]] = [
                 "websockets.ConnectionClosed"
             ),
         ),
-        (K.BUG, "httpx.UnsupportedProtocol httpx.LocalProtocolError httpx.InvalidURL"),
+        (K.BUG, "httpx.UnsupportedProtocol httpx.LocalProtocolError"),
     )
     for library, _, name in (one.partition(".") for one in names.split())
 ]

@@ -34,7 +34,6 @@ from jobq.backends.ops.keep import expire, give_back, progress, prune, renew, re
 from jobq.backends.ops.lanes import Ready, ready
 from jobq.backends.ops.limits import (
     LimitRow,
-    all_limits,
     block,
     declare_limits,
     ensure_limits,
@@ -57,6 +56,7 @@ from jobq.backends.ops.read import (
     page,
     queues,
 )
+from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "claim",
     "claim_limited",
     "complete",
+    "count_waiting",
     "counts",
     "declare",
     "declare_limits",

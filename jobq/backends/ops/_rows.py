@@ -44,6 +44,8 @@ JOB = (
     j.completed_at,
     j.expires_at,
     j.lease_until,
+    j.lane,
+    j.costs,
 )
 
 

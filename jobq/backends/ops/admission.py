@@ -399,3 +399,13 @@ def stand(d: Dialect, keys: Mapping[str, str]) -> Op[tuple[int | None, dict[str,
         found = yield _holding(d)
         count_holders([(row[2], row[4], row[5], row[6]) for row in found], states)
     return now, rows
+
+
+@statement
+def _known_lanes(_: Dialect) -> Executable:
+    return select(t.lane.c.lane).distinct().limit(number(10_000))
+
+
+def known_lanes(d: Dialect) -> Op[list[str]]:
+    """The lanes that were served lately."""
+    return [row[0] for row in (yield _known_lanes(d))]

@@ -9,7 +9,6 @@ from attrs import frozen
 from sqlalchemy import (
     BigInteger,
     Executable,
-    Integer,
     Text,
     and_,
     case,
@@ -343,21 +342,6 @@ def declare_limits(
 
 
 # --- from an operator ---------------------------------------------------------------------------
-
-
-@statement
-def _all(d: Dialect) -> Executable:
-    now = d.now()
-    now.type = c.tat.type
-    return select(d.wire(now), *d.wires(STATE)).order_by(c.key).limit(param("most", Integer))
-
-
-@reading
-def all_limits(d: Dialect, *, most: int) -> Op[tuple[int, list[LimitRow]]]:
-    """The clock, and all limits by key, as rows of their own (no template is looked up)."""
-    rows = yield _all(d, most=most)
-    now = rows[0][0] if rows else 0
-    return now, [to_row(row[1:], row[1], None) for row in rows]
 
 
 @statement

@@ -15,6 +15,7 @@ from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
 from jobq.backends._statement import Op, reading, replanned, statement
 from jobq.backends.ops._rows import ATTEMPT, JOB, to_attempt, to_job
+from jobq.backends.ops.waiting import annotate
 
 j = t.job.c
 CAP = 10_000
@@ -28,7 +29,10 @@ def _get(d: Dialect) -> Executable:
 @reading
 def get(d: Dialect, id: str) -> Op[Job | None]:
     rows = yield _get(d, id=id)
-    return to_job(rows[0]) if rows else None
+    if not rows:
+        return None
+    [job] = yield from annotate(d, [(to_job(rows[0]), rows[0])])
+    return job
 
 
 @statement
@@ -41,7 +45,8 @@ def _get_many(d: Dialect) -> Executable:
 def get_many(d: Dialect, ids: Sequence[str]) -> Op[list[Job]]:
     """The jobs that exist, in the order asked for."""
     rows = yield _get_many(d, rows=dumps([{"id": id} for id in ids]))
-    jobs = {row[0]: to_job(row) for row in rows}
+    found = yield from annotate(d, [(to_job(row), row) for row in rows])
+    jobs = {job.id: job for job in found}
     return [jobs[id] for id in ids if id in jobs]
 
 
@@ -84,7 +89,7 @@ def page(
     equal = which.equal()
     variant = (which.status, tuple(equal), after is not None, oldest)
     rows = yield _page(d, *variant, **equal, after=after, limit=limit + 1)
-    jobs = tuple(to_job(row) for row in rows[:limit])
+    jobs = tuple((yield from annotate(d, [(to_job(row), row) for row in rows[:limit]])))
     return Page(jobs=jobs, next=jobs[-1].id if len(rows) > limit else None)
 
 

@@ -67,6 +67,21 @@ def forget_worker(d: Dialect, id: str) -> Op[None]:
     yield _forget(d, id=id)
 
 
+@statement
+def _pools(d: Dialect) -> Executable:
+    alive = (w.lease_until > d.now(), w.pools.is_not(None))
+    return select(d.wire(w.pools)).where(*alive)
+
+
+def pools(d: Dialect) -> Op[dict[str, list[tuple[str, str]]]]:
+    """The (name, limit key) of the keys that living workers hold, by pool."""
+    held: dict[str, dict[str, str]] = {}
+    for (text,) in (yield _pools(d)):
+        for pool, options in (loads(text) or {}).items():
+            held.setdefault(pool, {}).update(dict(options))
+    return {pool: sorted(options.items()) for pool, options in held.items()}
+
+
 COLUMNS = (
     w.id,
     w.label,
