@@ -6,11 +6,12 @@ The verbs are the same, with one body underneath.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from jobq import backends
+from jobq._classify.waits import used_up_for
 from jobq._clock import to_datetime
 from jobq._errors import LeaseLost, OptionError
 from jobq._outcome import Cancel
@@ -32,10 +33,24 @@ class Attempt(Protocol):
     """The result that the handler wrote in its own transaction."""
 
     @property
+    def keys(self) -> Mapping[str, str]:
+        """The secrets of the keys that it was started with, by pool."""
+
+    @property
+    def debits(self) -> Mapping[str, int]:
+        """The units that its limits were debited, by key."""
+
+    @property
     def stopping(self) -> str | None:
         """Why the handler should stop: "cancel", "timeout", "lease", "shutdown", or not at all."""
 
     def report(self, progress: int, message: str | None) -> None: ...
+    def settle(self, limit: str, units: int) -> None: ...
+    def close(self, limit: str, seconds: float) -> None: ...
+
+    @property
+    def heeded(self) -> Sequence[str]:
+        """The limits that are closed when nothing remains of them."""
 
 
 MESSAGE = 1000
@@ -111,6 +126,32 @@ class _Context:
         """Whether the handler should stop, because of a cancellation, timeout, shutdown or loss."""
         return self._attempt.stopping is not None
 
+    def key(self, pool: str) -> str:
+        """The secret of the key of a `KeyPool` that this attempt is to use.
+
+        Raises `OptionError` where the handler has no such pool.
+        """
+        if pool not in self._attempt.keys:
+            known = ", ".join(map(repr, self._attempt.keys)) or "none"
+            raise OptionError(f"{pool!r} is no key pool of {self.type!r}; it has {known}")
+        return self._attempt.keys[pool]
+
+    def _settle(self, units: int, limit: str | None) -> None:
+        if isinstance(units, bool) or not isinstance(units, int) or units < 0:
+            raise OptionError(f"units must be an integer from 0, not {units!r}")
+        debits = self._attempt.debits
+        named = limit if limit is not None else _only(debits)
+        if named not in debits:
+            known = ", ".join(map(repr, debits)) or "none"
+            raise OptionError(f"settle: limit={limit!r} is none of this job's limits: {known}")
+        if units != debits[named]:
+            self._attempt.settle(named, units)
+
+    def _heed(self, headers: Mapping[str, str]) -> None:
+        seconds = used_up_for(headers)
+        for key in self._attempt.heeded if seconds is not None else ():
+            self._attempt.close(key, seconds or 0.0)
+
     def _check(self) -> None:
         reason = self._attempt.stopping
         if reason == "lease":
@@ -143,6 +184,14 @@ class _Context:
         self._attempt.committed = completion["result"]
 
 
+def _only(debits: Mapping[str, int]) -> str:
+    """The limit whose cost was an estimate, where there is just one."""
+    estimated = [key for key, units in debits.items() if units != 1] or list(debits)
+    if len(estimated) != 1:
+        raise OptionError(f"settle: name the limit=, one of {', '.join(map(repr, debits))}")
+    return estimated[0]
+
+
 def one_connection(session: Any, connection: Any) -> Any:
     """The transaction that `complete` was given."""
     if (session is None) == (connection is None):
@@ -164,6 +213,25 @@ class JobContext(_Context):
         Cheap to call often: what is stored is the newest, about twice a second.
         """
         self._progress(percent, message)
+
+    async def settle(self, units: int, *, limit: str | None = None) -> None:
+        """Correct what this job was debited: say how many units it really cost.
+
+        The difference is taken from the limit, or given back as far as the bucket has not been
+        full since. `limit` is a key; it may be left out where one cost was an estimate.
+
+        >>> await job.settle(response.usage.total_tokens, limit="openai:tpm")  # doctest: +SKIP
+        """
+        self._settle(units, limit)
+
+    async def heed(self, headers: Mapping[str, str]) -> None:
+        """Close limits that a response says are used up (`x-ratelimit-remaining: 0`).
+
+        Those with `RateLimit(heed_remaining=True)`, until the reset that the headers name.
+
+        >>> await job.heed(response.headers)  # doctest: +SKIP
+        """
+        self._heed(headers)
 
     async def check(self) -> None:
         """Raise `LeaseLost` or `Cancel` if the handler should stop."""
@@ -207,6 +275,14 @@ class SyncJobContext(_Context):
     def progress(self, percent: float, message: str | None = None) -> None:
         """Say how far the job is, from 0 to 100; see `JobContext.progress`."""
         self._progress(percent, message)
+
+    def settle(self, units: int, *, limit: str | None = None) -> None:
+        """Correct what this job was debited; see `JobContext.settle`."""
+        self._settle(units, limit)
+
+    def heed(self, headers: Mapping[str, str]) -> None:
+        """Close limits that a response says are used up; see `JobContext.heed`."""
+        self._heed(headers)
 
     def check(self) -> None:
         """Raise `LeaseLost` or `Cancel` if the handler should stop."""

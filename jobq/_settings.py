@@ -22,6 +22,8 @@ class Settings:
     port: int | None = None
     lease: float | None = None
     grace: float | None = None
+    jobs_per_second: float | None = None
+    """A limit of the whole queue "default"."""
     log_level: str = "INFO"
 
     @classmethod
@@ -40,6 +42,7 @@ class Settings:
             port=_integer(environ, "JOBQ_PORT", "PORT"),
             lease=_seconds(environ, "JOBQ_LEASE"),
             grace=_seconds(environ, "JOBQ_GRACE"),
+            jobs_per_second=_seconds(environ, "MAX_JOBS_PER_SECOND"),
             log_level=(text("JOBQ_LOG_LEVEL") or "INFO").upper(),
         )
 

@@ -129,7 +129,7 @@ def _kind(evidence: Evidence, status: int) -> FailureKind:
         return FailureKind.QUOTA_EXHAUSTED
     if codes & _STARTED:
         return FailureKind.TRANSIENT
-    if _ran_out_of_time(evidence, status):
+    if status >= 500 and _DEADLINE.search(evidence.text):  # after minutes of work
         return FailureKind.AMBIGUOUS
     if codes & _OVERLOADED or status in {503, 529}:
         return FailureKind.OVERLOADED
@@ -138,16 +138,9 @@ def _kind(evidence: Evidence, status: int) -> FailureKind:
         return FailureKind.PERMANENT if hopeless else FailureKind.RATE_LIMITED
     if status in _TRANSIENT or status >= 500:
         return FailureKind.PERMANENT if retry == "false" else FailureKind.TRANSIENT
-    if status < 300:
+    if status < 300:  # done but not readable, or gRPC's own time-out
         return FailureKind.AMBIGUOUS
     return FailureKind.TRANSIENT if retry == "true" else FailureKind.PERMANENT
-
-
-def _ran_out_of_time(evidence: Evidence, status: int) -> bool:
-    """A deadline that passed after the work began: gRPC's own, or Gemini's after minutes."""
-    if not status:
-        return "DEADLINE_EXCEEDED" in evidence.codes
-    return status >= 500 and _DEADLINE.search(evidence.text) is not None
 
 
 def _unpaid(evidence: Evidence, status: int) -> bool:

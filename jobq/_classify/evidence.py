@@ -85,7 +85,7 @@ def _status(exception: BaseException, response: Any) -> int | None:
 def _http_status(value: Any) -> int | None:
     if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599:
+    if isinstance(value, int) and 200 <= value <= 599:
         return int(value)
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -87,6 +88,17 @@ def resets(headers: Mapping[str, str], now: float) -> Iterator[float]:
         text = headers.get(name.replace("remaining", "reset"), "")
         if (seconds := _wait(text, _sent_at(headers, now))) is not None:
             yield seconds
+
+
+def used_up_for(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Seconds until a limit that a response says is used up starts again; `None` if none is.
+
+    Where the response does not say until when, a minute.
+    """
+    lower = {str(name).lower(): str(value) for name, value in headers.items()}
+    if not nothing_remains(lower):
+        return None
+    return clamped(max(resets(lower, time.time() if now is None else now), default=60.0))
 
 
 def _used_up(headers: Mapping[str, str]) -> Iterator[str]:

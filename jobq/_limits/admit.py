@@ -16,6 +16,8 @@ from jobq._limits.lanes import Lane, Ref
 
 NEVER = 2**62
 """An opening that only an operator, or another job's end, can bring about."""
+FAR = 200_000_000_000 * SECOND
+"""The year 8307: what opens later never does, and dates are not asked about it."""
 
 
 @define
@@ -44,14 +46,21 @@ class State:
             return NEVER
         if self.blocked_until is not None:
             now = max(now, self.blocked_until)
+        if now >= FAR:
+            return NEVER
         match self.limit:
             case RateLimit() as limit:
-                return limit.bucket.opening(self.tat, now, cost)
+                now = limit.bucket.opening(self.tat, now, cost)
             case DailyQuota() as limit:
-                return self._quota_opening(limit, now, cost)
-            case Concurrency() as limit if self.running >= limit.n:
-                return max(now + 1, NEVER if self.frees_at is None else self.frees_at)
-        return now
+                now = self._quota_opening(limit, now, cost)
+            case Concurrency() if self.is_full:
+                now = NEVER if self.frees_at is None else max(now, self.frees_at)
+        return now if now < FAR else NEVER
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all places are taken: then its opening is a hope, since leases are renewed."""
+        return isinstance(self.limit, Concurrency) and self.running >= self.limit.n
 
     def _quota_opening(self, limit: DailyQuota, now: int, cost: int) -> int:
         now = max(now, limit.begins(now) + limit.REST)
@@ -212,8 +221,12 @@ def admit(
             continue
         start, keys, units = lane_opening(lane, states, now, costs=head.costs, pools=held)
         is_ahead = start > now
-        if start > now + look_ahead or (is_ahead and (ahead <= 0 or _resets(states, units, start))):
-            admission.openings[at] = start
+        if (
+            start > now + look_ahead
+            or any(key in states and states[key].is_full for key in units)
+            or (is_ahead and (ahead <= 0 or _resets(states, units, now, start)))
+        ):
+            admission.openings[at] = max(start, now + 1)
             del queues[at]
             continue
         good_until = min([states[key].covers(start) for key in units if key in states] or [NEVER])
@@ -241,15 +254,12 @@ def _next(queues: dict[tuple[str, str], deque[Head]], at: tuple[str, str]) -> No
         del queues[at]
 
 
-def _resets(states: Mapping[str, State], keys: Iterable[str], start: int) -> bool:
-    """Whether a daily count begins anew shortly before that start: that is not granted ahead."""
-    for key in keys:
-        state = states.get(key)
-        if state is not None and isinstance(state.limit, DailyQuota):
-            quota = state.limit
-            if start <= quota.begins(start) + quota.REST:
-                return True
-    return False
+def _resets(states: Mapping[str, State], keys: Iterable[str], now: int, start: int) -> bool:
+    """Whether a daily count begins anew before that start: that is not granted ahead."""
+    quotas = [states[key].limit for key in keys if key in states]
+    return any(
+        isinstance(quota, DailyQuota) and now < quota.begins(start) + quota.REST for quota in quotas
+    )
 
 
 def _never(

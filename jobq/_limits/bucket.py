@@ -50,6 +50,11 @@ class TokenBucket:
         `headroom * per` (20 ms at least, 1 s at most); what that exceeds the headroom by is
         taken off the rate too.
         """
+        if not (0 < per < math.inf and 0 <= headroom < 1):
+            raise ConfigurationError(
+                f"TokenBucket: per={per!r} must be seconds above 0, "
+                f"and headroom={headroom!r} from 0 to below 1"
+            )
         span = round(per * SECOND)
         spare = round(span * headroom)
         tolerance = min(max(spare, LEAST_TOLERANCE), MOST_TOLERANCE)

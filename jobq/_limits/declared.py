@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 from jobq._clock import SECOND, from_datetime, to_datetime
 from jobq._errors import ConfigurationError
 from jobq._limits.bucket import HEADROOM, TokenBucket
-from jobq._limits.templates import check_template, fields_of
+from jobq._limits.templates import check_template, fields_of, replaced
 
 Cost = Callable[[Any], int] | int | None
 LARGEST = 10**15
@@ -22,12 +22,20 @@ LARGEST = 10**15
 
 def _whole(name: str, value: object, least: int = 1) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-        raise ConfigurationError(f"{name}={value!r} must be an integer from {least}")
+        raise ConfigurationError(f"{name}={value!r} must be an integer from {least} to {LARGEST}")
 
 
-def _check_cost(owner: str, cost: Cost) -> None:
-    if cost is not None and not callable(cost):
-        _whole(f"{owner}: cost", cost, least=0)
+def _check_cost(owner: str, cost: Cost, most: int) -> None:
+    if cost is None or callable(cost):
+        return
+    _whole(f"{owner}: cost", cost, least=0)
+    if cost > most:
+        raise ConfigurationError(f"{owner}: cost={cost} is above the {most} that may go at once")
+
+
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(f"{name}={value!r} must be a number")
 
 
 @frozen
@@ -72,9 +80,9 @@ class RateLimit:
         name = f"RateLimit({self.key!r})"
         _whole(f"{name}: n", self.n)
         _whole(f"{name}: max_cost", self.max_cost)
-        _check_cost(name, self.cost)
-        if isinstance(self.per, bool) or not isinstance(self.per, int | float):
-            raise ConfigurationError(f"{name}: per={self.per!r} must be seconds")
+        _check_cost(name, self.cost, self.max_cost)
+        _check_number(f"{name}: per", self.per)
+        _check_number(f"{name}: headroom", self.headroom)
         if not 0.001 <= self.per <= 31 * 86400:
             raise ConfigurationError(f"{name}: per={self.per!r} must be from 0.001 s to 31 days")
         if self.max_cost > self.n and not self.is_raw:
@@ -92,13 +100,19 @@ class RateLimit:
     @property
     def effective_rate(self) -> float:
         """Units per second that this limit comes to, sustained."""
-        return round(self.bucket.rate, 6)
+        return float(f"{self.bucket.rate:.6g}")
 
     def describe(self) -> str:
         """For people: what was asked for, and what it comes to."""
-        rate = self.effective_rate
-        pace = f"{rate:.4g}/s" if rate >= 1 else f"{rate * 60:.4g}/min"
-        return f"{self.n:,} in {self.per:g} s: {pace}, {self.max_cost:,} at once"
+        span = f"{self.per:,.10g}"
+        return f"{self.n:,} in {span} s: {_pace(self.effective_rate)}, {self.max_cost:,} at once"
+
+
+def _pace(rate: float) -> str:
+    units = {"s": 1, "min": 60, "h": 3600, "day": 86400}
+    unit = next((unit for unit, seconds in units.items() if rate * seconds >= 1), "day")
+    pace = rate * units[unit]
+    return f"{pace:,.0f}/{unit}" if pace >= 1000 else f"{pace:.4g}/{unit}"
 
 
 @lru_cache(maxsize=1024)
@@ -129,7 +143,7 @@ class DailyQuota:
     def __attrs_post_init__(self) -> None:
         check_template(self.key)
         _whole(f"DailyQuota({self.key!r}): n", self.n)
-        _check_cost(f"DailyQuota({self.key!r})", self.cost)
+        _check_cost(f"DailyQuota({self.key!r})", self.cost, self.n)
         try:
             ZoneInfo(self.tz)
         except (KeyError, ValueError, TypeError, OSError):
@@ -158,15 +172,16 @@ class DailyQuota:
     def ends(self, now: int) -> int:
         """The midnight that ends the day of an instant; days with a clock change are 23 or 25 h."""
         local = to_datetime(now).astimezone(ZoneInfo(self.tz))
-        return _midnight(local, 1)
+        first = _midnight(local, 1)
+        return first if first > now else _midnight(local, 1, fold=1)  # it comes twice
 
     def describe(self) -> str:
         return f"{self.n:,} a day ({self.tz})"
 
 
-def _midnight(local: datetime, days: int) -> int:
+def _midnight(local: datetime, days: int, *, fold: int = 0) -> int:
     date = local.date() + timedelta(days=days)
-    midnight = datetime(date.year, date.month, date.day, tzinfo=local.tzinfo)
+    midnight = datetime(date.year, date.month, date.day, tzinfo=local.tzinfo, fold=fold)
     return from_datetime(midnight.astimezone(UTC), name="midnight")
 
 
@@ -221,7 +236,7 @@ class KeyPool:
     kind: ClassVar[str] = "pool"
     name: str
     keys: Mapping[str, str] = field(kw_only=True, repr=False, eq=False)
-    limit: RateLimit | DailyQuota | Concurrency = field(kw_only=True)
+    limit: RateLimit | DailyQuota = field(kw_only=True)
     projects: Mapping[str, str] = field(factory=dict, kw_only=True, eq=False)
 
     def __attrs_post_init__(self) -> None:
@@ -229,8 +244,11 @@ class KeyPool:
         if fields_of(self.name):
             raise ConfigurationError(f"KeyPool({self.name!r}): a pool's name has no {{fields}}")
         object.__setattr__(self, "keys", named_keys(self.name, self.keys))
-        if not isinstance(self.limit, RateLimit | DailyQuota | Concurrency):
-            raise ConfigurationError(f"KeyPool({self.name!r}): limit must be a limit")
+        if not isinstance(self.limit, RateLimit | DailyQuota):
+            raise ConfigurationError(
+                f"KeyPool({self.name!r}): limit must be a RateLimit or a DailyQuota, not "
+                f"{self.limit!r}; a Concurrency stands beside the pool"
+            )
         unknown = fields_of(self.limit.key) - {"key", "project"}
         if unknown:
             raise ConfigurationError(
@@ -239,6 +257,10 @@ class KeyPool:
             )
         if "project" in fields_of(self.limit.key) and set(self.keys) - set(self.projects):
             raise ConfigurationError(f"KeyPool({self.name!r}): projects must name that of each key")
+        for project in self.projects.values():
+            if not isinstance(project, str) or not project or set(project) & set("{}"):
+                raise ConfigurationError(f"KeyPool({self.name!r}): {project!r} is no project")
+        self.limits()
 
     @property
     def key(self) -> str:
@@ -258,14 +280,12 @@ class KeyPool:
         """(name of the key, key of its limit), for each that this process holds."""
         return tuple((name, self._limit_key(name)) for name in self.keys)
 
-    def limits(self) -> list[RateLimit | DailyQuota | Concurrency]:
+    def limits(self) -> list[RateLimit | DailyQuota]:
         """The limits of the keys that this process holds."""
         return [evolve(self.limit, key=key) for key in sorted({key for _, key in self.options})]
 
     def _limit_key(self, name: str) -> str:
-        return self.limit.key.replace("{key}", name).replace(
-            "{project}", self.projects.get(name, "")
-        )
+        return replaced(self.limit.key, {"key": name, "project": self.projects.get(name, "")})
 
 
 def bench_key(pool: str, name: str) -> str:
@@ -310,11 +330,11 @@ def to_spec(limit: Single) -> dict[str, Any]:
 
 def from_spec(key: str, spec: Mapping[str, Any]) -> Single | None:
     """The limit of stored numbers; `None` where they make none (a newer version's, or an edit)."""
-    values = dict(spec)
     try:
+        values = dict(spec)
         match values.pop("kind", None):
             case "rate":
-                return RateLimit(key, is_raw=values.pop("raw", False), **values)
+                return RateLimit(key, is_raw=values.pop("raw", False) is True, **values)
             case "quota":
                 return DailyQuota(key, **values)
             case "concurrency":

@@ -30,8 +30,8 @@ class Ref:
 
     @property
     def pool(self) -> str | None:
-        """The pool's name, where any of its keys will do."""
-        return self.key[1:] if self.key.startswith("@") else None
+        """The pool's name, where any of its keys will do. A filled-in key may begin with @ too."""
+        return self.key[1:] if self.template == self.key and self.key.startswith("@") else None
 
 
 @frozen
@@ -53,7 +53,7 @@ class Lane:
         """The lane of a stored text; `None` where it is none."""
         try:
             type, refs = msgspec.json.decode(text, type=tuple[str, list[str | tuple[str, str]]])
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except (msgspec.DecodeError, UnicodeError):
             return None
         pairs = [(ref, ref) if isinstance(ref, str) else ref for ref in refs]
         return Lane(type, tuple(Ref(*pair) for pair in pairs))
@@ -88,17 +88,20 @@ def wanted(
     for limit in limits:
         key = limit.key if isinstance(limit, KeyPool) else fill(limit.key, values)
         refs.append(Ref(limit.key, key))
-        cost = _cost(limit, key, given, payload)
-        if cost != 1:
-            units[key] = cost
+        units[key] = max(_cost(limit, key, given, payload), units.get(key, 0))
     if given:
-        known = ", ".join(repr(limit.key) for limit in limits) or "none"
-        raise OptionError(f"cost: {sorted(given)} are no limits of this job (which has {known})")
+        names = [limit.name if isinstance(limit, KeyPool) else limit.key for limit in limits]
+        known = ", ".join(map(repr, names)) or "none"
+        unknown = sorted(given, key=str)
+        raise OptionError(f"cost: {unknown} are no limits of this job (which has {known})")
     if not refs:
         return NOTHING
-    lane = Lane(str(values["type"]), tuple(sorted(refs, key=lambda ref: ref.key))).text
-    if len(lane.encode()) > LONGEST:
-        raise OptionError(f"the keys of its limits take {len(lane)} letters, more than {LONGEST}")
+    refs.sort(key=lambda ref: (ref.key, ref.template))
+    lane = Lane(str(values["type"]), tuple(refs)).text
+    size = len(lane.encode())
+    if size > LONGEST:
+        raise OptionError(f"the keys of its limits take {size} bytes, more than {LONGEST}")
+    units = {key: cost for key, cost in units.items() if cost != 1}
     return Wanted(lane, msgspec.json.encode(units).decode() if units else None)
 
 
@@ -113,7 +116,7 @@ def _cost(limit: Limit, key: str, given: dict[str, Any], payload: Any) -> int:
             cost = cost(payload)
         except Exception as error:
             raise OptionError(f"the cost of limit {limit.key!r}: {error!r}") from error
-    if cost is None:
+    elif cost is None:
         return 1
     check_cost(limit, cost)
     return int(cost)

@@ -51,6 +51,11 @@ def fields_of(key: str) -> set[str]:
     return {name for _, name in _parts(key) if name is not None}
 
 
+def replaced(template: str, values: Mapping[str, str]) -> str:
+    """The template with texts in place of its fields."""
+    return "".join(text + ("" if name is None else values[name]) for text, name in _parts(template))
+
+
 def fill(template: str, values: Mapping[str, Any]) -> str:
     """The key for one job: `values` has `owner`, `type`, `queue`, `metadata` and `payload`.
 
@@ -80,7 +85,8 @@ def _value(template: str, name: str, values: Mapping[str, Any]) -> str:
     if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
         fix = f"; give {name}=…" if name == "owner" else ""
         raise OptionError(
-            f"the limit {template!r} needs {{{name}}} as text or integer, and it is {found!r}{fix}"
+            f"the limit {template!r} needs {{{name}}} as text or integer, "
+            f"and it is {found!r:.100}{fix}"
         )
     text = str(found)
     if not text.isprintable():

@@ -58,7 +58,7 @@ def with_closings(raised: Raised, running: Running, limits: Iterable[Limit]) -> 
 
 def _closes(failure: Failure) -> bool:
     kinds = (FailureKind.RATE_LIMITED, FailureKind.QUOTA_EXHAUSTED)
-    return failure.kind in kinds or failure.credentials
+    return failure.kind in kinds or failure.credentials or failure.remaining_zero
 
 
 def _benches(failure: Failure) -> bool:

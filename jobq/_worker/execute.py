@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback as tracebacks
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +16,7 @@ from jobq._errors import JobqError, LeaseLost, PayloadError, ResultError
 from jobq._masking import mask
 from jobq._outcome import Outcome, Permanent, Raised, Refused, Released, Signal, Stopped, Succeeded
 from jobq._payload import encode_result
-from jobq._routing import Middleware
+from jobq._routing import Handler, Middleware
 from jobq._worker.running import NotNow, Running
 from jobq.observe import current_job
 
@@ -53,7 +54,9 @@ async def attempt(
     except PayloadError as error:
         return Refused("invalid_payload", _bounded(str(error), bounds))
     try:
-        result = await _call(running, payload, middleware, threads)
+        result = await _verified(running, payload, threads)
+        if result is None:
+            result = await _call(running, payload, middleware, threads)
     except ResultError as error:  # of job.complete(): trying again would pay again
         return Refused("result_unstorable", _bounded(str(error), bounds))
     except NotNow as error:
@@ -67,6 +70,30 @@ async def attempt(
     if running.committed is not None:
         return Succeeded(running.committed, committed=True)
     return _stored(result, bounds)
+
+
+async def _verified(running: Running, payload: Any, threads: CapacityLimiter) -> Any:
+    """What the work came to that an earlier attempt may have done, or `None`."""
+    verify, handler = running.handler.verify, running.handler
+    if verify is None or not running.job.ambiguous:
+        return None
+    found = await _verify(verify, handler, running, payload, threads)
+    if found is None and running.job.attempts > running.job.max_attempts:
+        raise Permanent("crashed", "its worker crashed, and the work was not done")
+    return found
+
+
+async def _verify(
+    verify: Callable[..., Any],
+    handler: Handler[Any, Any],
+    running: Running,
+    payload: Any,
+    threads: CapacityLimiter,
+) -> Any:
+    if inspect.iscoroutinefunction(verify):
+        return await verify(*handler.arguments(payload, JobContext(running)))
+    arguments = handler.arguments(payload, SyncJobContext(running))
+    return await to_thread.run_sync(verify, *arguments, limiter=threads)
 
 
 async def _call(

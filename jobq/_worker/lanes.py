@@ -36,6 +36,8 @@ class Lanes:
         self._held = {name: pool.options for name, pool in self.pools.items()}
         self._asks: dict[At, float] = {}
         """When to ask for each lane that has jobs."""
+        self._openings: dict[At, int] = {}
+        """When closed lanes open, by the database's clock."""
         self._costs: dict[At, Mapping[str, int]] = {}
         self._closed: dict[str, float] = {}
         """Limits that a provider or an operator has closed, and until when."""
@@ -85,6 +87,13 @@ class Lanes:
         return min(self._asks.values(), default=FOR_EVER)
 
     @property
+    def opens_at(self) -> int | None:
+        """When the next lane opens, by the database's clock; `None` where none is known to."""
+        openings = [self._openings.get(at, NEVER) for at in self._asks]
+        first = min(openings, default=NEVER)
+        return None if first >= NEVER else first
+
+    @property
     def are_closed(self) -> bool:
         """Whether there is a lane with jobs that is closed."""
         return bool(self._asks) and not self.open()
@@ -109,6 +118,7 @@ class Lanes:
             self._asks.pop(at, None)
             self._costs.pop(at, None)
         self._costs |= grant.costs
+        self._openings |= grant.openings
         for at, opening in grant.openings.items():
             self._asks[at] = self._moment(opening, grant.now, ahead=request.ahead > 0)
 
@@ -136,6 +146,7 @@ class Lanes:
             assert lane is not None
             costs = self._costs.get(at, {})
             opening, *_ = lane_opening(lane, states, now, costs=costs, pools=self._held)
+            self._openings[at] = opening
             self._asks[at] = self._moment(opening, now, ahead=ahead)
 
     def close(self, key: str, seconds: float) -> None:

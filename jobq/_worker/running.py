@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
-from jobq._limits import Permit
+from jobq._limits import KeyPool, Lane, Permit, RateLimit
 from jobq._outcome import Standing
 from jobq._routing import Handler
 
 if TYPE_CHECKING:
+    from jobq._worker.corrections import Corrections
     from jobq.backends.ops.claim import Claimed
 
 
@@ -25,6 +26,11 @@ class Start:
     not_before: float
     not_after: float
     permit: Permit
+    debits: dict[str, int] = field(init=False)
+
+    @debits.default
+    def _copy(self) -> dict[str, int]:
+        return {k: units for k, units in self.permit.debits.items() if not k.startswith("@")}
 
 
 class NotNow(Exception):
@@ -73,6 +79,7 @@ class Running:
         self.progress = 0
         self.message: str | None = None
         self.on_report: Callable[[Running], None] | None = None
+        self.corrections: Corrections | None = None
         self.on_stopped: Callable[[Running, asyncio.Task[None]], None] | None = None
         self.deadline: float | None = None
         """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
@@ -94,6 +101,37 @@ class Running:
         """For how long providers have refused this job, in microseconds."""
         since = self.job.limited_since
         return 0 if since is None else max(0, self.job.started_at - int(since))
+
+    @property
+    def debits(self) -> dict[str, int]:
+        """Units by limit key; what it is settled to counts from then on."""
+        return {} if self.start is None else self.start.debits
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The secrets of the keys that it was started with, by pool."""
+        pools = [limit for limit in self.handler.limits if isinstance(limit, KeyPool)]
+        chosen = {} if self.start is None else self.start.permit.keys
+        return {pool.name: pool.keys[chosen[pool.name]] for pool in pools if pool.name in chosen}
+
+    def settle(self, limit: str, units: int) -> None:
+        """Correct a debit."""
+        correction, self.debits[limit] = units - self.debits[limit], units
+        if self.corrections is not None:
+            self.corrections.settle(self, limit, correction)
+
+    def close(self, limit: str, seconds: float) -> None:
+        """A limit is used up."""
+        if self.corrections is not None:
+            self.corrections.close(limit, seconds, "nothing remains")
+
+    @property
+    def heeded(self) -> list[str]:
+        """The keys of the rate limits that are closed when nothing remains of them."""
+        lane = Lane.parse(self.job.lane or "")
+        refs = {} if lane is None else {ref.template: ref.key for ref in lane.refs}
+        rates = [limit for limit in self.handler.limits if isinstance(limit, RateLimit)]
+        return [refs[one.key] for one in rates if one.heed_remaining and one.key in refs]
 
     async def wait_for_start(self) -> None:
         """Wait until the limits allow the start."""

@@ -12,6 +12,7 @@ from anyio import CapacityLimiter
 
 from jobq._config import Config
 from jobq._outcome import Outcome, Refused, Released, Stopped
+from jobq._worker.corrections import Corrections
 from jobq._worker.deadlines import Deadlines
 from jobq._worker.execute import attempt, timed_out
 from jobq._worker.finisher import Finisher
@@ -43,6 +44,7 @@ class Slots:
         margin: float,
         report: Callable[[Running], None],
         is_closed: Callable[[Iterable[str]], bool],
+        corrections: Corrections,
         freed: Callable[[], None],
         stuck: Callable[[list[str]], None],
     ) -> None:
@@ -54,6 +56,7 @@ class Slots:
         self._margin = margin
         self._report = report
         self._is_closed = is_closed
+        self._corrections = corrections
         self._on_freed = freed
         self._on_stuck = stuck
         self._loop = asyncio.get_running_loop()
@@ -119,6 +122,7 @@ class Slots:
         )
         running.on_report = self._report
         running.on_stopped = self._stopped
+        running.corrections = self._corrections
         self.held.add(running)
         self.started += 1
         return running

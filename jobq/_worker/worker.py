@@ -20,10 +20,12 @@ from jobq._payload import dumps
 from jobq._queue import AsyncQueue, Queue
 from jobq._wakeup import listen
 from jobq._worker.claimer import Claimer
+from jobq._worker.corrections import Corrections
 from jobq._worker.finisher import Finisher
 from jobq._worker.health import health_server
 from jobq._worker.lanes import Lanes
 from jobq._worker.lease import LeaseKeeper
+from jobq._worker.limits import declare_limits, warn_of_few_slots
 from jobq._worker.progress import ProgressWriter
 from jobq._worker.signals import shutdown_signals
 from jobq._worker.slots import Slots
@@ -84,6 +86,7 @@ class Worker:
         self._slots: Slots | None = None
         self._state: Any = None
         self._claimer: Claimer | None = None
+        self._lanes = Lanes(self._config, queues)
         self._at_once = False
         self._closing = False
         self._failure: WorkerFailed | None = None
@@ -93,6 +96,11 @@ class Worker:
     def hanging(self) -> list[str]:
         """The handlers that ignored their cancellation and still run."""
         return self._slots.hanging if self._slots is not None else []
+
+    @property
+    def opens_at(self) -> int | None:
+        """When a limit that holds jobs back opens, by the database's clock; `None` if none does."""
+        return self._lanes.opens_at
 
     def stop(self, at_once: bool = False) -> None:
         """Stop claiming, let running jobs finish within the grace, and end. Any thread may call."""
@@ -150,29 +158,14 @@ class Worker:
             stack.push_async_callback(store.aclose)
             await store.run(backends.ops.survey, types=[])  # fail here if it cannot work at all
             slots, claimer = self._assemble(store, window, max_jobs)
-            await self._declare_limits(store)
+            await declare_limits(store, self._lanes, self.id)
+            await warn_of_few_slots(store, self._router, self._concurrency)
             if self._port is not None:
                 await stack.enter_async_context(health_server(self._port, self._is_ready))
             await self._work(store, slots, claimer, max_seconds)
         if self._failure is not None:
             raise self._failure
         return slots.started
-
-    async def _declare_limits(self, store: backends.AsyncStore) -> None:
-        """Store the numbers of our limits, or learn of those that hold instead."""
-        declared = self._lanes.declarations()
-        if not declared:
-            return
-        for one in await store.run(backends.ops.declare_limits, declared, worker=self.id):
-            if one.differs:
-                whose = "an operator has set" if one.overridden else "another worker declares"
-                logger.warning(
-                    "limit %r: %s %s, which holds instead of our %s",
-                    one.key,
-                    whose,
-                    one.holds,
-                    one.declared,
-                )
 
     def _check_handlers(self) -> None:
         if not self._router.types:
@@ -190,7 +183,7 @@ class Worker:
         config, backend = self._config, self._config.backend
         self._store = store
         self._progress = ProgressWriter(store, config.observers)
-        lanes = self._lanes = Lanes(config, self._queues)
+        lanes = self._lanes = Lanes(config, self._queues)  # what an earlier run knew is old
         slots = self._slots = Slots(
             config,
             worker=self.id,
@@ -201,6 +194,7 @@ class Worker:
             margin=self._margin,
             report=self._progress.note,
             is_closed=lanes.are_keys_closed,
+            corrections=Corrections(store, lanes.close),
             freed=self._wake_claimer,
             stuck=self._every_slot_hangs,
         )
@@ -281,7 +275,7 @@ class Worker:
             keep=self._config.keep,
             observers=self._config.observers,
             rescued=self._requeued,
-            declare_limits=lambda: self._declare_limits(store),
+            declare_limits=lambda: declare_limits(store, self._lanes, self.id),
         )
         parts = {
             "jobq finisher": slots.finisher.run(),

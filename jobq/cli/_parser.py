@@ -16,6 +16,7 @@ environment:
   JOBQ_LEASE, JOBQ_GRACE                worker --lease, --grace
   JOBQ_WORKER_ID, WORKER_ID             worker --label
   JOBQ_PORT, PORT                       worker --port
+  MAX_JOBS_PER_SECOND                   a limit of the queue "default"
   JOBQ_LOG_LEVEL                        worker --log-level
 
 exit codes:

@@ -8,6 +8,7 @@ from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from jobq._errors import ConfigurationError, JobqError, WorkerFailed
+from jobq._limits import RateLimit
 from jobq._queue import AsyncQueue, Queue
 from jobq._settings import Settings
 from jobq._worker import Worker
@@ -93,10 +94,22 @@ def run_worker(args: Namespace, queue: Queue | AsyncQueue) -> int:
     """
     settings = Settings.from_environment()
     set_up_logging(args.log_level or settings.log_level)
+    if settings.jobs_per_second is not None:
+        limit_default_queue(queue, settings.jobs_per_second)
     worker = Worker(queue, **_worker_options(args, settings))
     code, timer = asyncio.run(_until_ended(worker, args))
     timer.cancel()
     return code
+
+
+def limit_default_queue(queue: Queue | AsyncQueue, rate: float) -> None:
+    """MAX_JOBS_PER_SECOND: a limit of the queue "default", unless the code declares some."""
+    config = queue._config  # noqa: SLF001  a face of the configuration
+    if rate <= 0:
+        raise ConfigurationError(f"MAX_JOBS_PER_SECOND={rate:g} must be above 0")
+    n = max(1, int(rate))
+    limit = RateLimit("queue:default", n, per=n / rate)
+    config.limits = {"default": (limit,), **config.limits}
 
 
 async def _until_ended(worker: Worker, args: Namespace) -> tuple[int, Timer]:

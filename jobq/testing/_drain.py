@@ -39,7 +39,7 @@ def drain(
 
     - `max_jobs`: run no more than so many. Needed where handlers enqueue without end.
     - `with_scheduled`: then move the queue's `FrozenClock` on to the next job that is due, and go
-      on, until nothing is scheduled any more.
+      on, or to when a limit lets the next one start, until nothing is left.
     - `queues`: the names of the queues to serve; by default all.
     - `concurrency`: how many jobs at a time. One at a time they run in a fixed order: by
       priority, by `run_at`, by age.
@@ -93,6 +93,9 @@ async def adrain(
         if not isinstance(clock, FrozenClock) or not with_scheduled or ran == max_jobs:
             return ran
         rest = await _until_next(config, queues)
+        if worker.opens_at is not None:  # jobs wait for a limit
+            opens = max(1, worker.opens_at - clock.now())
+            rest = opens if rest is None else min(rest, opens)
         if rest is None:
             return ran
         clock.advance(timedelta(microseconds=rest))

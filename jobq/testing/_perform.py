@@ -14,6 +14,7 @@ from jobq._clock import SystemClock
 from jobq._context import JobContext, SyncJobContext, one_connection
 from jobq._enqueue import milliseconds
 from jobq._errors import OptionError, UnknownType
+from jobq._limits import KeyPool
 from jobq._model import new_id
 from jobq._payload import encode_json, encode_result, loads
 from jobq._queue import AsyncQueue, Queue
@@ -41,6 +42,7 @@ class PerformOptions(TypedDict, total=False):
     state: Any
     progress: Reports
     cancelled: bool
+    keys: Mapping[str, str]
 
 
 @overload
@@ -61,6 +63,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     - `state`: what `job.state` is; then no lifespan is opened.
     - `attempt`, `max_attempts`, `owner`, `metadata`: what the context says of the job.
     - `progress`: a list that gets a `(percent, message)` for each call of `job.progress`.
+    - `keys`: the secrets that `job.key(…)` gives, by pool; by default the first of each.
     - `cancelled`: whether `job.cancelled` says that the handler should stop.
 
     A `def` handler runs in the calling thread, unless there is middleware or a lifespan. In
@@ -124,6 +127,16 @@ class Record:
     dialect: Any = None
     message: str | None = None
     committed: str | None = None
+    keys: Mapping[str, str] = Factory(dict)
+    debits: dict[str, int] = Factory(dict)
+
+    heeded: tuple[str, ...] = ()
+
+    def settle(self, limit: str, units: int) -> None:
+        self.debits[limit] = units
+
+    def close(self, limit: str, seconds: float) -> None:
+        """There is no limit to close."""
 
     def report(self, progress: int, message: str | None) -> None:
         self.progress.append((progress, message))
@@ -167,6 +180,7 @@ class Performance:
     state: Any = None
     progress: Reports = Factory(list)
     cancelled: bool = False
+    keys: Mapping[str, str] = Factory(dict)
 
     @property
     def _config(self) -> Any:
@@ -245,8 +259,15 @@ class Performance:
             state=state,
             progress=self.progress,
             stopping="cancel" if self.cancelled else None,
+            keys={**_first_keys(handler), **self.keys},
+            debits={limit.key: 1 for limit in handler.limits},
         )
         return payload, record
+
+
+def _first_keys(handler: Handler[Any, Any]) -> dict[str, str]:
+    pools = [limit for limit in handler.limits if isinstance(limit, KeyPool)]
+    return {pool.name: next(iter(pool.keys.values()), "") for pool in pools}
 
 
 @contextmanager

@@ -36,11 +36,13 @@ class NeverHappened(AssertionError):
 class Actor:
     """A running process. It ends when this one does, even when that is killed."""
 
+    app = "tests.faults.app"
+
     def __init__(self, role: str, name: str, folder: Path, **options: Any) -> None:
         self.name = name
         self.stderr = folder / f"{name}.err"
         options |= {"name": name, "folder": str(folder)}
-        command = [sys.executable, "-m", "tests.faults.app", role, json.dumps(options)]
+        command = [sys.executable, "-m", self.app, role, json.dumps(options)]
         with self.stderr.open("wb") as errors:
             self.process = subprocess.Popen(
                 command,

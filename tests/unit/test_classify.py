@@ -370,6 +370,19 @@ ANSWERS: list[tuple[str, Exception, Failure]] = [
         Failure(kind="rate_limited", code="RESOURCE_EXHAUSTED", status=429),
     ),
     (
+        "aiohttp's answer keeps the body once it was read",
+        shape(
+            "APIError",
+            response=types.SimpleNamespace(status=429, headers={}, _body=b'{"code": "too_fast"}'),
+        ),
+        Failure(kind="rate_limited", code="too_fast", status=429),
+    ),
+    (
+        "a message in the arguments",
+        shape("APIError", status_code=429, args=("Refused; try again in 3s",)),
+        Failure(kind="rate_limited", retry_after=3, code="http_429", status=429),
+    ),
+    (
         "aiohttp keeps the headers",
         aiohttp(503, **{"Retry-After": "5"}),
         Failure(kind="overloaded", retry_after=5, code="http_503", status=503),
@@ -518,28 +531,30 @@ def test_exceptions_of_python_and_of_jobq_are_told_apart(error, kind):
 BUSY = Failure(kind="rate_limited", retry_after=9, code="rate_limit_exceeded", status=429)
 
 
+def hiding(inner: Exception) -> Exception:
+    """As tenacity hides the last failure."""
+    attempt = types.SimpleNamespace(exception=lambda _timeout: inner)
+    return shape("RetryError", last_attempt=attempt)
+
+
 @pytest.mark.parametrize(
     "wrapper",
     [
         lambda inner: raised(RuntimeError("no image"), inner),
         lambda inner: raised(RuntimeError("no image"), context=inner),
         lambda inner: raised(RuntimeError("a"), context=raised(RuntimeError("b"), inner)),
-        URLError,
-        lambda inner: shape(
-            "RetryError", last_attempt=types.SimpleNamespace(exception=lambda _: inner)
-        ),
-        lambda inner: shape("APIError", status_code=429, message="429"),
-        lambda inner: ExceptionGroup("tasks", [inner]),
+        lambda inner: raised(shape("APIError", status_code=429), inner),
         lambda inner: raised(RuntimeError("no image"), ExceptionGroup("tasks", [inner])),
+        lambda inner: raised(ExceptionGroup("tasks", [ValueError()]), context=inner),
+        lambda inner: ExceptionGroup("tasks", [inner]),
         lambda inner: ExceptionGroup("outer", [ValueError(), ExceptionGroup("inner", [inner])]),
+        lambda inner: RuntimeError("no image", inner),
+        lambda inner: shape("MaxRetryError", reason=inner),
+        hiding,
     ],
 )
 def test_a_wrapped_failure_is_found(wrapper):
-    inner = busy(retry_after="9")
-    error = wrapper(inner)
-    if error.__cause__ is None and error.__context__ is None:
-        error.__cause__ = inner
-    assert classify(error) == BUSY
+    assert classify(wrapper(busy(retry_after="9"))) == BUSY
 
 
 def test_a_wrapper_and_what_it_wraps_are_read_together():
@@ -589,8 +604,9 @@ def test_a_wrappers_word_for_a_lost_connection_yields_to_what_it_wraps(outer, in
 
 
 def test_a_second_try_that_never_left_does_not_unsend_the_first():
-    again = raised(named(*CONNECT), raised(ConnectionRefusedError(), context=named(*READ)))
-    assert classify(again).kind is K.AMBIGUOUS
+    for first in (named(*READ), raised(named("APITimeoutError", "openai"), named(*READ))):
+        again = raised(named(*CONNECT), raised(ConnectionRefusedError(), context=first))
+        assert classify(again).kind is K.AMBIGUOUS
 
 
 @pytest.mark.parametrize(
@@ -600,12 +616,18 @@ def test_a_second_try_that_never_left_does_not_unsend_the_first():
         (named(*READ), K.AMBIGUOUS),
         (anthropic(529, "overloaded_error"), K.OVERLOADED),
         (gemini(503, "UNAVAILABLE"), K.OVERLOADED),
+        (shape("HTTPStatusError", module="litellm.http", status_code=503), K.OVERLOADED),
         (None, K.TRANSIENT),
     ],
 )
 def test_litellms_own_status_yields_to_what_it_wraps(cause, kind):
     paraphrase = shape("InternalServerError", module="litellm.exceptions", status_code=500)
     assert classify(raised(paraphrase, context=cause)).kind is kind
+
+
+def test_litellms_time_out_is_no_answer_though_it_has_a_status():
+    timeout = shape("Timeout", module="litellm.exceptions", status_code=408)
+    assert classify(timeout) == Failure(kind="ambiguous")
 
 
 def test_a_payload_cut_short_is_no_bad_request_though_aiohttp_says_400():

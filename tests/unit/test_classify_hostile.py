@@ -201,7 +201,7 @@ errors = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(errors, st.none() | errors, st.none() | errors, st.floats(min_value=0, max_value=1e11))
 def test_nothing_that_an_exception_carries_is_raised_at_the_job(outer, cause, context, now):
     failure = Classifier()._classify(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -206,9 +207,9 @@ def debit_rows(states: Iterable[State], started: Mapping[str, int] | None = None
 
 @statement
 def _block(d: Dialect) -> Executable:
-    new = d.rows("rows", key=Text, until=BigInteger, delay=BigInteger, reason=Text)
+    new = d.rows("rows", key=Text, until=BigInteger, delay=BigInteger, reason=Text, refused=Integer)
     until = func.coalesce(d.instant(new.c.until), d.later(d.now(), new.c.delay))
-    values = select(new.c.key, until, new.c.reason, number(1)).where(number(1) == number(1))
+    values = select(new.c.key, until, new.c.reason, new.c.refused).where(number(1) == number(1))
     insert: Any = d.insert(t.limit).from_select(
         ["key", "blocked_until", "reason", "refused"], values.order_by(new.c.key)
     )
@@ -218,7 +219,7 @@ def _block(d: Dialect) -> Executable:
         set_={
             "blocked_until": case((longer, insert.excluded.blocked_until), else_=c.blocked_until),
             "reason": case((longer, insert.excluded.reason), else_=c.reason),
-            "refused": c.refused + number(1),
+            "refused": c.refused + insert.excluded.refused,
             "updated_at": d.now(),
         },
     ).returning(c.key)
@@ -229,16 +230,15 @@ def block(d: Dialect, rows: Sequence[Mapping[str, Any]]) -> Op[None]:
 
     A pause is never shortened: the later of two ends holds.
     """
-    merged: dict[str, Mapping[str, Any]] = {}
-    for row in rows:
-        known = merged.get(row["key"])
-        if known is None or _end(row) > _end(known):
-            merged[row["key"]] = row
-    yield _block(d, rows=dumps(list(merged.values())))
+    longest: dict[str, Mapping[str, Any]] = {}
+    for row in sorted(rows, key=_end):
+        longest[row["key"]] = row
+    refused = Counter(row["key"] for row in rows)
+    yield _block(d, rows=dumps([{**row, "refused": refused[key]} for key, row in longest.items()]))
 
 
 def _end(row: Mapping[str, Any]) -> int:
-    return int(row["until"] or row["delay"])
+    return row["until"] or row["delay"]  # type: ignore[no-any-return]
 
 
 @atomic

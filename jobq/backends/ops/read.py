@@ -185,3 +185,20 @@ def queues(d: Dialect) -> Op[list[QueueState]]:
         )
         for name in sorted(live)
     ]
+
+
+@statement
+def _lately(d: Dialect) -> Executable:
+    done = select(j.type, *d.wires([j.started_at, j.completed_at]))
+    done = done.where(j.status == word(JobStatus.COMPLETED)).order_by(j.id.desc())
+    return done.limit(number(500))
+
+
+@reading
+def durations(d: Dialect) -> Op[dict[str, list[float]]]:
+    """How many seconds the last attempts of jobs that completed lately took, by type."""
+    seconds: dict[str, list[float]] = {}
+    for type, started, completed in (yield _lately(d)):
+        if started is not None and completed is not None:
+            seconds.setdefault(type, []).append((completed - started) / 1_000_000)
+    return seconds

@@ -1,0 +1,1 @@
+"""Limits, measured with real processes: `python -m tests.limits [quick] [databases…] [names…]`."""
