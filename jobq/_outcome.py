@@ -17,8 +17,13 @@ OVERLOADS_FORGIVEN = 20
 """How many refusals of an overloaded provider cost no attempt."""
 UNSENT_FORGIVEN = 5
 """How many failures to connect cost no attempt."""
+VERIFICATIONS = 3
+"""How often a verifier is asked again after the last attempt, where it cannot tell."""
 LEAST_REST = SECOND
+EXHAUSTED_REST = 3600 * SECOND
+"""How long to rest where waiting does not help, unless someone pays."""
 OVERLOAD_REST = Exponential(base=5.0, cap=60.0, jitter="equal")
+LONGEST_WAIT = 366 * 86400
 REFUSAL_REST = Exponential(base=2.0, cap=60.0, jitter="equal")
 
 
@@ -31,6 +36,17 @@ def _wait(value: float | timedelta | datetime, name: str) -> tuple[int | None, i
     if isinstance(value, datetime):
         return None, from_datetime(value, name=name)
     return max(0, to_span(value, name=name)), None
+
+
+def _asked(value: float | timedelta | datetime | None) -> tuple[int | None, int | None]:
+    """The same of what a provider said: that may be anything, and is no error of the handler's."""
+    if value is None or value != value:  # noqa: PLR0124  NaN
+        return None, None
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = min(max(value, 0), LONGEST_WAIT)
+    return _wait(value, "RateLimited")
 
 
 class RetryAfter(Signal):
@@ -76,9 +92,7 @@ class RateLimited(Signal):
         limit: str | None = None,
         reason: str = "",
     ) -> None:
-        self.delay, self.run_at = (
-            (None, None) if retry_after is None else _wait(retry_after, "RateLimited")
-        )
+        self.delay, self.run_at = _asked(retry_after)
         self.limit = limit
         self.reason = reason
         super().__init__(reason or f"rate limited, retry after {retry_after}")
@@ -183,6 +197,7 @@ class Standing:
     crash_count: int = 0
     rate_limited_count: int = 0
     released_count: int = 0
+    started_at: int = 0
     limited_for: int = 0
     """For how long providers have been refusing it, in microseconds."""
     on_ambiguous: str | None = None
@@ -237,7 +252,8 @@ def decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Trans
         case Crashed(error):
             return _after_crash(error, job)
         case Raised():
-            return evolve(_after_exception(outcome, job, policy, rand), traceback=outcome.traceback)
+            end = _after_exception(outcome, job, policy, rand)
+            return evolve(end, traceback=outcome.traceback, closes=outcome.closes)
         case _:
             assert_never(outcome)
 
@@ -292,7 +308,10 @@ def _after_exception(raised: Raised, job: Standing, policy: Retry, rand: float) 
         case RateLimited():
             refused = _rate_limited(raised, job, policy, rand, exception.delay)
             by_limit = bool(raised.closes) or refused.status is not JobStatus.RATE_LIMITED
-            return refused if by_limit else evolve(refused, run_at=exception.run_at)
+            if by_limit or exception.run_at is None:
+                return refused
+            rest = _rest(exception.run_at - job.started_at, job, policy, rand)
+            return evolve(refused, delay=0, run_at=job.started_at + rest)
         case RetryAfter() if job.attempts < job.max_attempts:
             retry = _retried(error, code, 0)
             return evolve(retry, delay=exception.delay or 0, run_at=exception.run_at)
@@ -323,8 +342,10 @@ def _after_failure(
     wait = None if failure.retry_after is None else round(failure.retry_after * SECOND)
     known = evolve(raised, code=code)
     match failure.kind:
-        case FailureKind.RATE_LIMITED | FailureKind.QUOTA_EXHAUSTED:
+        case FailureKind.RATE_LIMITED:
             return _rate_limited(known, job, policy, rand, wait)
+        case FailureKind.QUOTA_EXHAUSTED:
+            return _rate_limited(known, job, policy, rand, max(wait or 0, EXHAUSTED_REST))
         case FailureKind.PERMANENT if failure.credentials and raised.closes:
             return _rate_limited(known, job, policy, rand, 0)  # another key may do
         case FailureKind.PERMANENT:
@@ -332,7 +353,7 @@ def _after_failure(
         case FailureKind.OVERLOADED if job.rate_limited_count < OVERLOADS_FORGIVEN:
             rest = OVERLOAD_REST.delay(job.rate_limited_count + 1, rand)
             delay = max(wait or 0, round(rest * SECOND))
-            return evolve(_rate_limited(known, job, policy, rand, delay), closes=())
+            return _rate_limited(evolve(known, closes=()), job, policy, rand, delay)
         case FailureKind.TRANSIENT_UNSENT if job.released_count < UNSENT_FORGIVEN:
             delay = round(policy.backoff.delay(job.released_count + 1, rand) * SECOND)
             retry = _retried(raised.error, code, max(wait or 0, delay))
@@ -340,9 +361,12 @@ def _after_failure(
         case FailureKind.AMBIGUOUS if job.on_ambiguous == "fail":
             return _failed(raised.error, "ambiguous")
         case FailureKind.AMBIGUOUS if job.on_ambiguous == "verify":
+            if job.attempts >= job.max_attempts + VERIFICATIONS:
+                return _failed(raised.error, "ambiguous")
             delay = round(policy.backoff.delay(max(1, job.attempts), rand) * SECOND)
             return evolve(_retried(raised.error, code, delay), ambiguous=1)
-    return _by_policy(known, job, policy, rand)
+    end = _by_policy(known, job, policy, rand)
+    return end if end.status.finished else evolve(end, delay=max(wait or 0, end.delay))
 
 
 def _rate_limited(
@@ -351,7 +375,7 @@ def _rate_limited(
     """The attempt is given back; where limits are closed, they alone hold the job."""
     if job.limited_for >= round(policy.max_rate_limit_wait * SECOND):
         reason = f"refused for {job.limited_for / SECOND:.0f} s: {raised.error}"
-        return evolve(_failed(reason, "rate_limit_timeout", given_back=1), closes=raised.closes)
+        return _failed(reason, "rate_limit_timeout", given_back=1)
     if delay is None:
         delay = refusal_rest(job.rate_limited_count, rand)
     return Transition(
@@ -359,11 +383,16 @@ def _rate_limited(
         outcome="rate_limited",
         error=raised.error,
         error_code=raised.code,
-        delay=0 if raised.closes else max(delay, LEAST_REST),
+        delay=0 if raised.closes else _rest(delay, job, policy, rand),
         given_back=1,
         rate_limited=1,
-        closes=raised.closes,
     )
+
+
+def _rest(asked: int, job: Standing, policy: Retry, rand: float) -> int:
+    """Not all jobs at once, no loop, and no longer than refusals are borne."""
+    left = round(policy.max_rate_limit_wait * SECOND) - job.limited_for
+    return max(LEAST_REST, min(left, round(asked * (1 + rand / 10))))
 
 
 def refusal_rest(refusals: int, rand: float) -> int:

@@ -126,8 +126,9 @@ class Lanes:
         """When to ask for a lane that opens then: ahead of it, and not all workers at once."""
         if opening >= NEVER:
             return FOR_EVER
+        rest = max(0.0, (opening - now) / SECOND)
         lead = LOOK_AHEAD * random.uniform(0.25, 0.75) if ahead else 0.0
-        return time.monotonic() + max(0.0, (opening - now) / SECOND - lead)
+        return time.monotonic() + (rest - lead if rest > lead else rest)
 
     def wanted_keys(self) -> dict[str, str]:
         """The limits of the lanes that have jobs, as {key: template}."""

@@ -92,6 +92,7 @@ class Running:
             crash_count=self.job.crash_count,
             rate_limited_count=self.job.rate_limited_count,
             released_count=self.job.released_count,
+            started_at=self.job.started_at,
             limited_for=self.limited_for,
             on_ambiguous=self.handler.on_ambiguous,
         )

@@ -524,7 +524,7 @@ def test_the_keys_of_a_pool_are_used_in_turn_and_only_their_names_are_stored(
     assert held.waiting_for is None or held.waiting_for.limit == "gemini"
     assert drain(frozen, with_scheduled=True) == 2
     for table in ("jobq_job", "jobq_limit", "jobq_lane", "jobq_worker"):
-        assert "secret" not in str(sql(frozen, f"SELECT * FROM {table}"))  # noqa: S608
+        assert "secret" not in str(sql(frozen, f"SELECT * FROM {table}"))
 
 
 class Unauthorized(Exception):
@@ -550,7 +550,7 @@ def test_a_key_that_is_refused_is_benched_and_its_jobs_move_on(
     assert benched.blocked_until is not None
 
 
-@pytest.mark.parametrize(("real", "used"), [(10, 10), (900, 900), (500, 500)])
+@pytest.mark.parametrize("real, used", [(10, 10), (900, 900), (500, 500)])
 async def test_a_handler_settles_what_its_job_really_cost(
     afrozen: jobq.AsyncQueue, router: jobq.Router, real: int, used: int
 ) -> None:

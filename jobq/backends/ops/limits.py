@@ -10,6 +10,7 @@ from attrs import frozen
 from sqlalchemy import (
     BigInteger,
     Executable,
+    Integer,
     Text,
     and_,
     case,
@@ -207,7 +208,8 @@ def debit_rows(states: Iterable[State], started: Mapping[str, int] | None = None
 
 @statement
 def _block(d: Dialect) -> Executable:
-    new = d.rows("rows", key=Text, until=BigInteger, delay=BigInteger, reason=Text, refused=Integer)
+    kinds = {"until": BigInteger, "delay": BigInteger, "reason": Text, "refused": Integer}
+    new = d.rows("rows", key=Text, **kinds)
     until = func.coalesce(d.instant(new.c.until), d.later(d.now(), new.c.delay))
     values = select(new.c.key, until, new.c.reason, new.c.refused).where(number(1) == number(1))
     insert: Any = d.insert(t.limit).from_select(
