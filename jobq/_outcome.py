@@ -132,7 +132,7 @@ class Succeeded:
 
 @frozen
 class Closing:
-    """A limit that is closed by what a provider said: for `delay`, or until `until`."""
+    """A limit that is closed by what a provider said: for `delay`; to be exact, until `until`."""
 
     key: str
     reason: str

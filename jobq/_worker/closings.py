@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable
 
 from attrs import evolve
@@ -10,8 +11,7 @@ from attrs import evolve
 from jobq._classify import Failure, FailureKind
 from jobq._clock import SECOND
 from jobq._limits import Lane
-from jobq._limits.admit import Permit
-from jobq._limits.declared import DailyQuota, Limit, RateLimit, bench_key
+from jobq._limits.declared import DailyQuota, KeyPool, Limit, RateLimit, bench_key
 from jobq._limits.lanes import Ref
 from jobq._limits.templates import fields_of
 from jobq._outcome import Closing, Raised, RateLimited, refusal_rest
@@ -19,6 +19,8 @@ from jobq._worker.running import Running
 
 LEAST = SECOND
 MOST = 86_400 * SECOND
+USED_UP = 60.0
+"""How long a limit is closed of which nothing remains, where it is not said, in seconds."""
 UNTIL_RESUMED = 3600 * SECOND
 """How long a key without quota is benched, unless an operator resumes it."""
 YOUNG_DAY = 600 * SECOND
@@ -30,35 +32,59 @@ def with_closings(raised: Raised, running: Running, limits: Iterable[Limit]) -> 
     failure, error = raised.failure, raised.exception
     declared = {limit.key: limit for limit in limits}
     lane = Lane.parse(running.job.lane) if running.job.lane else None
+    closing: Closing | None = None
     if lane is None:
         return raised
     if isinstance(error, RateLimited):
         ref = _named(lane, error.limit) if error.limit else _first_rate(lane, declared)
-        seconds = error.delay
-        until = error.run_at
-        code = error.reason or "rate_limited"
-        failure = None
+        closing = _by_handler(error, running, _row(ref, running, declared))
     elif failure is not None and _closes(failure):
         ref = _for_failure(lane, declared, failure)
-        seconds = None if failure.retry_after is None else round(failure.retry_after * SECOND)
-        until = None
-        code = failure.code or failure.kind.value
-    else:
-        return raised
-    if ref is None:
-        return raised
-    rest = _rest(running, failure, declared.get(ref.template), seconds)
-    permit = running.start.permit if running.start is not None else None
-    key = _row(ref, permit, declared, benches=failure is not None and _benches(failure))
+        key = _row(ref, running, declared, benches=_benches(failure))
+        closing = _by_provider(failure, running, key, declared.get(ref.template) if ref else None)
+    elif failure is not None and failure.remaining_zero:
+        rest = round((failure.retry_after or USED_UP) * SECOND)
+        used_up = [Closing(key, "nothing remains", delay=rest) for key in running.heeded]
+        return evolve(raised, closes=tuple(used_up))
+    return raised if closing is None else evolve(raised, closes=(closing,))
+
+
+def _by_handler(error: RateLimited, running: Running, key: str | None) -> Closing | None:
     if key is None:
-        return raised
-    closing = Closing(key, code[:200], delay=0 if until is not None else rest, until=until)
-    return evolve(raised, closes=(closing,))
+        return None
+    reason = (error.reason or "rate_limited")[:200]
+    if error.run_at is None:
+        return Closing(key, reason, delay=_rest(running, error.delay))
+    now = _now(running)
+    until = min(max(error.run_at, now + LEAST), now + MOST)
+    return Closing(key, reason, delay=until - now, until=until)
+
+
+def _by_provider(
+    failure: Failure, running: Running, key: str | None, limit: Limit | None
+) -> Closing | None:
+    if key is None:
+        return None
+    reason = (failure.code or failure.kind.value)[:200]
+    asked = None if failure.retry_after is None else round(failure.retry_after * SECOND)
+    single = limit.limit if isinstance(limit, KeyPool) else limit
+    if _benches(failure):
+        return Closing(key, reason, delay=max(UNTIL_RESUMED, asked or 0))
+    if failure.per_day and isinstance(single, DailyQuota):
+        now = _now(running)
+        until = _next_day(single, now)
+        return Closing(key, reason, delay=until - now, until=until)
+    return Closing(key, reason, delay=_rest(running, asked))
+
+
+def _now(running: Running) -> int:
+    """The database's clock, as far as it is known here."""
+    return running.job.started_at + round((time.monotonic() - running.started_at) * SECOND)
 
 
 def _closes(failure: Failure) -> bool:
     kinds = (FailureKind.RATE_LIMITED, FailureKind.QUOTA_EXHAUSTED)
-    return failure.kind in kinds or failure.credentials or failure.remaining_zero
+    return failure.kind in kinds or failure.credentials
 
 
 def _benches(failure: Failure) -> bool:
@@ -95,29 +121,26 @@ def _first_rate(lane: Lane, declared: dict[str, Limit]) -> Ref | None:
 
 
 def _row(
-    ref: Ref, permit: Permit | None, declared: dict[str, Limit], *, benches: bool
+    ref: Ref | None, running: Running, declared: dict[str, Limit], *, benches: bool = False
 ) -> str | None:
     """The key of the row to close: for a pool, that of the key which was used."""
-    if ref.pool is None:
-        return ref.key
-    name = None if permit is None else permit.keys.get(ref.pool)
+    if ref is None or ref.pool is None:
+        return None if ref is None else ref.key
+    name = None if running.start is None else running.start.permit.keys.get(ref.pool)
     pool = declared.get(ref.key)
-    if name is None or pool is None or isinstance(pool, RateLimit):
+    if name is None or not isinstance(pool, KeyPool):
         return None
-    if benches:
-        return bench_key(ref.pool, name)
-    return dict(getattr(pool, "options", ())).get(name)
+    return bench_key(ref.pool, name) if benches else dict(pool.options).get(name)
 
 
-def _rest(running: Running, failure: Failure | None, limit: Limit | None, asked: int | None) -> int:
+def _next_day(limit: DailyQuota, now: int) -> int:
+    if now - limit.begins(now) < YOUNG_DAY:
+        return now + 60 * SECOND
+    return limit.ends(now) + limit.REST
+
+
+def _rest(running: Running, asked: int | None) -> int:
     """For how long, in microseconds: never so short that it would be asked in a loop."""
-    if failure is not None and _benches(failure):
-        return max(UNTIL_RESUMED, asked or 0)
-    if isinstance(limit, DailyQuota) and failure is not None and failure.per_day:
-        now = running.job.started_at
-        if now - limit.begins(now) < YOUNG_DAY:
-            return 60 * SECOND
-        return limit.ends(now) + limit.REST - now
     if asked is None:
         return refusal_rest(running.job.rate_limited_count, random.random())
     return min(max(asked, LEAST), MOST)

@@ -139,9 +139,9 @@ class Lanes:
         if now is None:
             return
         states = {key: row.state for key, row in rows.items()}
-        self._closed = {
-            key: until for key, state in states.items() if (until := _closed_until(state, now))
-        }
+        others = {key: until for key, until in self._closed.items() if key not in states}
+        closed = {key: _closed_until(state, now) for key, state in states.items()}
+        self._closed = others | {key: until for key, until in closed.items() if until is not None}
         for at in self._asks:
             lane = Lane.parse(at[1])
             assert lane is not None

@@ -212,6 +212,8 @@ class Slots:
 
     async def close(self, grace: Callable[[], float]) -> None:
         """Give running jobs their grace, then cancel them, and give back what is left."""
+        for running in [running for running in self.held if running.waits]:
+            running.stop("shutdown")
         await self._until_idle(grace)
         left = [running for running in self.held if not running.finishing]
         if left:

@@ -36,6 +36,8 @@ from jobq.backends.ops.limits import LimitRow, debit_rows, debiting, lock, look
 j = t.job.c
 At = tuple[str, str]
 """A queue and a lane."""
+FEW = 32
+"""With more lanes than that, a claim first looks which are foremost."""
 Pools = Mapping[str, Sequence[tuple[str, str]]]
 
 
@@ -253,26 +255,22 @@ def claim_limited(d: Dialect, request: Request) -> Op[Grant]:
     """Claim jobs of lanes as far as their limits allow, and debit those."""
     if d.locks_rows:
         yield Call(_BOUNDED, {})
-    keys = wanted_keys(request.lanes, request.pools)
+    asked = request.lanes
+    if len(asked) > max(FEW, 4 * request.slots):
+        asked = yield from _foremost(d, request, max(FEW, 4 * request.slots))
+    keys = wanted_keys(asked, request.pools)
     began, rows = yield from lock(d, keys)
     grant = Grant(now=began or 0, missing=[key for key in keys if key not in rows])
     if grant.missing:
         return grant
     states = {key: row.state for key, row in rows.items()}
-    open_lanes = [at for at in request.lanes if _may_open(at, states, grant, request)]
+    open_lanes = [at for at in asked if _may_open(at, states, grant, request)]
     if not open_lanes:
         return grant
     counting = any(isinstance(state.limit, Concurrency) for state in states.values())
     each = max(1, min(request.slots, 4 * request.slots // len(open_lanes)))
     grant.asked_at = time.monotonic()
-    found = yield _heads(
-        d,
-        counting,
-        lanes=dumps([{"queue": queue, "lane": lane} for queue, lane in open_lanes]),
-        queues=dumps([{"queue": queue} for queue in request.rivals[0]]),
-        types=dumps([{"type": type} for type in request.rivals[1]]),
-        each=each,
-    )
+    found = yield _heads(d, counting, **_at(open_lanes, request), each=each)
     heads, rival, served = _sort_out(found, states)
     grant.now = found[0][0]
     grant.costs = {at: some[0].costs for at, some in heads.items() if some[0].costs}
@@ -294,6 +292,23 @@ def claim_limited(d: Dialect, request: Request) -> Op[Grant]:
     grant.openings |= admission.openings
     yield from _write(d, request, admission, states, grant)
     return grant
+
+
+def _at(lanes: Sequence[At], request: Request) -> dict[str, str]:
+    """Parameters of `_heads`."""
+    return {
+        "lanes": dumps([{"queue": queue, "lane": lane} for queue, lane in lanes]),
+        "queues": dumps([{"queue": queue} for queue in request.rivals[0]]),
+        "types": dumps([{"type": type} for type in request.rivals[1]]),
+    }
+
+
+def _foremost(d: Dialect, request: Request, most: int) -> Op[list[At]]:
+    """The lanes that are to be served first, so that a claim need not lock the limits of all."""
+    found = yield _heads(d, False, **_at(request.lanes, request), each=1)
+    heads, _, served = _sort_out(found, {})
+    order = sorted(heads, key=lambda at: (-heads[at][0].priority, served[at], at))
+    return order[:most]
 
 
 def _may_open(at: At, states: Mapping[str, State], grant: Grant, request: Request) -> bool:

@@ -240,7 +240,7 @@ def block(d: Dialect, rows: Sequence[Mapping[str, Any]]) -> Op[None]:
 
 
 def _end(row: Mapping[str, Any]) -> int:
-    return row["until"] or row["delay"]  # type: ignore[no-any-return]
+    return row["delay"]  # type: ignore[no-any-return]
 
 
 @atomic
