@@ -3,19 +3,8 @@
 A file a subject; the functions are generators over a `Dialect`, see `_statement`.
 """
 
-from jobq.backends.ops.admission import Grant, Request, claim_limited, stand, wanted_keys
-from jobq.backends.ops.claim import (
-    BATCH,
-    Claimed,
-    claim,
-    declare,
-    declare_refused,
-    due_within,
-    promote,
-    survey,
-    undeclare,
-    undeclared,
-)
+from jobq.backends.ops.admission import Grant, Request, claim_limited, wanted_keys
+from jobq.backends.ops.claim import BATCH, Claimed, claim, due_within, promote, survey
 from jobq.backends.ops.control import (
     cancel,
     delete,
@@ -28,23 +17,21 @@ from jobq.backends.ops.control import (
     set_status,
 )
 from jobq.backends.ops.cycle import finish_and_claim
+from jobq.backends.ops.declare import declare, declare_refused, undeclare, undeclared
 from jobq.backends.ops.finish import Ending, complete, finish, finish_and_delete
+from jobq.backends.ops.heads import stand
 from jobq.backends.ops.insert import NewRow, insert, insert_many
 from jobq.backends.ops.keep import expire, give_back, progress, prune, renew, rescue
 from jobq.backends.ops.lanes import Ready, ready
-from jobq.backends.ops.limits import (
-    LimitRow,
-    block,
+from jobq.backends.ops.limit_control import (
     declare_limits,
-    ensure_limits,
-    look,
     pause_limit,
     prune_limits,
     reset_limit,
     resume_limit,
     set_limit,
-    settle,
 )
+from jobq.backends.ops.limits import LimitRow, block, ensure_limits, look, settle
 from jobq.backends.ops.read import (
     Filter,
     QueueState,

@@ -18,7 +18,8 @@ from jobq._payload import dumps, loads
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, param
 from jobq.backends._statement import Op, Row, reading, replanned, statement
-from jobq.backends.ops.admission import known_lanes, stand, wanted_keys
+from jobq.backends.ops.admission import wanted_keys
+from jobq.backends.ops.heads import known_lanes, stand
 from jobq.backends.ops.limits import STATE
 from jobq.backends.ops.workers import pools
 

@@ -1,0 +1,202 @@
+"""The heads of lanes, who holds places, and how limits stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Executable,
+    Integer,
+    Text,
+    cast,
+    func,
+    null,
+    select,
+    true,
+    union_all,
+)
+
+from jobq._limits import Concurrency, Head, Lane, State
+from jobq._payload import loads
+from jobq.backends import _tables as t
+from jobq.backends._dialect import Dialect, number, param, word
+from jobq.backends._statement import Op, reading, replanned, statement
+from jobq.backends.ops.claim import is_paused
+from jobq.backends.ops.limits import LimitRow, look
+
+j = t.job.c
+At = tuple[str, str]
+"""A queue and a lane."""
+
+
+def _lateral_heads(d: Dialect, lanes: Any) -> Any:
+    in_range = (j.queue == lanes.c.queue, j.lane == lanes.c.lane, d.is_set(j.ready))
+    return select(*_HEAD).where(*in_range).order_by(j.priority.desc(), j.run_at, j.id)
+
+
+_HEAD = (j.id, j.priority, j.run_at, j.costs)
+
+
+def _of_lanes(d: Dialect) -> Any:
+    lanes = d.rows("lanes", queue=Text, lane=Text)
+    served = t.lane.c
+    of_lane = (served.queue == lanes.c.queue) & (served.lane == lanes.c.lane)
+    if d.locks_rows:
+        heads = _lateral_heads(d, lanes).limit(param("each", Integer)).lateral("heads")
+        pairs = lanes.join(heads, true())
+        columns = heads.c
+    else:
+        head, job = t.job.alias("head"), t.job.alias("candidate")
+        c = head.c
+        in_range = (c.queue == lanes.c.queue, c.lane == lanes.c.lane, d.is_set(c.ready))
+        ids = select(c.id).where(*in_range).order_by(c.priority.desc(), c.run_at, c.id)
+        pairs = lanes.join(job, job.c.id.in_(ids.limit(param("each", Integer))))
+        columns = job.c
+    pairs = pairs.outerjoin(t.lane, of_lane)
+    return (
+        select(
+            word("head").label("what"),
+            d.wire(columns.id).label("id"),
+            lanes.c.queue.label("queue"),
+            lanes.c.lane.label("lane"),
+            cast(columns.priority, BigInteger).label("priority"),
+            d.wire(columns.run_at).label("at"),
+            d.wire(columns.costs).label("costs"),
+            d.wire(served.served_at).label("served_at"),
+        )
+        .select_from(pairs)
+        .where(~is_paused(d, lanes.c.queue))
+    )
+
+
+def _nothing(kind: Any) -> Any:
+    return cast(null(), kind)
+
+
+def _holders(d: Dialect) -> Any:
+    """How many jobs hold places, by lane, and when the first of their leases ends."""
+    holding = d.predicate(t.HOLDING)
+    valid = (j.lease_until > d.now()) | (j.status == word("waiting"))
+    first: Any = func.min(j.lease_until)
+    first.type = j.lease_until.type
+    return (
+        select(
+            word("holders").label("what"),
+            d.check(j.status).label("id"),
+            _nothing(Text).label("queue"),
+            j.lane,
+            cast(func.count(), BigInteger).label("priority"),
+            d.wire(first).label("at"),
+            _nothing(Text).label("costs"),
+            _nothing(BigInteger).label("served_at"),
+        )
+        .where(holding, valid)
+        .group_by(j.lane, j.status)
+    )
+
+
+def _rival(d: Dialect) -> Any:
+    """The most urgent job without limits."""
+    queues, types = d.rows("queues", queue=Text), d.rows("types", type=Text)
+    head = t.job.alias("rival")
+    c = head.c
+    best = select(c.priority).where(
+        c.queue == queues.c.queue, c.type == types.c.type, d.is_set(c.ready), c.lane.is_(None)
+    )
+    best = best.order_by(c.priority.desc()).limit(number(1))
+    first = best.correlate(queues, types).scalar_subquery()
+    pairs = queues.join(types, true())
+    most = select(func.max(first)).select_from(pairs).where(~is_paused(d, queues.c.queue))
+    return select(
+        word("rival"),
+        _nothing(Text),
+        _nothing(Text),
+        _nothing(Text),
+        cast(most.scalar_subquery(), BigInteger),
+        _nothing(BigInteger),
+        _nothing(Text),
+        _nothing(BigInteger),
+    )
+
+
+@replanned
+def heads_of(d: Dialect, counting: bool) -> Executable:
+    parts = [_of_lanes(d), _rival(d)]
+    if counting:
+        parts.append(_holders(d))
+    found = union_all(*parts).subquery("found")
+    now = d.now()
+    now.type = j.run_at.type
+    return select(d.wire(now), *found.c)
+
+
+@replanned
+def _holding(d: Dialect) -> Executable:
+    found = _holders(d).subquery("found")
+    now = d.now()
+    now.type = j.run_at.type
+    return select(d.wire(now), *found.c)
+
+
+def sort_out(
+    found: Sequence[tuple[Any, ...]], states: Mapping[str, State]
+) -> tuple[dict[At, list[Head]], int | None, dict[At, int]]:
+    """The heads of lanes, the priority of the rival, and when lanes were last served."""
+    heads: dict[At, list[Head]] = {}
+    served: dict[At, int] = {}
+    rival: int | None = None
+    holders = []
+    for _, what, id, queue, lane, priority, at, costs, served_at in found:
+        if what == "head":
+            units = {} if costs is None else loads(costs)
+            head = Head(id, queue, lane, priority, at, units if isinstance(units, dict) else {})
+            heads.setdefault((queue, lane), []).append(head)
+            served[queue, lane] = served_at or 0
+        elif what == "rival":
+            rival = priority
+        else:
+            holders.append((id, lane, priority, at))
+    count_holders(holders, states)
+    for some in heads.values():
+        some.sort(key=lambda head: (-head.priority, head.run_at, head.id))
+    return heads, rival, served
+
+
+def count_holders(
+    holders: Sequence[tuple[str, str, int, int | None]], states: Mapping[str, State]
+) -> None:
+    """Add up who holds places: (status, lane, how many, first end of a lease)."""
+    for status, text, count, ends in holders:
+        lane = Lane.parse(text)
+        for ref in lane.refs if lane is not None else ():
+            state = states.get(ref.key)
+            if state is None or not isinstance(state.limit, Concurrency):
+                continue
+            if status == "waiting" and not state.limit.while_waiting:
+                continue
+            state.running += count
+            if ends is not None:
+                state.frees_at = min(ends, state.frees_at or ends)
+
+
+@reading
+def stand(d: Dialect, keys: Mapping[str, str]) -> Op[tuple[int | None, dict[str, LimitRow]]]:
+    """How limits stand, with the places that are taken, nothing locked."""
+    now, rows = yield from look(d, keys)
+    states = {key: row.state for key, row in rows.items()}
+    if any(isinstance(state.limit, Concurrency) for state in states.values()):
+        found = yield _holding(d)
+        count_holders([(row[2], row[4], row[5], row[6]) for row in found], states)
+    return now, rows
+
+
+@statement
+def _known_lanes(_: Dialect) -> Executable:
+    return select(t.lane.c.lane).distinct().limit(number(10_000))
+
+
+def known_lanes(d: Dialect) -> Op[list[str]]:
+    """The lanes that were served lately."""
+    return [row[0] for row in (yield _known_lanes(d))]
