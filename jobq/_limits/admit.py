@@ -210,6 +210,7 @@ def admit(
     admission = Admission()
     held = pools or {}
     queues = {at: deque(heads) for at, heads in lanes.items() if heads}
+    closed: dict[tuple[str, str], Head] = {}
     turn = {at: ((served or {}).get(at, 0), at) for at in queues}
     while queues and slots > 0:
         at = min(queues, key=lambda at: (-queues[at][0].priority, turn[at]))
@@ -226,8 +227,7 @@ def admit(
             or any(key in states and states[key].is_full for key in units)
             or (is_ahead and (ahead <= 0 or _resets(states, units, now, start)))
         ):
-            admission.openings[at] = max(start, now + 1)
-            del queues[at]
+            closed[at] = queues.pop(at)[0]
             continue
         good_until = min([states[key].covers(start) for key in units if key in states] or [NEVER])
         for key, cost in units.items():
@@ -239,12 +239,12 @@ def admit(
         turn[at] = (now + len(admission.served), at)
         slots, ahead = slots - 1, ahead - is_ahead
         _next(queues, at)
-    for at in queues:
+    for at, head in [*closed.items(), *((at, heads[0]) for at, heads in queues.items())]:
         lane = Lane.parse(at[1])
         if lane is not None:
-            start, *_ = lane_opening(lane, states, now, costs=queues[at][0].costs, pools=held)
-            if start > now:
-                admission.openings[at] = start
+            start, *_ = lane_opening(lane, states, now, costs=head.costs, pools=held)
+            if start > now or at in closed:
+                admission.openings[at] = max(start, now + 1)
     return admission
 
 

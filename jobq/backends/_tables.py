@@ -257,6 +257,7 @@ EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
 
 # Hints: SQLite would rather walk all pending jobs by their status.
 BY_RUN_AT = ("INDEXED BY jobq_job_scheduled", "sqlite")
+BY_HOLDING = ("INDEXED BY jobq_job_holding", "sqlite")
 BY_EXPIRY = ("INDEXED BY jobq_job_expiry", "sqlite")
 
 # The claim: one range for each (queue, type), already in the order of service.

@@ -23,7 +23,9 @@ def add(commands: Commands) -> None:
     """Add the commands of this file."""
     parser = options.add_command(commands, limits, "limits")
     options.add_target(parser)
-    actions: Any = parser.add_subparsers(title="actions", metavar="ACTION")
+    actions: Any = parser.add_subparsers(
+        title="actions", metavar="ACTION", help="what to do with a limit; without one, list all"
+    )
     change = _action(actions, set_numbers, "set")
     change.add_argument("--n", type=options.count, metavar="N", help="how many units")
     change.add_argument("--per", type=options.seconds, metavar="S", help="in so many seconds")
@@ -42,7 +44,7 @@ def add(commands: Commands) -> None:
 
 def _action(actions: Commands, run: Any, name: str) -> ArgumentParser:
     parser = options.add_command(actions, run, name)
-    options.add_target(parser)
+    options.add_target(parser, again=True)
     parser.add_argument("key", metavar="KEY", help="the limit's key, as `jobq limits` shows it")
     return parser
 

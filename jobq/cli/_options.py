@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -26,12 +26,21 @@ def add_command(commands: Commands, run: Callable[[Namespace], int], name: str) 
     return parser
 
 
-def add_target(parser: ArgumentParser) -> None:
-    """Where the jobs are, and how to print what is found."""
+def add_target(parser: ArgumentParser, *, again: bool = False) -> None:
+    """Where the jobs are, and how to print what is found.
+
+    `again` is for a command within a command: what is left out there may have been said before.
+    """
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--url", help="the database, as in sqlite:///jobs.db or postgresql://…")
-    where.add_argument("--app", metavar="MODULE:QUEUE", help="the queue of an app, as in app:queue")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    url = "the database, as in sqlite:///jobs.db or postgresql://…"
+    app = "the queue of an app, as in app:queue"
+    actions = (
+        where.add_argument("--url", help=url),
+        where.add_argument("--app", metavar="MODULE:QUEUE", help=app),
+        parser.add_argument("--json", action="store_true", help="print JSON"),
+    )
+    for action in actions if again else ():
+        action.default = SUPPRESS
 
 
 def add_filters(parser: ArgumentParser) -> None:

@@ -28,6 +28,7 @@ COMMANDS = [
     "cancel",
     "delete",
     "reschedule",
+    "limits",
 ]
 
 

@@ -10,8 +10,10 @@ import pytest
 from attrs import asdict, frozen
 
 import jobq
+from jobq._payload import dumps
 from jobq.backends import ops
 from jobq.backends._statement import Call, reading
+from jobq.backends.ops.heads import heads_of
 from tests.conformance.situations import LEASE, MARGIN, SECOND, run, sql
 
 TYPES = ("work", "resize", "caption")
@@ -43,12 +45,23 @@ def rescue(dialect: Any) -> Any:
     return ops.rescue(dialect, lambda orphan: None, keep=None)  # type: ignore[arg-type, return-value]
 
 
+LANE = '["work",[["tenant:{owner}","tenant:7"]]]'
+
+
+def heads(dialect: Any) -> Any:
+    """The look of a limited claim at the heads of one lane."""
+    lanes = dumps([{"queue": "default", "lane": LANE}])
+    rows = yield heads_of(dialect, True, lanes=lanes, queues="[]", types="[]", each=SLOTS)
+    return rows
+
+
 IDLE: dict[str, Op] = {
     "claim": claim,
     "survey": survey,
     "promote": ops.promote,
     "due_within": due_within,
-    "ready_queues": ops.ready_queues,
+    "ready": ops.ready,
+    "heads": heads,
     "expire": expire,
     "rescue": rescue,
     "prune": ops.prune,
@@ -57,11 +70,11 @@ IDLE: dict[str, Op] = {
 
 SEED = """
     INSERT INTO jobq_job (id, type, payload, queue, declared, ready, priority, run_at, status,
-                          completed_at, prune_at)
+                          completed_at, prune_at, lane)
     SELECT lpad(to_hex({first} + n), 32, '0')::uuid,
            (ARRAY['work', 'resize', 'caption', 'stranger'])[1 + {type}], '{{}}', '{queue}',
            {declared}, {ready}, {priority}, now() + ({rest}) * interval '1 second',
-           '{status}', {ended}, {ended} + interval '30 days'
+           '{status}', {ended}, {ended} + interval '30 days', {lane}
     FROM generate_series(1, {count}) n
 """
 
@@ -80,6 +93,7 @@ class Seed:
     rest: str = "-1"
     status: str = "pending"
     ended: str = "NULL::timestamptz"
+    lane: str = "NULL"
 
     @property
     def sql(self) -> str:
@@ -93,6 +107,9 @@ BACKLOGS = {
     "jobs of an unknown type": Seed(count=100_000, type="3", declared=False, ready=False),
     "jobs of a type that only other workers know": Seed(count=100_000, type="3", priority=100),
     "jobs of a paused queue": Seed(count=100_000, queue="images", priority=100),
+    "jobs of another owner whose limit is closed": Seed(
+        count=100_000, priority=100, lane=f"'{LANE.replace('7', '8')}'"
+    ),
     "finished jobs": Seed(
         count=500_000,
         ready=False,
@@ -201,7 +218,18 @@ RANGES = {
     ],
     "promote": ["jobq_job USING INDEX jobq_job_scheduled (run_at<?)"],
     "due_within": ["jobq_job USING INDEX jobq_job_scheduled (run_at<?)"],
-    "ready_queues": ["jobq_job USING INDEX jobq_job_ready (queue>?)"],
+    "ready": [
+        "jobq_job USING INDEX jobq_job_ready (queue>?)",
+        "jobq_job USING INDEX jobq_job_lane (queue>?)",
+        "jobq_job USING INDEX jobq_job_lane (queue=? AND lane>?)",
+        "jobq_job USING INDEX jobq_job_lane (queue=? AND lane>?)",
+    ],
+    "heads": [
+        "head USING INDEX jobq_job_lane (queue=? AND lane=?)",
+        "jobq_lane USING INDEX sqlite_autoindex_jobq_lane_1 (queue=? AND lane=?) LEFT-JOIN",
+        "rival USING INDEX jobq_job_ready (queue=? AND type=?)",
+        "jobq_job USING INDEX jobq_job_holding (lane>?)",
+    ],
     "expire": ["jobq_job USING INDEX jobq_job_expiry (expires_at>? AND expires_at<?)"],
     "rescue": ["jobq_job USING INDEX jobq_job_status (status=?)"],
     "prune": ["jobq_job USING INDEX jobq_job_prune (prune_at>? AND prune_at<?)"],
@@ -223,10 +251,10 @@ def test_sqlite_searches_the_range_that_can_be_taken(
             sql(queue, "ANALYZE")
         steps = plan(queue, IDLE[op])
     searches = [step.removeprefix("SEARCH ") for step in steps if step.startswith("SEARCH ")]
-    ranges = [s for s in searches if not s.startswith((*BY_ID, "jobq_queue", "types"))]
+    ranges = [s for s in searches if not s.startswith((*BY_ID, "jobq_queue", "types", "queues"))]
     assert ranges == RANGES[op]
     jobs = ("SCAN jobq_job", "SCAN head", "SCAN candidate")
     walks = [step for step in steps if step.startswith(jobs) and "INDEX jobq_job_ready" not in step]
     assert walks == []
-    # The claim sorts the few heads of its ranges.
-    assert ("USE TEMP B-TREE FOR ORDER BY" in steps) == (op == "claim")
+    # The claim sorts the few heads of its ranges, the look at the lanes their names.
+    assert ("USE TEMP B-TREE FOR ORDER BY" in steps) == (op in {"claim", "ready"})

@@ -92,6 +92,7 @@ def _holders(d: Dialect) -> Any:
             _nothing(Text).label("costs"),
             _nothing(BigInteger).label("served_at"),
         )
+        .with_hint(t.job, *t.BY_HOLDING)
         .where(holding, valid)
         .group_by(j.lane, j.status)
     )
