@@ -254,7 +254,8 @@ def test_sqlite_searches_the_range_that_can_be_taken(
     ranges = [s for s in searches if not s.startswith((*BY_ID, "jobq_queue", "types", "queues"))]
     assert ranges == RANGES[op]
     jobs = ("SCAN jobq_job", "SCAN head", "SCAN candidate")
-    walks = [step for step in steps if step.startswith(jobs) and "INDEX jobq_job_ready" not in step]
+    firsts = ("INDEX jobq_job_ready", "INDEX jobq_job_lane")  # of a LIMIT 1, in the index's order
+    walks = [s for s in steps if s.startswith(jobs) and not any(first in s for first in firsts)]
     assert walks == []
     # The claim sorts the few heads of its ranges, the look at the lanes their names.
     assert ("USE TEMP B-TREE FOR ORDER BY" in steps) == (op in {"claim", "ready"})
