@@ -283,15 +283,14 @@ class Claimer:
 def _starts(grant: Any, config: Config) -> dict[str, Start]:
     """When granted jobs may start, by their ids.
 
-    Not before their time counted from the arrival of the answer, and not later than their time
-    counted from when the question was sent: between the two lies the database's clock.
+    Not before their time counted from when the database's clock was known here, and not later than
+    their time counted from when it was asked for: between the two it was read.
     """
-    arrived = time.monotonic()
     starts = {}
     for job, permit in grant.jobs:
         after, until = permit.start - grant.now, permit.good_until - grant.now
         starts[job.id] = Start(
-            not_before=arrived + after / SECOND,
+            not_before=grant.answered_at + after / SECOND,
             not_after=float("inf") if config.clock.frozen else grant.asked_at + until / SECOND,
             permit=permit,
         )

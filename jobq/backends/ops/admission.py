@@ -61,6 +61,8 @@ class Grant:
     """The database's clock when it was decided."""
     asked_at: float = 0.0
     """This process's monotonic clock just before that."""
+    answered_at: float = 0.0
+    """And as soon as the answer was here: the commit that follows takes its time."""
     jobs: list[tuple[Claimed, Permit]] = field(factory=list)
     openings: dict[At, int] = field(factory=dict)
     """When lanes that are closed open, as far as it is known."""
@@ -156,6 +158,7 @@ def claim_limited(d: Dialect, request: Request) -> Op[Grant]:
     each = max(1, min(request.slots, 4 * request.slots // len(open_lanes)))
     grant.asked_at = time.monotonic()
     found = yield heads_of(d, counting, **_at(open_lanes, request), each=each)
+    grant.answered_at = time.monotonic()
     heads, rival, served = sort_out(found, states)
     grant.now = found[0][0]
     grant.costs = {at: some[0].costs for at, some in heads.items() if some[0].costs}

@@ -49,9 +49,9 @@ def utilisation(lab: Lab, per_minute: int) -> Iterator[Figure]:
     spent = after - before
     bound = 1.1 if per_minute >= 1_000 else None
     for what, key, most in (
-        ("claims of limited jobs", "ops claim_limited", bound),
-        ("statements of those claims", "executed claim_limited", None),
-        ("statements that touch jobq_limit", "on_limits", bound),
+        ("claims of limited jobs", "ops claim_limited", None),
+        ("statements of those claims", "executed claim_limited", bound),
+        ("looks at limits without a claim", "ops stand", None),
         ("statements of all kinds", "executed", None),
     ):
         yield Figure(
