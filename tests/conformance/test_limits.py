@@ -613,3 +613,43 @@ def test_after_a_crash_the_verifier_is_asked_first(
     assert drain(frozen) == 1
     assert asked == [2]
     assert frozen.get(id).result == (found or "done again")
+
+
+def test_a_pause_is_never_shortened(frozen: jobq.Queue, clock: FrozenClock) -> None:
+    store = frozen._store()
+    for seconds in (100, 10):
+        row = {"key": "p", "delay": seconds * 1_000_000, "until": None, "reason": f"{seconds}"}
+        store.run(backends.ops.block, [row])
+    [info] = frozen.limits()
+    assert info.blocked_until == clock.time + timedelta(seconds=100)
+    assert (info.reason, info.refused) == ("100", 2)
+
+
+def test_jobs_that_were_stored_with_limits_keep_them_when_the_handler_has_none_any_more(
+    frozen: jobq.Queue, router: jobq.Router, note: Any
+) -> None:
+    before = jobq.Router()
+    handler = before.handler("t", limits=[RateLimit("p", 1, per=60)])(note)
+    with jobq.Queue(frozen._config.url, router=before, clock=frozen._config.clock) as old:
+        old.enqueue_many((handler, None) for _ in range(3))
+        assert drain(old) == 1
+    router.handler("t")(note)
+    assert drain(frozen) == 0
+    frozen.enqueue("t", None)
+    assert drain(frozen) == 1
+
+
+def test_a_worker_says_that_an_operator_s_numbers_hold(
+    frozen: jobq.Queue, router: jobq.Router, note: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    router.handler("t", limits=[RateLimit("p", 60, per=60)])(note)
+    frozen.set_limit(RateLimit("p", 5, per=60))
+    drain(frozen)
+    assert "limit 'p': an operator has set" in caplog.text
+
+
+def test_a_job_whose_handler_is_not_known_is_not_ready_to_be_claimed(frozen: jobq.Queue) -> None:
+    frozen.enqueue("t", None)
+    frozen.enqueue_many([("t", None)])
+    ready = sql(frozen, "SELECT ready FROM jobq_job")
+    assert [bool(row[0]) for row in ready] == [False, False]

@@ -58,8 +58,7 @@ class Provider:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             status, headers = self._answer(head.split(" ", 2)[1])
-            if status == 200:
-                await asyncio.sleep(random.uniform(0, self._latency))
+            await asyncio.sleep(random.uniform(0, self._latency))
             lines = [f"HTTP/1.1 {status} Answer", "Content-Length: 0", "Connection: close"]
             lines += [f"{name}: {value}" for name, value in headers.items()]
             writer.write("\r\n".join([*lines, "", ""]).encode())
