@@ -82,8 +82,11 @@ def limited_job(
     owner: str | None,
     metadata: str | None,
     costs: Mapping[str, Any] | None,
+    moved: bool = False,
 ) -> Wanted:
     """The lane and the costs of a job; `payload` and `metadata` are JSON text.
+
+    One that was `moved` from another queue may have costs of limits that it left behind.
 
     Raises `OptionError` for a key that cannot be filled in, or a cost that can never be met.
     """
@@ -100,7 +103,7 @@ def limited_job(
     }
     needs_payload = any(callable(limit.cost) for limit in limits)
     decoded = handler.codec.decode(payload) if needs_payload else None
-    return wanted(limits, values, payload=decoded, costs=costs)
+    return wanted(limits, values, payload=decoded, costs=costs, moved=moved)
 
 
 def _given_costs(costs: Mapping[str, Any] | None) -> str | None:

@@ -288,6 +288,7 @@ def reschedule(
         delay=None if delay is None else span(delay, "delay"),
         priority=None if priority is None else priority_number(priority),
         queue=short_text(queue, "queue", limit=100),
+        anew=queue is not None and bool(config.limits),
     )
     if job is None:
         return (yield from _refuse(config, wanted, "reschedule"))  # type: ignore[no-any-return]

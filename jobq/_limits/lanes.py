@@ -76,11 +76,13 @@ def wanted(
     *,
     payload: Any = None,
     costs: Mapping[str, Any] | None = None,
+    moved: bool = False,
 ) -> Wanted:
     """The lane and costs of a job.
 
     `values` fills the keys (see `fill`), `payload` is what cost functions are given, and `costs`
-    overrides them. Raises `OptionError` where a field is missing or a cost can never be met.
+    overrides them. Raises `OptionError` where a field is missing or a cost can never be met; one
+    that was `moved` from another queue may have costs of limits that it left behind.
     """
     given = dict(costs or {})
     refs: list[Ref] = []
@@ -89,7 +91,7 @@ def wanted(
         key = limit.key if isinstance(limit, KeyPool) else fill(limit.key, values)
         refs.append(Ref(limit.key, key))
         units[key] = max(_cost(limit, key, given, payload), units.get(key, 0))
-    if given:
+    if given and not moved:
         names = [limit.name if isinstance(limit, KeyPool) else limit.key for limit in limits]
         known = ", ".join(map(repr, names)) or "none"
         unknown = sorted(given, key=str)

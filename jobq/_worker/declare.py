@@ -73,6 +73,7 @@ def _derived(config: Config, job: Any, handler: Handler[Any, Any]) -> dict[str, 
         owner=job.owner,
         metadata=job.metadata,
         costs=None if job.costs is None else loads(job.costs),
+        moved="moved" in given,
     )
     timeout_ms = job.timeout_ms
     return {

@@ -343,6 +343,23 @@ def test_a_whole_queue_can_have_a_limit(
         assert drain(queue) == 3
 
 
+def test_a_job_that_is_moved_takes_on_the_limits_of_its_new_queue(
+    frozen: jobq.Queue, router: jobq.Router, note: Any, clock: FrozenClock
+) -> None:
+    router.handler("t")(note)
+    limits = {
+        "slow": [RateLimit("slow", 1, per=60)],
+        "fast": [RateLimit("fast", 600, per=60, max_cost=9)],
+    }
+    with jobq.Queue(frozen._config.url, router=router, clock=clock, limits=limits) as queue:
+        jobs = [queue.enqueue("t", None, queue="fast", cost={"fast": 3}) for _ in range(3)]
+        for job in jobs:
+            queue.reschedule(job.id, queue="slow")
+        assert drain(queue) == 1
+        left = queue.list(status="pending").jobs
+        assert {job.waiting_for.limit for job in left if job.waiting_for} == {"slow"}
+
+
 # --- refusals -----------------------------------------------------------------------------------
 
 

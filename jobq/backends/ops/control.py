@@ -152,7 +152,7 @@ def duplicate_holder(d: Dialect, id: str) -> Op[str | None]:
 
 
 @statement
-def _reschedule(d: Dialect) -> Executable:
+def _reschedule(d: Dialect, anew: bool) -> Executable:
     moment = func.coalesce(
         d.instant(param("run_at", BigInteger)),
         d.later(d.now(), param("delay", BigInteger)),
@@ -166,6 +166,9 @@ def _reschedule(d: Dialect) -> Executable:
         "queue": func.coalesce(param("queue"), j.queue),
         **_touched(d),
     }
+    if anew:
+        no = d.flag(number(0))
+        values |= {"declared": no, "ready": no, "given": word("queue,priority,moved")}
     this = and_(j.id == d.id(param("id")), may(d, "reschedule"))
     return update(t.job).where(this).values(values).returning(*d.wires(JOB))
 
@@ -178,9 +181,14 @@ def reschedule(
     delay: int | None = None,
     priority: int | None = None,
     queue: str | None = None,
+    anew: bool = False,
 ) -> Op[Job | None]:
-    """Give a job that has not started another time, priority or queue."""
-    rows = yield _reschedule(d, id=id, run_at=run_at, delay=delay, priority=priority, queue=queue)
+    """Give a job that has not started another time, priority or queue.
+
+    `anew` has a worker find its limits again, because they depend on the queue.
+    """
+    changes = {"run_at": run_at, "delay": delay, "priority": priority, "queue": queue}
+    rows = yield _reschedule(d, anew, id=id, **changes)
     return to_job(rows[0]) if rows else None
 
 
