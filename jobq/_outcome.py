@@ -202,6 +202,8 @@ class Standing:
     """For how long providers have been refusing it, in microseconds."""
     on_ambiguous: str | None = None
     """`None` is to retry."""
+    unverified: bool = False
+    """Whether an earlier attempt may have done the work, and the verifier has not said yet."""
 
 
 @frozen(kw_only=True)
@@ -229,6 +231,11 @@ class Transition:
 
 def decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Transition:
     """What becomes of a job after an attempt. `rand` in [0, 1) is the backoff's jitter."""
+    end = _decide(outcome, job, policy, rand)
+    return evolve(end, ambiguous=1) if job.unverified and not end.status.finished else end
+
+
+def _decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Transition:
     match outcome:
         case Succeeded(result):
             return Transition(status=JobStatus.COMPLETED, outcome="completed", result=result)
@@ -364,7 +371,7 @@ def _after_failure(
             if job.attempts >= job.max_attempts + VERIFICATIONS:
                 return _failed(raised.error, "ambiguous")
             delay = round(policy.backoff.delay(max(1, job.attempts), rand) * SECOND)
-            return evolve(_retried(raised.error, code, delay), ambiguous=1)
+            return evolve(_retried(raised.error, code, max(wait or 0, delay)), ambiguous=1)
     end = _by_policy(known, job, policy, rand)
     return end if end.status.finished else evolve(end, delay=max(wait or 0, end.delay))
 

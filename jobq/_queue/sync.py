@@ -38,6 +38,7 @@ class Queue(Face):
     - `lifespan`: an async context manager, opened once in each worker; what it yields is
       `job.state`.
     - `keep`: how long finished jobs stay, in seconds or a timedelta; `None` is for ever.
+    - `limits`: those of whole queues, `{queue: [limit, …]}`, on top of the handlers'.
     - `bounds`: how large payloads, results, errors and metadata may be.
     - `observers`: see `jobq.observe`.
     - `pool_size`, `prepare`, `listen_url`, `patience`: PostgreSQL only, see the reference.
@@ -88,6 +89,7 @@ class Queue(Face):
         - `unique_key`: while a job of this type and key is unfinished, the same payload returns
           that job (`job.created` is false), another payload raises `DuplicateJob`.
         - `owner`: whose job it is. `metadata`: a mapping that the handler sees.
+        - `cost`: units of its limits, `{key: units}`; otherwise what the handler says, or 1.
         - `keep`: how long it stays when finished; `False` deletes it when it completes.
         - `connection` or `session`: store it in that open transaction, to commit or vanish with
           it.

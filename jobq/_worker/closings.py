@@ -43,7 +43,7 @@ def with_closings(raised: Raised, running: Running, limits: Iterable[Limit]) -> 
         key = _row(ref, running, declared, benches=_benches(failure))
         closing = _by_provider(failure, running, key, declared.get(ref.template) if ref else None)
     elif failure is not None and failure.remaining_zero:
-        rest = round((failure.retry_after or USED_UP) * SECOND)
+        rest = max(LEAST, round((failure.retry_after or USED_UP) * SECOND))
         used_up = [Closing(key, "nothing remains", delay=rest) for key in running.heeded]
         return evolve(raised, closes=tuple(used_up))
     return raised if closing is None else evolve(raised, closes=(closing,))

@@ -78,6 +78,7 @@ async def _verified(running: Running, payload: Any, threads: CapacityLimiter) ->
     if verify is None or not running.job.ambiguous:
         return None
     found = await _verify(verify, handler, running, payload, threads)
+    running.unverified = False
     if found is None and running.job.attempts > running.job.max_attempts:
         raise Permanent("crashed", "its worker crashed, and the work was not done")
     return found

@@ -76,6 +76,8 @@ class Running:
         self.finishing = False
         """Whether the handler is done and only its outcome is still to be written."""
         self.committed: str | None = None
+        self.unverified = bool(job.ambiguous)
+        """Whether an earlier attempt may have done the work, and the verifier has not said yet."""
         self.progress = 0
         self.message: str | None = None
         self.on_report: Callable[[Running], None] | None = None
@@ -95,6 +97,7 @@ class Running:
             started_at=self.job.started_at,
             limited_for=self.limited_for,
             on_ambiguous=self.handler.on_ambiguous,
+            unverified=self.unverified,
         )
 
     @property

@@ -228,7 +228,9 @@ def perform(measure: Measure, lab: Lab, over: Any) -> Iterator[Figure]:
         with lab:
             yield from measure.play(lab, over)
     except NeverHappened as error:
-        yield Figure(what=f"never happened: {error}", value=0, least=1)
+        what, *words = str(error).splitlines()
+        print("\n".join(words))
+        yield Figure(what=f"never happened: {what}", value=0, least=1)
 
 
 __all__ = ["MEASURES", "Figure", "Lab", "Measure", "PostgresServer", "Size", "Sizes", "measure"]

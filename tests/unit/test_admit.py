@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import time
+from zoneinfo import ZoneInfo
+
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobq import Concurrency, DailyQuota, KeyPool, RateLimit
+from jobq._clock import to_datetime
 from jobq._limits import Lane, State
 from jobq._limits.admit import FAR, NEVER, keys_of, lane_opening
 from tests.unit.admissions import (
@@ -26,6 +30,22 @@ seeds = st.integers(0, 2**32)
 thoroughly = settings(max_examples=300)
 
 
+def assert_allows(state: State, start: int, cost: int) -> None:
+    """Whether a limit lets a job start, from first principles."""
+    assert not state.paused
+    assert start >= (state.blocked_until or 0)
+    match state.limit:
+        case RateLimit() as limit:
+            assert limit.bucket.free(state.tat, start) >= cost
+        case DailyQuota() as limit:
+            today = to_datetime(start).astimezone(ZoneInfo(limit.tz))
+            used = state.used if state.day == today.date().isoformat() else 0
+            assert used + cost <= limit.n
+            assert today.time() >= time(0, 0, 30)
+        case Concurrency() as limit:
+            assert state.running < limit.n
+
+
 @thoroughly
 @given(seeds)
 def test_every_permit_respects_every_limit_of_its_job(seed):
@@ -37,8 +57,7 @@ def test_every_permit_respects_every_limit_of_its_job(seed):
         for key, cost in permit.debits.items():
             if key not in states:
                 continue
-            assert not states[key].is_full
-            assert states[key].opening(permit.start, cost) == permit.start
+            assert_allows(states[key], permit.start, cost)
             assert permit.good_until <= states[key].covers(permit.start)
             if states[key].limit is not None:
                 states[key].debit(permit.start, cost)
@@ -255,6 +274,17 @@ def test_an_opening_counts_what_went_after_the_lane_was_found_closed():
     admission, states = Case({"tpm": state}, lanes).outcome()
     assert admission.served == [cheap] * 4
     assert admission.openings[dear] == states["tpm"].opening(NOON, 5) > NOON + 30 * SECOND
+
+
+def test_a_paused_limit_opens_when_somebody_resumes_it_and_not_before():
+    where, other = at("rpm", "tenant"), at("tenant")
+    states = {"rpm": bucket("rpm"), "tenant": bucket("tenant")}
+    states["rpm"].paused = True
+    lanes = {where: heads(where, 1), other: heads(other, 1)}
+    admission, after = Case(states, lanes).outcome()
+    assert list(admission.permits) == [f"{other}/0"]
+    assert admission.openings == {where: NEVER}
+    assert after["rpm"] == states["rpm"]
 
 
 def test_a_limit_closed_for_longer_than_dates_go_is_closed_for_ever():

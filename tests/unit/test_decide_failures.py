@@ -234,6 +234,16 @@ def test_a_crash_is_an_ambiguous_failure_too(on_ambiguous, job, status, code):
     assert end.given_back == 0
 
 
+@given(kinds, standings, failures, closings, rands)
+def test_work_that_may_have_been_done_stays_in_doubt_until_the_verifier_has_said(
+    kind, job, failure, closes, rand
+):
+    doubtful = evolve(job, unverified=True)
+    end = after(kind, doubtful, closes=closes, rand=rand, **failure)
+    assert end.status.finished or end.ambiguous
+    assert decide(Released("shutdown"), doubtful, POLICY, rand).ambiguous == 1
+
+
 def test_a_job_that_was_handed_back_keeps_its_attempt():
     end = decide(Released("a limit was closed before it started"), LAST, POLICY, 0.5)
     assert (end.status, end.given_back, end.released) == ("pending", 1, 1)

@@ -143,7 +143,9 @@ def _values(d: Dialect, end: Any) -> dict[str, Any]:
         "crash_count": j.crash_count + end.c.crashed,
         "rate_limited_count": j.rate_limited_count + end.c.rate_limited,
         "limited_since": case(
-            (end.c.rate_limited == number(1), func.coalesce(j.limited_since, d.now())), else_=None
+            (end.c.rate_limited == number(1), func.coalesce(j.limited_since, d.now())),
+            (end.c.released == number(1), j.limited_since),
+            else_=None,
         ),
         "ambiguous": d.truth(end.c.ambiguous == number(1)),
         "progress": case(

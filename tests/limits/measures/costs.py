@@ -186,6 +186,6 @@ def _drain(lab: Lab, tree: Path, name: str) -> float:
         url = lab.server.create_database(f"{lab.folder.name}_{name}")
     time.sleep(0.5)  # let the last trial's writes settle
     command = [sys.executable, "-c", DRAIN, str(tree), url, "10000"]
-    environment = {**_environment(), "PYTHONPATH": str(tree)}
+    environment = {**_environment(), "PYTHONPATH": str(tree), "BENCH_URL": url}
     drained = subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.PIPE, check=True)
     return float(json.loads(drained.stdout))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jobq
-from tests.faults.actors import Actor
+from tests.faults.actors import Actor, NeverHappened
 from tests.faults.lab import Sizes
 from tests.limits.lab import Figure, Lab, measure, told
 from tests.limits.windows import NANOSECONDS
@@ -22,10 +22,8 @@ def crash(lab: Lab, _: Any) -> Iterator[Figure]:
     lab.use({"call": [limit]})
     options = {"lease": 1.5, "concurrency": 8}
     workers = lab.workers(2, **options)
-    lab.add("call", kills * lab.choose(full=60, quick=50, tiny=20))
     for number in range(kills):
-        doomed = lab.worker(f"doomed-{number}", dies=True, **options)
-        lab.until(lambda d=doomed: not d.alive, 60, "a worker dies of its claim")  # type: ignore[misc]
+        _kill(lab, lab.worker(f"doomed-{number}", dies=True, **options))
     lab.until_finished(timeout=120)
     lab.histories.refresh()
     claimed = lab.histories.of("claimed", where=lambda e: e["limited"])
@@ -40,6 +38,17 @@ def crash(lab: Lab, _: Any) -> Iterator[Figure]:
     [(granted,)] = lab.sql("SELECT started FROM jobq_limit WHERE key = 'fragile'")
     lost = granted - len(entered) - lab.outcomes()["released"]
     yield Figure(what="permits lost", value=lost, most=len(cut), trials=granted)
+
+
+def _kill(lab: Lab, doomed: Actor) -> None:
+    """Keep enough jobs waiting until a worker has died of claiming some of them."""
+    deadline = time.monotonic() + 60
+    while doomed.alive:
+        if time.monotonic() > deadline:
+            raise NeverHappened(f"within 60 s: {doomed.name} claims jobs")
+        if lab.queue.counts()["pending"] < 20:
+            lab.add("call", 20)
+        time.sleep(0.05)
 
 
 PATIENCE = 3.0
