@@ -14,10 +14,24 @@ from jobq._clock import SECOND
 from jobq._limits.declared import Concurrency, DailyQuota, RateLimit, Single, bench_key
 from jobq._limits.lanes import Lane, Ref
 
+HOLD = SECOND
+"""How long after its start a held limit waits for the job, should it not come."""
 NEVER = 2**62
 """An opening that only an operator, or another job's end, can bring about."""
 FAR = 200_000_000_000 * SECOND
 """The year 8307: what opens later never does, and dates are not asked about it."""
+
+
+@frozen
+class Head:
+    """A job that is next in its lane."""
+
+    id: str
+    queue: str
+    lane: str
+    priority: int
+    run_at: int
+    costs: Mapping[str, int] = Factory(dict)
 
 
 @define
@@ -37,8 +51,12 @@ class State:
     running: int = 0
     frees_at: int | None = None
     """When the first of the running jobs' leases ends."""
+    held_for: str | None = None
+    """The job whose turn it is, although cheaper ones could start sooner: they must wait for it."""
+    held_priority: int = 0
+    held_until: int = 0
 
-    def opening(self, now: int, cost: int) -> int:
+    def opening(self, now: int, cost: int, head: Head | None = None) -> int:
         """The earliest start, now or later, as far as this limit goes."""
         if self.paused:
             return NEVER
@@ -46,6 +64,8 @@ class State:
             return NEVER
         if self.blocked_until is not None:
             now = max(now, self.blocked_until)
+        if head is not None and self._is_held_against(head):
+            now = max(now, self.held_until)
         if now >= FAR:
             return NEVER
         match self.limit:
@@ -57,6 +77,14 @@ class State:
                 now = NEVER if self.frees_at is None else max(now, self.frees_at)
         return now if now < FAR else NEVER
 
+    def _is_held_against(self, head: Head) -> bool:
+        return self.held_for not in (None, head.id) and head.priority <= self.held_priority
+
+    def hold(self, head: Head, start: int) -> None:
+        """Let nobody of the same urgency go before a job that must save up until then."""
+        self.held_for, self.held_priority = head.id, head.priority
+        self.held_until = start + HOLD
+
     @property
     def is_full(self) -> bool:
         """Whether all places are taken: then its opening is a hope, since leases are renewed."""
@@ -67,8 +95,10 @@ class State:
         used = self.used if self.day == limit.day(now) else 0
         return now if used + cost <= limit.n else limit.ends(now) + limit.REST
 
-    def debit(self, start: int, cost: int) -> None:
+    def debit(self, start: int, cost: int, job: str | None = None) -> None:
         """A job of this cost starts then."""
+        if job is not None and job == self.held_for:
+            self.held_for, self.held_until = None, 0
         match self.limit:
             case RateLimit() as limit:
                 if self.tat <= start:
@@ -89,18 +119,6 @@ class State:
             case DailyQuota() as limit:
                 return limit.ends(start) - 1
         return NEVER
-
-
-@frozen
-class Head:
-    """A job that is next in its lane."""
-
-    id: str
-    queue: str
-    lane: str
-    priority: int
-    run_at: int
-    costs: Mapping[str, int] = Factory(dict)
 
 
 @frozen
@@ -140,7 +158,7 @@ def options_of(ref: Ref, pools: Mapping[str, Sequence[tuple[str, str]]]) -> list
     if ref.pool is None:
         return [((ref.key,), None)]
     held = pools.get(ref.pool, ())
-    return [((bench_key(ref.pool, name), key), name) for name, key in held]
+    return [((ref.key, bench_key(ref.pool, name), key), name) for name, key in held]
 
 
 def keys_of(lane: Lane, pools: Mapping[str, Sequence[tuple[str, str]]]) -> set[str]:
@@ -155,8 +173,12 @@ def lane_opening(
     *,
     costs: Mapping[str, int],
     pools: Mapping[str, Sequence[tuple[str, str]]],
+    head: Head | None = None,
 ) -> tuple[int, dict[str, str], dict[str, int]]:
-    """(earliest start, chosen keys of pools, units by limit key) for a job of these costs."""
+    """(earliest start, chosen keys of pools, units by limit key) for a job of these costs.
+
+    Without the job's `head`, limits that are held for other jobs count as free.
+    """
     start = now
     while True:
         moved = start
@@ -166,7 +188,9 @@ def lane_opening(
             cost = costs.get(ref.key, 1)
             best, option = NEVER, None
             for keys, name in options_of(ref, pools):
-                opens = max((_opening(states, key, start, cost) for key in keys), default=start)
+                opens = max(
+                    (_opening(states, key, start, cost, head) for key in keys), default=start
+                )
                 if opens < best:
                     best, option = opens, (keys, name)
             if option is None:
@@ -181,9 +205,9 @@ def lane_opening(
         start = moved
 
 
-def _opening(states: Mapping[str, State], key: str, now: int, cost: int) -> int:
+def _opening(states: Mapping[str, State], key: str, now: int, cost: int, head: Head | None) -> int:
     state = states.get(key)
-    return now if state is None else state.opening(now, cost)
+    return now if state is None else state.opening(now, cost, head)
 
 
 def admit(
@@ -220,7 +244,9 @@ def admit(
             admission.refused[head.id] = reason or "its lane cannot be read"
             _next(queues, at)
             continue
-        start, keys, units = lane_opening(lane, states, now, costs=head.costs, pools=held)
+        start, keys, units = lane_opening(
+            lane, states, now, costs=head.costs, pools=held, head=head
+        )
         is_ahead = start > now
         if (
             start > now + look_ahead
@@ -228,11 +254,12 @@ def admit(
             or (is_ahead and (ahead <= 0 or _resets(states, units, now, start)))
         ):
             closed[at] = queues.pop(at)[0]
+            admission.debited |= _hold(lane, states, head, now, start)
             continue
         good_until = min([states[key].covers(start) for key in units if key in states] or [NEVER])
         for key, cost in units.items():
             if key in states and states[key].limit is not None:
-                states[key].debit(start, cost)
+                states[key].debit(start, cost, head.id)
                 admission.debited.add(key)
         admission.permits[head.id] = Permit(start, good_until, units, keys)
         admission.served.append(at)
@@ -242,7 +269,7 @@ def admit(
     for at, head in [*closed.items(), *((at, heads[0]) for at, heads in queues.items())]:
         lane = Lane.parse(at[1])
         if lane is not None:
-            start, *_ = lane_opening(lane, states, now, costs=head.costs, pools=held)
+            start, *_ = lane_opening(lane, states, now, costs=head.costs, pools=held, head=head)
             if start > now or at in closed:
                 admission.openings[at] = max(start, now + 1)
     return admission
@@ -252,6 +279,23 @@ def _next(queues: dict[tuple[str, str], deque[Head]], at: tuple[str, str]) -> No
     queues[at].popleft()
     if not queues[at]:
         del queues[at]
+
+
+def _hold(lane: Lane, states: Mapping[str, State], head: Head, now: int, start: int) -> set[str]:
+    """Hold the rate limits that a costly job has to save up for; their keys.
+
+    A cheaper job that always found a unit would otherwise keep it from ever starting.
+    """
+    keys: set[str] = set()
+    for ref in lane.refs:
+        state, cost = states.get(ref.key), head.costs.get(ref.key, 1)
+        if state is None or not isinstance(state.limit, RateLimit) or cost <= 1:
+            continue
+        is_bottleneck = state.opening(now, cost) == start < NEVER
+        if is_bottleneck and state.held_until <= now and state.opening(now, 1) < start:
+            state.hold(head, start)
+            keys.add(ref.key)
+    return keys
 
 
 def _resets(states: Mapping[str, State], keys: Iterable[str], now: int, start: int) -> bool:
@@ -271,6 +315,8 @@ def _never(
     """Why a job can never start: a limit was lowered below its cost."""
     for ref in lane.refs:
         cost = head.costs.get(ref.key, 1)
+        if ref.pool is not None:
+            continue  # another worker may hold a key that allows it
         limits = [
             state.limit
             for keys, _ in options_of(ref, pools)

@@ -34,6 +34,7 @@ class Lanes:
         self._types = frozenset(config.router.types)
         self.pools = {pool.name: pool for pool in _pools(config)}
         self._held = {name: pool.options for name, pool in self.pools.items()}
+        self._declared = self.declarations()
         self._asks: dict[At, float] = {}
         """When to ask for each lane that has jobs."""
         self._openings: dict[At, int] = {}
@@ -107,6 +108,7 @@ class Lanes:
             ahead=0 if frozen else ahead,
             look_ahead=0 if frozen else round(LOOK_AHEAD * SECOND),
             pools=self._held,
+            declared=self._declared,
             rivals=rivals,
             keep=self._config.keep,
             **worker,

@@ -205,6 +205,10 @@ limit = Table(
     _column("overridden", Flag, NO),
     _column("tat", Instant),
     _column("idle_at", Instant),
+    # The job that saves up for its start, before which no other of its priority may go.
+    _column("held_for", Text()),
+    _column("held_priority", Small, "0"),
+    _column("held_until", Instant),
     _column("day", Text()),
     _column("used", Big, "0"),
     _column("paused", Flag, NO),

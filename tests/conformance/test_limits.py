@@ -268,6 +268,7 @@ def _claim(queue: jobq.Queue, *lanes: tuple[str, str], slots: int = 10) -> Any:
         margin=10_000_000,
         keep=None,
         pools={},
+        declared={},
         rivals=([], []),
     )
     specs = {"gpu": '{"kind":"concurrency","n":1}'}

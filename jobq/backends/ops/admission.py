@@ -49,6 +49,8 @@ class Request:
     margin: int
     keep: int | None
     pools: Pools
+    declared: Mapping[str, str]
+    """The numbers that the worker declares, in JSON: they hold where none are stored."""
     rivals: tuple[Sequence[str], Sequence[str]]
     """The queues and types of unlimited jobs, which go first where they are more urgent."""
 
@@ -146,7 +148,7 @@ def claim_limited(d: Dialect, request: Request) -> Op[Grant]:
     if len(asked) > max(FEW, 4 * request.slots):
         asked = yield from _foremost(d, request, max(FEW, 4 * request.slots))
     keys = wanted_keys(asked, request.pools)
-    began, rows = yield from lock(d, keys)
+    began, rows = yield from lock(d, keys, request.declared)
     grant = Grant(now=began or 0, missing=[key for key in keys if key not in rows])
     if grant.missing:
         return grant
@@ -224,7 +226,7 @@ _FREE = _Free()
 def _write(
     d: Dialect, request: Request, admission: Admission, states: Mapping[str, State], grant: Grant
 ) -> Op[None]:
-    if admission.permits:
+    if admission.permits or admission.debited:
         started = Counter(key for p in admission.permits.values() for key in p.debits)
         params = {
             "worker": request.worker,

@@ -151,8 +151,7 @@ def sort_out(
     holders = []
     for _, what, id, queue, lane, priority, at, costs, served_at in found:
         if what == "head":
-            units = {} if costs is None else loads(costs)
-            head = Head(id, queue, lane, priority, at, units if isinstance(units, dict) else {})
+            head = Head(id, queue, lane, priority, at, _units(costs))
             heads.setdefault((queue, lane), []).append(head)
             served[queue, lane] = served_at or 0
         elif what == "rival":
@@ -163,6 +162,14 @@ def sort_out(
     for some in heads.values():
         some.sort(key=lambda head: (-head.priority, head.run_at, head.id))
     return heads, rival, served
+
+
+def _units(costs: str | None) -> dict[str, int]:
+    """Stored costs; what somebody has written there by hand that is none counts as 1."""
+    found = {} if costs is None else loads(costs)
+    if not isinstance(found, dict):
+        return {}
+    return {key: n for key, n in found.items() if type(n) is int and n >= 0}
 
 
 def count_holders(

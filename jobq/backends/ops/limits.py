@@ -40,6 +40,9 @@ STATE = (
     c.reason,
     c.started,
     c.refused,
+    c.held_for,
+    c.held_priority,
+    c.held_until,
 )
 IDLE = 3_600_000_000
 """How long a limit has been full, in microseconds, before its row is dropped."""
@@ -60,20 +63,31 @@ class LimitRow:
     """Whether the numbers are this row's own, not its template's."""
 
 
-def to_row(row: Row, template: str, template_spec: str | None) -> LimitRow:
-    """The limit of a row of the columns `STATE`, and of its template's numbers."""
+def to_row(
+    row: Row, template: str, template_spec: str | None, declared: Mapping[str, str]
+) -> LimitRow:
+    """The limit of a row of the columns `STATE`, and of its template's numbers.
+
+    Where those are missing or cannot be read, what this process has `declared` holds.
+    """
     key, own, overridden = row[0], row[1], bool(row[2])
     spec = own if own is not None and (overridden or key == template) else template_spec or own
-    values = None if spec is None else loads(spec)
+    limit = None if spec is None else from_spec(key, loads(spec))
+    if limit is None and template in declared:
+        spec = declared[template]
+        limit = from_spec(key, loads(spec))
     state = State(
         key=key,
-        limit=None if values is None else from_spec(key, values),
+        limit=limit,
         tat=row[3] or 0,
         idle_at=row[4] or 0,
         day=row[5],
         used=row[6],
         paused=bool(row[7]),
         blocked_until=row[8],
+        held_for=row[12],
+        held_priority=row[13],
+        held_until=row[14] or 0,
     )
     return LimitRow(
         state=state,
@@ -113,25 +127,27 @@ def _keys(keys: Mapping[str, str]) -> str:
     return dumps([{"key": key, "template": keys[key]} for key in sorted(keys)])
 
 
-def lock(d: Dialect, keys: Mapping[str, str]) -> Op[tuple[int | None, dict[str, LimitRow]]]:
+def lock(
+    d: Dialect, keys: Mapping[str, str], declared: Mapping[str, str] | None = None
+) -> Op[tuple[int | None, dict[str, LimitRow]]]:
     """Lock limits, given as {key: template}, in the order of their keys; those that exist.
 
     The instant is that of the statement's beginning, before it waited for other holders.
     """
     rows = yield _lock(d, keys=_keys(keys))
-    return _read(rows)
+    return _read(rows, declared or {})
 
 
 @reading
 def look(d: Dialect, keys: Mapping[str, str]) -> Op[tuple[int | None, dict[str, LimitRow]]]:
     """The same without locking anything."""
     rows = yield _look(d, keys=_keys(keys))
-    return _read(rows)
+    return _read(rows, {})
 
 
-def _read(rows: list[Row]) -> tuple[int | None, dict[str, LimitRow]]:
+def _read(rows: list[Row], declared: Mapping[str, str]) -> tuple[int | None, dict[str, LimitRow]]:
     now = rows[0][0] if rows else None
-    return now, {row[3]: to_row(row[3:], row[1], row[2]) for row in rows}
+    return now, {row[3]: to_row(row[3:], row[1], row[2], declared) for row in rows}
 
 
 @statement
@@ -163,6 +179,9 @@ def debits(d: Dialect) -> Any:
         day=Text,
         used=BigInteger,
         started=BigInteger,
+        held_for=Text,
+        held_priority=Integer,
+        held_until=BigInteger,
     )
 
 
@@ -173,6 +192,9 @@ def _debiting(d: Dialect, new: Any) -> Any:
         "day": new.c.day,
         "used": new.c.used,
         "started": c.started + new.c.started,
+        "held_for": new.c.held_for,
+        "held_priority": new.c.held_priority,
+        "held_until": d.instant(new.c.held_until),
         "updated_at": d.now(),
     }
     return update(t.limit).where(c.key == new.c.key).values(values)
@@ -194,6 +216,9 @@ def debit_rows(states: Iterable[State], started: Mapping[str, int] | None = None
             "day": state.day,
             "used": state.used,
             "started": counted.get(state.key, 0),
+            "held_for": state.held_for,
+            "held_priority": state.held_priority,
+            "held_until": state.held_until,
         }
         for state in states
     ]
