@@ -45,6 +45,9 @@ class Attempt(Protocol):
         """Why the handler should stop: "cancel", "timeout", "lease", "shutdown", or not at all."""
 
     def report(self, progress: int, message: str | None) -> None: ...
+    def limit_key(self, name: str) -> str:
+        """The key of a limit of this job, named as declared, as filled in, or by its pool."""
+
     def settle(self, limit: str, units: int) -> None: ...
     def close(self, limit: str, seconds: float) -> None: ...
 
@@ -140,7 +143,7 @@ class _Context:
         if isinstance(units, bool) or not isinstance(units, int) or units < 0:
             raise OptionError(f"units must be an integer from 0, not {units!r}")
         debits = self._attempt.debits
-        named = limit if limit is not None else _only(debits)
+        named = _only(debits) if limit is None else self._attempt.limit_key(limit)
         if named not in debits:
             known = ", ".join(map(repr, debits)) or "none"
             raise OptionError(f"settle: limit={limit!r} is none of this job's limits: {known}")
@@ -218,7 +221,8 @@ class JobContext(_Context):
         """Correct what this job was debited: say how many units it really cost.
 
         The difference is taken from the limit, or given back as far as the bucket has not been
-        full since. `limit` is a key; it may be left out where one cost was an estimate.
+        full since. `limit` is its key, as declared or filled in, or a pool's name; it may be
+        left out where one cost was an estimate.
 
         >>> await job.settle(response.usage.total_tokens, limit="openai:tpm")  # doctest: +SKIP
         """

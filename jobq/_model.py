@@ -178,7 +178,10 @@ class WaitingFor:
     """The limit that holds a job back; `until` is when it opens, where that is known."""
 
     limit: str
+    """Its key, as `Queue.limits` shows it."""
     until: datetime | None = None
+    closed: bool = False
+    """Whether an operator or a provider's refusal has closed it; otherwise it is just used up."""
 
 
 @frozen(kw_only=True)

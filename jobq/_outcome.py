@@ -169,6 +169,8 @@ class Released:
     """The worker gave the job back before its handler ended."""
 
     reason: str
+    entered: bool = False
+    """Whether the handler had begun: then it may have done its work, or a part of it."""
 
 
 @frozen
@@ -241,13 +243,16 @@ def _decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Tran
             return Transition(status=JobStatus.COMPLETED, outcome="completed", result=result)
         case Refused(code, error, started):
             return _failed(error, code, given_back=0 if started else 1)
-        case Released(reason):
+        case Released(reason, entered):
+            if entered and job.on_ambiguous == "fail":
+                return _failed(reason, "ambiguous")
             return Transition(
                 status=JobStatus.PENDING,
                 outcome="released",
                 error=reason,
                 given_back=1,
                 released=1,
+                ambiguous=int(entered),
             )
         case Stopped(reason):
             return Transition(

@@ -402,7 +402,8 @@ MOST_LIMITS = 10_000
 def limits(config: Config) -> Verb[list[LimitInfo]]:  # noqa: ARG001  every verb takes it
     ready = yield Do(backends.ops.ready)
     waiting = yield Do(backends.ops.count_waiting, ready.lanes)
-    return (yield Do(backends.ops.all_limits, waiting, most=MOST_LIMITS))  # type: ignore[no-any-return]
+    lanes = [lane for _, lane in ready.lanes]
+    return (yield Do(backends.ops.all_limits, waiting, lanes, most=MOST_LIMITS))  # type: ignore[no-any-return]
 
 
 def set_limit(config: Config, limit: Any) -> Verb[None]:

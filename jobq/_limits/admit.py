@@ -77,6 +77,10 @@ class State:
                 now = NEVER if self.frees_at is None else max(now, self.frees_at)
         return now if now < FAR else NEVER
 
+    def is_closed(self, now: int) -> bool:
+        """Whether an operator or a refusal has closed it."""
+        return self.paused or (self.blocked_until is not None and self.blocked_until > now)
+
     def _is_held_against(self, head: Head) -> bool:
         return self.held_for not in (None, head.id) and head.priority <= self.held_priority
 

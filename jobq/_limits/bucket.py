@@ -97,6 +97,10 @@ class TokenBucket:
         allowance = self.increment(self.burst) + _slack(self.burst)
         return max(0, min(self.burst, (allowance - ahead) * self.units // self.period))
 
+    def used(self, tat: int, now: int) -> int:
+        """How many units the bucket still lacks, in whole ones."""
+        return max(0, tat - now) * self.units // self.period
+
 
 def _slack(burst: int) -> int:
     return min(burst - 1, 1000)

@@ -15,6 +15,7 @@ from jobq._clock import SECOND, from_datetime, to_datetime
 from jobq._errors import ConfigurationError
 from jobq._limits.bucket import HEADROOM, TokenBucket
 from jobq._limits.templates import check_template, fields_of, replaced
+from jobq._masking import hide
 
 Cost = Callable[[Any], int] | int | None
 LARGEST = 10**15
@@ -244,6 +245,7 @@ class KeyPool:
         if fields_of(self.name):
             raise ConfigurationError(f"KeyPool({self.name!r}): a pool's name has no {{fields}}")
         object.__setattr__(self, "keys", named_keys(self.name, self.keys))
+        hide(self.keys.values())
         if not isinstance(self.limit, RateLimit | DailyQuota):
             raise ConfigurationError(
                 f"KeyPool({self.name!r}): limit must be a RateLimit or a DailyQuota, not "

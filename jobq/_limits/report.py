@@ -24,8 +24,8 @@ def describe(
     used: int | None = None
     match limit:
         case RateLimit():
-            free = limit.bucket.free(state.tat, now)
-            used = limit.max_cost - free
+            used = limit.bucket.used(state.tat, now)
+            free = max(0, limit.max_cost - used)
         case DailyQuota():
             used = state.used if state.day == limit.day(now) else 0
             free = max(0, limit.n - used)

@@ -91,6 +91,8 @@ class Claimer:
         tries = 0
         while not self.done:
             try:
+                if not self._surveyed_at and self._lanes.limited_types:
+                    await self._survey()  # else the first claim would not know of limited jobs
                 await self._round()
                 tries = 0
             except JobqError as error:
@@ -127,15 +129,14 @@ class Claimer:
             await self._claim(slots)
             return False
         first, self._limited_first = self._limited_first, not self._limited_first
-        if not first:
+        more = await self._claim_limited(slots, yields=not first)
+        if (slots := self._slots()) > 0:
             await self._claim(slots)
-            slots = self._slots()
-        more = await self._claim_limited(slots) if slots > 0 else False
-        if first and (slots := self._slots()) > 0:
-            await self._claim(slots)
+        if not first and (slots := self._slots()) > 0:
+            more = await self._claim_limited(slots, yields=False)
         return more
 
-    async def _claim_limited(self, slots: int) -> bool:
+    async def _claim_limited(self, slots: int, *, yields: bool) -> bool:
         waiting = self._waiting()
         ahead = max(0, (slots + waiting) // 2 - waiting)
         queues = self._lanes.queues_without_limits(self._queues)
@@ -143,6 +144,7 @@ class Claimer:
             slots=slots,
             ahead=ahead,
             rivals=(queues, self._lanes.unlimited_types),
+            yields=yields,
             worker=self._worker,
             lease=self._lease,
             margin=self._margin,

@@ -16,6 +16,7 @@ from jobq._limits.lanes import Ref
 from jobq._limits.templates import fields_of
 from jobq._outcome import Closing, Raised, RateLimited, refusal_rest
 from jobq._worker.running import Running
+from jobq.observe import logger
 
 LEAST = SECOND
 MOST = 86_400 * SECOND
@@ -37,6 +38,9 @@ def with_closings(raised: Raised, running: Running, limits: Iterable[Limit]) -> 
         return raised
     if isinstance(error, RateLimited):
         ref = _named(lane, error.limit) if error.limit else _first_rate(lane, declared)
+        if ref is None and error.limit:
+            id = running.job.id
+            logger.warning("RateLimited(limit=%r): job %s has no such limit", error.limit, id)
         closing = _by_handler(error, running, _row(ref, running, declared))
     elif failure is not None and _closes(failure):
         ref = _for_failure(lane, declared, failure)

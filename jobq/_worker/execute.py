@@ -9,7 +9,7 @@ from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 
-from jobq._classify import classify
+from jobq._classify import Failure, FailureKind, classify
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import JobqError, LeaseLost, PayloadError, ResultError
@@ -108,6 +108,7 @@ async def _call(
     async def innermost() -> Any:
         running.check_start()
         if handler.is_async:
+            running.entered = True
             return await handler.function(*handler.arguments(payload, JobContext(running)))
         arguments = handler.arguments(payload, SyncJobContext(running))
 
@@ -116,6 +117,7 @@ async def _call(
             if running.stopping is not None:  # while it waited for a thread
                 raise NotStarted
             running.check_start()
+            running.entered = True
             try:
                 return handler.function(*arguments)
             except BaseException as error:
@@ -150,7 +152,7 @@ def _interrupted(running: Running, error: BaseException, bounds: Bounds) -> Outc
         case "cancel":
             return Stopped("cancelled while it was running")
         case "shutdown":
-            return Released("the worker was shutting down")
+            return Released("the worker was shutting down", entered=running.entered)
         case "lease":
             return None
         case None:
@@ -161,7 +163,8 @@ def timed_out(running: Running, bounds: Bounds) -> Raised:
     """The outcome of an attempt that its deadline ended."""
     seconds = running.job.timeout_ms / 1000
     error = JobTimeout(f"it took longer than its timeout of {seconds:g} s")
-    return Raised(error, _bounded(str(error), bounds), "timeout")
+    unknown = Failure(kind=FailureKind.AMBIGUOUS, code="timeout") if running.entered else None
+    return Raised(error, _bounded(str(error), bounds), "timeout", failure=unknown)
 
 
 def not_committed(bounds: Bounds) -> Raised:

@@ -99,7 +99,7 @@ class Lanes:
         """Whether there is a lane with jobs that is closed."""
         return bool(self._asks) and not self.open()
 
-    def request(self, *, slots: int, ahead: int, rivals: Any, **worker: Any) -> Any:
+    def request(self, *, slots: int, ahead: int, **asked: Any) -> Any:
         """What to ask the database for."""
         frozen = self._config.clock.frozen  # nobody waits for a start while time stands still
         return backends.ops.Request(
@@ -109,9 +109,8 @@ class Lanes:
             look_ahead=0 if frozen else round(LOOK_AHEAD * SECOND),
             pools=self._held,
             declared=self._declared,
-            rivals=rivals,
             keep=self._config.keep,
-            **worker,
+            **asked,
         )
 
     def heard(self, request: Any, grant: Any) -> None:
@@ -170,7 +169,21 @@ class Lanes:
 
     def declarations(self) -> dict[str, str]:
         """What this worker declares, as {key: numbers in JSON}."""
-        return {limit.key: dumps(to_spec(limit)) for limit in _singles(_all_limits(self._config))}
+        declared: dict[str, Single] = {}
+        for limit in _singles(_all_limits(self._config)):
+            known = declared.setdefault(limit.key, limit)
+            if limit.effective_rate < known.effective_rate:
+                declared[limit.key] = limit
+        return {key: dumps(to_spec(limit)) for key, limit in declared.items()}
+
+    def contradictions(self) -> list[tuple[Single, Single]]:
+        """Limits that handlers of this worker declare differently under one key."""
+        first: dict[str, Single] = {}
+        return [
+            (known, limit)
+            for limit in _singles(_all_limits(self._config))
+            if to_spec(known := first.setdefault(limit.key, limit)) != to_spec(limit)
+        ]
 
     def held_keys(self) -> dict[str, tuple[tuple[str, str], ...]]:
         """The (name, limit key) of the keys that this worker holds, by pool. No secrets."""

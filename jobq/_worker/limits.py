@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Iterable
 
 from jobq import backends
-from jobq._limits.declared import RateLimit
+from jobq._limits.declared import RateLimit, from_spec
 from jobq._limits.templates import fields_of
+from jobq._payload import loads
 from jobq._routing import Handler
 from jobq._worker.lanes import Lanes
 from jobq.observe import logger
@@ -21,6 +22,13 @@ async def declare_limits(store: backends.AsyncStore, lanes: Lanes, worker: str) 
     declared = lanes.declarations()
     if not declared:
         return
+    for limit, other in lanes.contradictions():
+        logger.warning(
+            "limit %r is declared as %s and as %s: the slower holds",
+            limit.key,
+            limit.describe(),
+            other.describe(),
+        )
     for one in await store.run(backends.ops.declare_limits, declared, worker=worker):
         if one.differs:
             whose = "an operator has set" if one.overridden else "another worker declares"
@@ -28,9 +36,14 @@ async def declare_limits(store: backends.AsyncStore, lanes: Lanes, worker: str) 
                 "limit %r: %s %s, which holds instead of our %s",
                 one.key,
                 whose,
-                one.holds,
-                one.declared,
+                _described(one.key, one.holds),
+                _described(one.key, one.declared),
             )
+
+
+def _described(key: str, spec: str) -> str:
+    limit = from_spec(key, loads(spec))
+    return spec if limit is None else limit.describe()
 
 
 async def warn_of_few_slots(

@@ -73,6 +73,8 @@ class Running:
         self.abandoned = False
         self.in_thread = False
         """Whether a thread is running the handler: it cannot be cancelled, only asked."""
+        self.entered = False
+        """Whether the handler has begun."""
         self.finishing = False
         """Whether the handler is done and only its outcome is still to be written."""
         self.committed: str | None = None
@@ -117,6 +119,18 @@ class Running:
         pools = [limit for limit in self.handler.limits if isinstance(limit, KeyPool)]
         chosen = {} if self.start is None else self.start.permit.keys
         return {pool.name: pool.keys[chosen[pool.name]] for pool in pools if pool.name in chosen}
+
+    def limit_key(self, name: str) -> str:
+        """The key of a limit, named as declared, as filled in, or by its pool."""
+        lane = Lane.parse(self.job.lane or "")
+        for ref in () if lane is None else lane.refs:
+            if ref.pool is not None and ref.pool == name:
+                chosen = {} if self.start is None else self.start.permit.keys
+                pools = {one.name: one for one in self.handler.limits if isinstance(one, KeyPool)}
+                return dict(pools[name].options).get(chosen.get(name, ""), name)
+            if name == ref.template:
+                return ref.key
+        return name
 
     def settle(self, limit: str, units: int) -> None:
         """Correct a debit."""

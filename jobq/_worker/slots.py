@@ -224,7 +224,8 @@ class Slots:
         for running in [running for running in self.held if not running.finishing]:
             logger.warning("%s does not stop; its job is given back", running.name)
             self.abandoned.add(running)
-            self.finisher.add(running, Released("the worker was shutting down"))
+            reason = "the worker was shutting down"
+            self.finisher.add(running, Released(reason, entered=running.entered))
         await self._until_idle(lambda: FLUSH)
         self._deadlines.close()
 

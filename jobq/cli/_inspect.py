@@ -109,6 +109,15 @@ def show(args: Namespace) -> int:
     return 0
 
 
+def _waits_for(job: Job) -> str:
+    held = job.waiting_for
+    if held is None:
+        return ""
+    until = "" if held.until is None else f" until {moment(held.until)}"
+    eta = "" if job.eta is None else f", starts in about {span(job.eta)}"
+    return f"limit {held.limit}{until}{eta}"
+
+
 def _facts(job: Job) -> list[tuple[str, object]]:
     counters = {
         "rate limited": job.rate_limited_count,
@@ -122,6 +131,8 @@ def _facts(job: Job) -> list[tuple[str, object]]:
         ("queue", job.queue),
         ("status", job.status),
         ("priority", job.priority),
+        ("waits for", None if job.waiting_for is None else _waits_for(job)),
+        ("position", job.position),
         ("progress", f"{job.progress} %"),
         ("message", job.message),
         ("attempts", _tries(job)),

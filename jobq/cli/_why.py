@@ -130,12 +130,19 @@ def _limited(job: Job, now: datetime) -> str | None:
     if held is None:
         return None
     place = f", as number {job.position} of those like it" if job.position else ""
-    ahead = "" if job.eta is None else f" and starts in about {span(job.eta)}"
-    resume = f"`jobq limits resume {quote(held.limit)}` ends a pause"
+    resume = f"; `jobq limits resume {quote(held.limit)}` opens it" if held.closed else ""
     if held.until is None:
-        return f"The limit {held.limit!r} is closed or fully used{place}; {resume}."
+        if held.limit.startswith("@") and not held.closed:
+            return (
+                f"No living worker holds an open key of the pool {held.limit[1:]!r}{place}; start "
+                "one that does, or see `jobq limits` for keys that are benched."
+            )
+        state = "closed" if held.closed else "fully used"
+        return f"The limit {held.limit!r} is {state}{place}{resume}."
     wait = span((held.until - now).total_seconds())
-    return f"It waits for the limit {held.limit!r}, which opens in {wait}{place}{ahead}; {resume}."
+    ahead = "" if job.eta is None else f" and starts in about {span(job.eta)}"
+    state = "is closed and opens" if held.closed else "opens"
+    return f"It waits for the limit {held.limit!r}, which {state} in {wait}{place}{ahead}{resume}."
 
 
 def _without_slot(job: Job, alive: Sequence[WorkerInfo]) -> str:

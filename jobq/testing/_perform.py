@@ -132,6 +132,9 @@ class Record:
 
     heeded: tuple[str, ...] = ()
 
+    def limit_key(self, name: str) -> str:
+        return name
+
     def settle(self, limit: str, units: int) -> None:
         self.debits[limit] = units
 
@@ -260,9 +263,19 @@ class Performance:
             progress=self.progress,
             stopping="cancel" if self.cancelled else None,
             keys={**_first_keys(handler), **self.keys},
-            debits={limit.key: 1 for limit in handler.limits},
+            debits=_debits(handler, payload),
         )
         return payload, record
+
+
+def _debits(handler: Handler[Any, Any], payload: Any) -> dict[str, int]:
+    """What the limits cost, under their keys as declared."""
+    costs = {}
+    for limit in handler.limits:
+        cost: Any = limit.cost
+        cost = cost(payload) if callable(cost) else cost
+        costs[limit.name if isinstance(limit, KeyPool) else limit.key] = 1 if cost is None else cost
+    return costs
 
 
 def _first_keys(handler: Handler[Any, Any]) -> dict[str, str]:

@@ -539,7 +539,7 @@ def test_the_keys_of_a_pool_are_used_in_turn_and_only_their_names_are_stored(
     assert drain(frozen) == 2
     assert sorted(used) == ["secret-a", "secret-b"]
     held = frozen.list(status="pending").jobs[0]
-    assert held.waiting_for is None or held.waiting_for.limit == "gemini"
+    assert held.waiting_for is None or held.waiting_for.limit == "@gemini"
     assert drain(frozen, with_scheduled=True) == 2
     for table in ("jobq_job", "jobq_limit", "jobq_lane", "jobq_worker"):
         assert "secret" not in str(sql(frozen, f"SELECT * FROM {table}"))

@@ -35,6 +35,11 @@ def bucket(key: str, n: int = 1, per: float = 1, max_cost: int = 1, **state: int
     return State(key, RateLimit(key, n, per=per, max_cost=max_cost), **state)
 
 
+def unheld(state: State) -> State:
+    """A state without what says whose turn it is."""
+    return evolve(state, held_for=None, held_priority=0, held_until=0)
+
+
 @frozen
 class Case:
     """What `admit` is asked."""

@@ -24,6 +24,7 @@ from tests.unit.admissions import (
     bucket,
     heads,
     lane,
+    unheld,
 )
 
 seeds = st.integers(0, 2**32)
@@ -65,8 +66,11 @@ def test_every_permit_respects_every_limit_of_its_job(seed):
         needed = {ref.key for ref in parsed.refs if ref.pool is None}
         chosen = {key for key in permit.debits if key not in needed}
         name = permit.keys.get("p")
-        assert chosen == (set() if name is None else {f"@p/{name}", dict(POOLS["p"])[name]})
-    assert states == after
+        rows = set() if name is None else {"@p", f"@p/{name}", dict(POOLS["p"])[name]}
+        assert chosen == rows
+    assert {key: unheld(state) for key, state in states.items()} == {
+        key: unheld(state) for key, state in after.items()
+    }
 
 
 @thoroughly
@@ -75,6 +79,7 @@ def test_a_job_takes_all_of_its_limits_or_none(seed):
     case = a_case(seed)
     admission, after = case.outcome()
     touched = {key for permit in admission.permits.values() for key in permit.debits}
+    touched |= {key for key, state in after.items() if state.held_for is not None}
     assert admission.debited <= touched
     for key, state in case.states.items():
         if key not in admission.debited:
@@ -124,7 +129,9 @@ def test_what_is_closed_keeps_only_its_own_lanes_waiting(seed):
         left = [head for head in some if head.id not in done]
         if left:
             parsed = Lane.parse(where[1])
-            opening, *_ = lane_opening(parsed, after, case.now, costs=left[0].costs, pools=POOLS)
+            opening, *_ = lane_opening(
+                parsed, after, case.now, costs=left[0].costs, pools=POOLS, head=left[0]
+            )
             full = any(after[key].is_full for key in keys_of(parsed, POOLS) if key in after)
             assert opening > case.now or full
             assert admission.openings[where] == max(opening, case.now + 1)
@@ -247,7 +254,7 @@ def test_of_a_pool_the_key_that_opens_first_is_used_and_a_benched_one_is_not():
     opening = case.outcome()[0].openings[where]
     permit = evolve(case, now=opening).outcome()[0].permits[f"{where}/0"]
     assert (opening, permit.keys) == (NOON + 95 * SECOND, {"p": "b"})
-    assert permit.debits == {"@p/b": 1, "p:b": 1}
+    assert permit.debits == {"@p": 1, "@p/b": 1, "p:b": 1}
     benched = {**states, "@p/b": State("@p/b", None, blocked_until=NOON + 3600 * SECOND)}
     assert evolve(case, states=benched).outcome()[0].openings == {where: NOON + 100 * SECOND}
 
@@ -268,12 +275,37 @@ def test_a_lane_of_a_pool_without_a_key_waits_and_is_not_refused():
 
 
 def test_an_opening_counts_what_went_after_the_lane_was_found_closed():
+    held, cheap = at("rpm", "tpm", queue="a"), at("tpm", queue="b")
+    lanes = {held: heads(held, 1, tpm=5), cheap: heads(cheap, 9)}
+    states = {"tpm": bucket("tpm", 10, 60, 5), "rpm": bucket("rpm")}
+    states["rpm"].blocked_until = NOON + SECOND
+    admission, after = Case(states, lanes).outcome()
+    assert admission.served == [cheap] * 5
+    assert admission.openings[held] == after["tpm"].opening(NOON, 5) > NOON + 30 * SECOND
+
+
+def test_a_costly_job_is_not_kept_waiting_by_cheap_ones_that_come_after_it():
     dear, cheap = at("tpm", queue="a"), at("tpm", queue="b")
     lanes = {dear: heads(dear, 1, tpm=5), cheap: heads(cheap, 9)}
-    state = bucket("tpm", 10, 60, 5, tat=NOON + 10)
-    admission, states = Case({"tpm": state}, lanes).outcome()
-    assert admission.served == [cheap] * 4
-    assert admission.openings[dear] == states["tpm"].opening(NOON, 5) > NOON + 30 * SECOND
+    states = {"tpm": bucket("tpm", 10, 60, 5, tat=NOON + 10 * SECOND)}
+    first, after = Case(states, lanes).outcome()
+    assert first.served == []
+    opens = first.openings[dear]
+    assert after["tpm"].held_for == f"{dear}/0"
+    assert first.openings[cheap] == opens + SECOND
+    second, later = Case(after, lanes, now=opens).outcome()
+    assert second.served[0] == dear
+    assert later["tpm"].held_for is None
+
+
+def test_a_more_urgent_job_does_not_wait_for_a_costly_one():
+    dear, cheap = at("tpm", queue="a"), at("tpm", queue="b")
+    state = bucket("tpm", 10, 60, 5, tat=NOON + 10 * SECOND)
+    _, after = Case({"tpm": state}, {dear: heads(dear, 1, tpm=5)}).outcome()
+    lanes = {cheap: heads(cheap, 1, priority=1)}
+    assert Case(after, lanes).outcome()[0].served == [cheap]
+    lanes = {cheap: heads(cheap, 1)}
+    assert Case(after, lanes).outcome()[0].served == []
 
 
 def test_a_paused_limit_opens_when_somebody_resumes_it_and_not_before():
@@ -297,4 +329,4 @@ def test_a_limit_closed_for_longer_than_dates_go_is_closed_for_ever():
 
 def test_a_pool_is_named_in_a_lane_as_it_names_itself():
     pool = KeyPool("p", keys={"a": "s"}, limit=RateLimit("p:{key}", 1, per=1))
-    assert keys_of(Lane.parse(lane(pool.key)), {"p": pool.options}) == {"@p/a", "p:a"}
+    assert keys_of(Lane.parse(lane(pool.key)), {"p": pool.options}) == {"@p", "@p/a", "p:a"}

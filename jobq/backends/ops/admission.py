@@ -53,6 +53,8 @@ class Request:
     """The numbers that the worker declares, in JSON: they hold where none are stored."""
     rivals: tuple[Sequence[str], Sequence[str]]
     """The queues and types of unlimited jobs, which go first where they are more urgent."""
+    yields: bool = False
+    """Whether those that are as urgent go first, too."""
 
 
 @define
@@ -166,7 +168,8 @@ def claim_limited(d: Dialect, request: Request) -> Op[Grant]:
     grant.costs = {at: some[0].costs for at, some in heads.items() if some[0].costs}
     grant.empty = [at for at in open_lanes if at not in heads]
     if rival is not None:
-        below = [at for at, some in heads.items() if some[0].priority < rival]
+        least = rival + 1 if request.yields else rival
+        below = [at for at, some in heads.items() if some[0].priority < least]
         grant.outranked = bool(below)
         heads = {at: some for at, some in heads.items() if at not in below}
     admission = admit(

@@ -162,9 +162,14 @@ def _reset(d: Dialect) -> Executable:
     return update(t.limit).where(c.key == param("key")).values(values).returning(c.key)
 
 
+@atomic
 def reset_limit(d: Dialect, *, key: str) -> Op[bool]:
-    """Open a limit, fill its bucket, and let declarations set its numbers again."""
+    """Open a limit, fill its bucket, and go back to what living workers declare."""
     rows = yield _reset(d, key=key)
+    texts = yield _declared_elsewhere(d, worker="")
+    specs = [spec for (text,) in texts if (spec := loads(text).get(key)) is not None]
+    if rows and specs:
+        yield _store_specs(d, rows=dumps([{"key": key, "spec": _slowest(key, specs)}]))
     return bool(rows)
 
 

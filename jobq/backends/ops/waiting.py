@@ -102,7 +102,9 @@ def _waits_for(
     if last is None or openings[last] <= now:
         return None
     until = None if openings[last] >= NEVER else to_datetime(openings[last])
-    return WaitingFor(limit=last.pool or last.key, until=until)
+    rows = {key for keys, _ in options_of(last, held) for key in keys}
+    closed = any(states[key].is_closed(now) for key in rows if key in states)
+    return WaitingFor(limit=last.key, until=until, closed=closed)
 
 
 def _opening(ref: Ref, states: Mapping[str, State], now: int, cost: int, held: Any) -> int:
@@ -166,11 +168,14 @@ def _all(d: Dialect) -> Executable:
 
 
 @reading
-def all_limits(d: Dialect, waiting: Mapping[str, int], *, most: int) -> Op[list[LimitInfo]]:
-    """All limits by key, as they stand; `waiting` counts the jobs that wait for each."""
+def all_limits(
+    d: Dialect, waiting: Mapping[str, int], lanes: Sequence[str], *, most: int
+) -> Op[list[LimitInfo]]:
+    """All limits by key, as they stand; `waiting` counts those that wait, `lanes` are theirs."""
     keys = [row[0] for row in (yield _all(d, most=most))]
-    lanes = [Lane.parse(text) for text in (yield from known_lanes(d))]
-    templates = {ref.key: ref.template for lane in lanes if lane for ref in lane.refs}
+    served = yield from known_lanes(d)
+    known = [Lane.parse(text) for text in (*served, *lanes)]
+    templates = {ref.key: ref.template for lane in known if lane for ref in lane.refs}
     now, rows = yield from stand(d, {key: templates.get(key, key) for key in keys})
     return [
         describe(
