@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from jobq.cli._options import Commands
 
 
+COLUMNS = (
+    "LIMIT",
+    "ALLOWS",
+    "USED",
+    "FREE",
+    "WAITING",
+    "STARTED",
+    "REFUSED",
+    "NEXT START",
+    "STATE",
+)
+
+
 def add(commands: Commands) -> None:
     """Add the commands of this file."""
     parser = options.add_command(commands, limits, "limits")
@@ -61,15 +74,14 @@ def limits(args: Namespace) -> int:
     elif not found:
         print("no limits; workers store those that their handlers declare")
     else:
-        columns = ("LIMIT", "ALLOWS", "USED", "FREE", "WAITING", "STARTED", "REFUSED", "STATE")
-        print_table(columns, map(_row, found))
+        print_table(COLUMNS, map(_row, found))
     return 0
 
 
 def _row(info: LimitInfo) -> tuple[object, ...]:
     allows = info.description + (" (set)" if info.overridden else "")
-    counts = (info.waiting, info.started, info.refused)
-    return (info.key, allows or "-", info.used, info.free, *counts, _state(info))
+    counts = (info.used, info.free, info.waiting, info.started, info.refused)
+    return (info.key, allows or "-", *counts, info.next_start, _state(info))
 
 
 def _state(info: LimitInfo) -> str:
