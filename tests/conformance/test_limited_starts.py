@@ -212,7 +212,6 @@ def test_a_start_ahead_takes_at_most_half_of_the_free_slots(
         margin=10_000_000,
         keep=None,
         pools={},
-        declared={},
         rivals=([], []),
     )
     grant = store.run(backends.ops.claim_limited, request)

@@ -268,7 +268,6 @@ def _claim(queue: jobq.Queue, *lanes: tuple[str, str], slots: int = 10) -> Any:
         margin=10_000_000,
         keep=None,
         pools={},
-        declared={},
         rivals=([], []),
     )
     specs = {"gpu": '{"kind":"concurrency","n":1}'}

@@ -49,10 +49,10 @@ class Request:
     margin: int
     keep: int | None
     pools: Pools
-    declared: Mapping[str, str]
-    """The numbers that the worker declares, in JSON: they hold where none are stored."""
     rivals: tuple[Sequence[str], Sequence[str]]
     """The queues and types of unlimited jobs, which go first where they are more urgent."""
+    declared: Mapping[str, str] = field(factory=dict)
+    """The numbers that the worker declares, in JSON: they hold where none are stored."""
     yields: bool = False
     """Whether those that are as urgent go first, too."""
 
