@@ -151,13 +151,6 @@ def limits(session: nox.Session) -> None:
 
 
 @nox.session
-def limits(session: nox.Session) -> None:
-    """Measure limits over many processes, beside an independent provider."""
-    install(session, "tests")
-    session.run("python", "-m", "tests.limits", *session.posargs)
-
-
-@nox.session
 def constraints(session: nox.Session) -> None:
     """Rewrite requirements/*.txt from pyproject.toml (add `-- --upgrade` for newer versions)."""
     session.install("uv")
