@@ -48,10 +48,10 @@ from jobq._model import (
     WaitingFor,
     WorkerInfo,
 )
-from jobq._outcome import Cancel, Permanent, RateLimited, RetryAfter, Snooze
 from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
 from jobq._routing import Handler, Middleware, Router, handler
+from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
 from jobq._worker import Worker
 from jobq.observe import Observer
 

@@ -14,8 +14,8 @@ from jobq import backends
 from jobq._classify.waits import used_up_for
 from jobq._clock import to_datetime
 from jobq._errors import LeaseLost, OptionError
-from jobq._outcome import Cancel
 from jobq._payload import encode_result, loads
+from jobq._signals import Cancel
 
 
 class Attempt(Protocol):

@@ -27,15 +27,12 @@ from jobq._errors import (
     UniqueViolation,
     WaitTimeout,
 )
-from jobq._limits import Concurrency, DailyQuota, RateLimit
-from jobq._limits.declared import to_spec
 from jobq._model import (
     MOVES,
     Attempt,
     Counts,
     Job,
     JobStatus,
-    LimitInfo,
     NewJob,
     Outcome,
     Page,
@@ -46,7 +43,7 @@ from jobq._model import (
     short_text,
     statuses,
 )
-from jobq._payload import dumps, encode_result, loads
+from jobq._payload import encode_result, loads
 from jobq._steps import Bulk, Do, DoOn, Leads, Rest, Step, Tell, Told
 from jobq._wakeup import wake
 
@@ -59,7 +56,7 @@ CHUNK = 1000
 MANY = 100_000
 
 
-def _wake(config: Config, queues: Iterable[str]) -> Verb[None]:
+def wake_all(config: Config, queues: Iterable[str]) -> Verb[None]:
     wake(config.backend.identity)
     yield Tell(queues)
 
@@ -110,7 +107,7 @@ def _enqueue_chunk(config: Config, items: list[Any], connection: Any) -> Verb[li
     for start in range(0, len(keyed), CHUNK):
         stored |= yield from _store_keyed(keyed[start : start + CHUNK], connection)
     if rows and connection is None:
-        yield from _wake(config, {row.queue for row in rows})
+        yield from wake_all(config, {row.queue for row in rows})
     outcomes = [
         Outcome(error=row) if isinstance(row, Exception) else stored[row.id] for row in prepared
     ]
@@ -264,7 +261,7 @@ def _retry_all(config: Config, ids: list[str]) -> Verb[list[Job]]:
             jobs += yield from _retry_all(config, [id])
         return jobs
     if jobs:
-        yield from _wake(config, {job.queue for job in jobs})
+        yield from wake_all(config, {job.queue for job in jobs})
         config.observers.jobs_changed("retry", [job.id for job in jobs])
     return jobs
 
@@ -292,7 +289,7 @@ def reschedule(
     )
     if job is None:
         return (yield from _refuse(config, wanted, "reschedule"))  # type: ignore[no-any-return]
-    yield from _wake(config, [job.queue])
+    yield from wake_all(config, [job.queue])
     config.observers.jobs_changed("reschedule", [wanted])
     return job  # type: ignore[no-any-return]
 
@@ -316,7 +313,7 @@ def set_status(
     )
     if job is None:
         return (yield from _refuse(config, wanted, "set_status"))  # type: ignore[no-any-return]
-    yield from _wake(config, [job.queue])
+    yield from wake_all(config, [job.queue])
     config.observers.jobs_changed("set_status", [wanted])
     return job  # type: ignore[no-any-return]
 
@@ -390,61 +387,5 @@ def pause(config: Config, queue: str, until: Any) -> Verb[None]:
 
 def resume(config: Config, queue: str) -> Verb[None]:
     yield Do(backends.ops.resume, queue_name(queue))
-    yield from _wake(config, [queue])
+    yield from wake_all(config, [queue])
     config.observers.queue_changed("resume", queue)
-
-
-# --- limits -------------------------------------------------------------------------------------
-
-MOST_LIMITS = 10_000
-
-
-def limits(config: Config) -> Verb[list[LimitInfo]]:  # noqa: ARG001  every verb takes it
-    ready = yield Do(backends.ops.ready)
-    waiting = yield Do(backends.ops.count_waiting, ready.lanes)
-    lanes = [lane for _, lane in ready.lanes]
-    return (yield Do(backends.ops.all_limits, waiting, lanes, most=MOST_LIMITS))  # type: ignore[no-any-return]
-
-
-def set_limit(config: Config, limit: Any) -> Verb[None]:
-    if not isinstance(limit, RateLimit | DailyQuota | Concurrency):
-        raise OptionError(f"set_limit takes a RateLimit, DailyQuota or Concurrency, not {limit!r}")
-    yield Do(backends.ops.set_limit, key=limit.key, spec=dumps(to_spec(limit)))
-    yield from _wake(config, [EVERY_QUEUE])
-
-
-def pause_limit(
-    config: Config,  # noqa: ARG001
-    key: str,
-    until: Any,
-    reason: str | None,
-) -> Verb[None]:
-    moment = None if until is None else from_datetime(until, name="until")
-    why = short_text(reason, "reason", limit=200)
-    yield Do(backends.ops.pause_limit, key=_limit_key(key), until=moment, reason=why)
-    yield Tell([EVERY_QUEUE])
-
-
-def resume_limit(config: Config, key: str) -> Verb[None]:
-    known = yield Do(backends.ops.resume_limit, key=_limit_key(key))
-    if not known:
-        raise OptionError(f"there is no limit {key!r}; `jobq limits` lists them")
-    yield from _wake(config, [EVERY_QUEUE])
-
-
-def reset_limit(config: Config, key: str) -> Verb[None]:
-    known = yield Do(backends.ops.reset_limit, key=_limit_key(key))
-    if not known:
-        raise OptionError(f"there is no limit {key!r}; `jobq limits` lists them")
-    yield from _wake(config, [EVERY_QUEUE])
-
-
-EVERY_QUEUE = "*"
-"""What is told where it is not about one queue; workers look at all of theirs at any hint."""
-
-
-def _limit_key(key: str) -> str:
-    text = short_text(key, "key", limit=300)
-    if text is None:
-        raise OptionError("the key of a limit is text, not None")
-    return text

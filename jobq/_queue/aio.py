@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from jobq import _limit_verbs as limit_verbs
 from jobq import _verbs as verbs
 from jobq._config import Config
 from jobq._limits import Concurrency, DailyQuota, RateLimit
@@ -235,7 +236,7 @@ class AsyncQueue(Face):
 
     async def limits(self) -> builtins.list[LimitInfo]:
         """The limits as they stand, by key: what is free, who waits, what is closed and why."""
-        return await self._do(verbs.limits)
+        return await self._do(limit_verbs.limits)
 
     async def set_limit(self, limit: RateLimit | DailyQuota | Concurrency) -> None:
         """Change a limit's numbers, from now on and for all workers.
@@ -243,24 +244,24 @@ class AsyncQueue(Face):
         They hold instead of what code declares, until `reset_limit`. For a template such as
         `tenant:{owner}` they are those of all owners, for `tenant:7` of that one alone.
         """
-        await self._do(verbs.set_limit, limit)
+        await self._do(limit_verbs.set_limit, limit)
 
     async def pause_limit(
         self, key: str, *, until: datetime | None = None, reason: str | None = None
     ) -> None:
         """Start no job that needs this limit, until then or until it is resumed."""
-        await self._do(verbs.pause_limit, key, until, reason)
+        await self._do(limit_verbs.pause_limit, key, until, reason)
 
     async def resume_limit(self, key: str) -> None:
         """Open a limit that was paused, or that a provider's refusal has closed.
 
         Raises `OptionError` where there is no such limit.
         """
-        await self._do(verbs.resume_limit, key)
+        await self._do(limit_verbs.resume_limit, key)
 
     async def reset_limit(self, key: str) -> None:
         """Open a limit, fill its bucket, and go back to the numbers that code declares."""
-        await self._do(verbs.reset_limit, key)
+        await self._do(limit_verbs.reset_limit, key)
 
     async def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date. See `Queue.migrate`."""

@@ -14,7 +14,8 @@ from jobq._limits import Lane
 from jobq._limits.declared import DailyQuota, KeyPool, Limit, RateLimit, bench_key
 from jobq._limits.lanes import Ref
 from jobq._limits.templates import fields_of
-from jobq._outcome import Closing, Raised, RateLimited, refusal_rest
+from jobq._outcome import Closing, Raised, refusal_rest
+from jobq._signals import RateLimited
 from jobq._worker.running import Running
 from jobq.observe import logger
 

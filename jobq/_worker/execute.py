@@ -14,9 +14,10 @@ from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import JobqError, LeaseLost, PayloadError, ResultError
 from jobq._masking import mask
-from jobq._outcome import Outcome, Permanent, Raised, Refused, Released, Signal, Stopped, Succeeded
+from jobq._outcome import Outcome, Raised, Refused, Released, Stopped, Succeeded
 from jobq._payload import encode_result
 from jobq._routing import Handler, Middleware
+from jobq._signals import Permanent, Signal
 from jobq._worker.running import NotNow, Running
 from jobq.observe import current_job
 

@@ -21,17 +21,8 @@ from hypothesis.stateful import (
 
 import jobq
 from jobq import MOVES
-from jobq._outcome import (
-    CRASHES_ALLOWED,
-    Outcome,
-    Permanent,
-    Raised,
-    Released,
-    Snooze,
-    Standing,
-    Succeeded,
-    decide,
-)
+from jobq._outcome import CRASHES_ALLOWED, Outcome, Raised, Released, Standing, Succeeded, decide
+from jobq._signals import Permanent, Snooze
 from jobq._worker.upkeep import after_crash
 from jobq.backends import ops
 from jobq.backends.ops.claim import Claimed

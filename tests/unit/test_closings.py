@@ -14,7 +14,8 @@ import jobq
 from jobq import Concurrency, DailyQuota, Failure, KeyPool, RateLimit
 from jobq._limits import Limit, Permit
 from jobq._limits.lanes import wanted
-from jobq._outcome import Closing, Raised, RateLimited
+from jobq._outcome import Closing, Raised
+from jobq._signals import RateLimited
 from jobq._worker.closings import with_closings
 from jobq._worker.running import Running, Start
 from jobq.backends.ops.claim import Claimed

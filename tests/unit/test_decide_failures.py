@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import jobq
 from jobq import Failure, FailureKind, Retry
-from jobq._outcome import Closing, Crashed, Raised, RateLimited, Released, Standing, decide
+from jobq._outcome import Closing, Crashed, Raised, Released, Standing, decide
+from jobq._signals import RateLimited
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND

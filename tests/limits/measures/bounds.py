@@ -28,14 +28,11 @@ def bound(lab: Lab, processes: int) -> Iterator[Figure]:
     cost = lab.random.randint
     lab.add("one", round(40 * seconds))
     lab.add("some", round(30 * seconds), units={"bursts": lambda: cost(1, UNITS)})
-    if lab.size == "tiny":
-        lab.run_for(seconds)
-    else:
-        lab.run_for(seconds / 4)
-        workers[-1].freeze()
-        time.sleep(3.0)
-        workers[-1].thaw()
-        lab.run_for(seconds)
+    lab.run_for(seconds / 4)
+    workers[-1].freeze()
+    time.sleep(lab.choose(full=3.0, quick=3.0, tiny=1.0))
+    workers[-1].thaw()
+    lab.run_for(seconds)
     yield from lab.ended(workers)
     for type, limit in (("one", plain), ("some", bursts)):
         starts = lab.starts(type, limit.key)
@@ -114,7 +111,9 @@ def undeclared(lab: Lab, _: Any) -> Iterator[Figure]:
     lab.until_noted("done", 1, timeout=60)
     time.sleep(1.0)
     yield from lab.ended(workers)
-    yield lab.fullest("units in the fullest window", limit, lab.starts("call", "gemini"))
+    starts = lab.starts("call", "gemini")
+    yield Figure(what="jobs run", value=len(starts), least=5)
+    yield lab.fullest("units in the fullest window", limit, starts)
     unlimited = lab.sql("SELECT count(*) FROM jobq_job WHERE lane IS NULL AND status <> 'pending'")
     yield Figure(what="jobs that were run without a lane", value=unlimited[0][0], most=0)
 

@@ -123,8 +123,9 @@ def fairness(lab: Lab, _: Any) -> Iterator[Figure]:
     small = lab.add("call", 10, owner="b")
     workers = lab.workers(2, concurrency=20)
     lab.until(lambda: {e["job"] for e in lab.entered()} >= set(small), 60, "all of b are run")
+    rounds = 10 + lab.outcomes()["released"]  # a start that came too late has to queue again
     ranked = sorted(lab.entered(), key=lambda event: event["granted"])
     last = max(rank for rank, event in enumerate(ranked, 1) if event["job"] in small)
-    yield Figure(what="rounds until the small tenant's last start", value=last / 2, most=10)
+    yield Figure(what="rounds until the small tenant's last start", value=last / 2, most=rounds)
     yield from lab.ended(workers)
     yield lab.fullest("fullest window", shared, lab.starts("call", "shared"))
