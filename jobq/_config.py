@@ -11,11 +11,11 @@ from typing import Any, cast
 from attrs import Factory, define, field, frozen
 
 from jobq import backends
+from jobq._checks import queue_name
 from jobq._clock import Clock, SystemClock
 from jobq._errors import ConfigurationError, OptionError
 from jobq._limits import Limit
 from jobq._limits.declared import check_limits
-from jobq._model import queue_name
 from jobq._observed import AsyncObserved, Observed
 from jobq._routing import Handler, Router, default_router, keep_span
 from jobq.observe import Observer, Observers

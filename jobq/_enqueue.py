@@ -8,19 +8,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from jobq import backends
+from jobq._checks import is_storable, priority_number, short_text
 from jobq._clock import from_datetime, to_span
 from jobq._config import Config
 from jobq._errors import OptionError, PayloadError, UnknownType
 from jobq._limits import Limit, Wanted
 from jobq._limits.lanes import NOTHING, wanted
-from jobq._model import (
-    Job,
-    NewJob,
-    is_storable,
-    new_id,
-    priority_number,
-    short_text,
-)
+from jobq._model import Job, NewJob, new_id
 from jobq._payload import PLAIN, encode_json, loads
 from jobq._routing import Handler, keep_span, timeout_seconds
 

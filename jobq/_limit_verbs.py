@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from jobq import backends
+from jobq._checks import short_text
 from jobq._clock import from_datetime
 from jobq._config import Config
 from jobq._errors import OptionError
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._limits.declared import to_spec
-from jobq._model import LimitInfo, short_text
+from jobq._model import LimitInfo
 from jobq._payload import dumps
 from jobq._steps import Do, Tell
 from jobq._verbs import Verb, wake_all

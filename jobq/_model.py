@@ -111,9 +111,6 @@ MOVES: Mapping[str, Move] = _moves()
 """The legal moves, by verb: the one table that statements, HTTP, docs and tests read."""
 
 
-PRIORITIES = {"urgent": 100, "normal": 0, "batch": -100}
-
-
 def new_id() -> str:
     """A fresh job id: a UUIDv7 (RFC 9562) as text, so ids sort by the time they were made."""
     return str(uuid7())
@@ -129,44 +126,6 @@ def job_id(value: object) -> str:
         return str(UUID(value))  # type: ignore[arg-type]
     except (ValueError, TypeError, AttributeError):
         raise OptionError(f"{value!r} is not a job id (a UUID)") from None
-
-
-def priority_number(value: int | str) -> int:
-    """The number of a priority given as a word (`urgent`, `normal`, `batch`) or an integer."""
-    if isinstance(value, str) and value in PRIORITIES:
-        return PRIORITIES[value]
-    if isinstance(value, int) and not isinstance(value, bool) and -32768 <= value <= 32767:
-        return value
-    raise OptionError(
-        f"priority={value!r} must be 'urgent', 'normal', 'batch' "
-        f"or an integer from -32768 to 32767 (larger first)"
-    )
-
-
-def is_storable(value: str) -> bool:
-    """Whether both databases can store a text."""
-    try:
-        return b"\x00" not in value.encode()
-    except UnicodeEncodeError:
-        return False
-
-
-def short_text(value: str | None, name: str, *, limit: int = 500, at_least: int = 1) -> str | None:
-    """The text of an option that may be left out, checked."""
-    if value is None:
-        return None
-    if not isinstance(value, str) or not at_least <= len(value) <= limit:
-        raise OptionError(
-            f"{name} must be text of {at_least} to {limit} letters, not {value!r:.100}"
-        )
-    if not is_storable(value):
-        raise OptionError(f"{name}={value!r:.100} has a NUL or a lone surrogate in it")
-    return value
-
-
-def queue_name(value: str) -> str:
-    """The name of a queue, checked."""
-    return short_text(value, "queue", limit=100) or "default"
 
 
 def _iso(value: datetime | None) -> str | None:

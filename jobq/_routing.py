@@ -11,12 +11,12 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
 from attrs import Factory, field, frozen
 
+from jobq._checks import is_storable, priority_number, short_text
 from jobq._clock import to_span
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import ConfigurationError, HandlerError, OptionError
 from jobq._limits import Limit
 from jobq._limits.declared import check_limits
-from jobq._model import is_storable, priority_number, short_text
 from jobq._payload import Codec
 from jobq._retry import Retry
 

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobq import backends
+from jobq._checks import priority_number, queue_name, short_text
 from jobq._clock import SECOND, from_datetime
 from jobq._config import Config
 from jobq._enqueue import as_new_job, job_of, new_row, plain_row, span
@@ -38,9 +39,6 @@ from jobq._model import (
     Page,
     WorkerInfo,
     job_id,
-    priority_number,
-    queue_name,
-    short_text,
     statuses,
 )
 from jobq._payload import encode_result, loads

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from jobq._checks import priority_number
 from jobq._errors import OptionError
-from jobq._model import job_id, priority_number, statuses
+from jobq._model import job_id, statuses
 
 if TYPE_CHECKING:
     Commands = _SubParsersAction[ArgumentParser]

@@ -10,9 +10,10 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 from attrs import frozen
 
+from jobq._checks import priority_number
 from jobq._clock import to_span
 from jobq._errors import OptionError
-from jobq._model import Job, priority_number
+from jobq._model import Job
 from jobq._payload import as_builtins
 from jobq._queue import AsyncQueue, Queue
 from jobq._routing import Handler, timeout_seconds

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jobq
-from jobq._model import job_id, new_id, priority_number, statuses
+from jobq._checks import priority_number
+from jobq._model import job_id, new_id, statuses
 
 NOON = datetime(2030, 1, 1, 12, 0, 0, 123_987, tzinfo=UTC)
 
