@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import jobq
 from jobq.testing._postgres import postgres_url
+
+# A test's time is nobody's promise.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 TABLES = "jobq_job, jobq_attempt, jobq_worker, jobq_queue, jobq_limit, jobq_lane"
 
