@@ -145,7 +145,7 @@ def decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Trans
 def _decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Transition:
     match outcome:
         case Succeeded(result):
-            return Transition(status=JobStatus.COMPLETED, outcome="completed", result=result)
+            return completed(result)
         case Refused(code, error, started):
             return _failed(error, code, given_back=0 if started else 1)
         case Released(reason, entered):
@@ -173,6 +173,11 @@ def _decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Tran
             return evolve(end, traceback=outcome.traceback, closes=outcome.closes)
         case _:
             assert_never(outcome)
+
+
+def completed(result: str) -> Transition:
+    """The end of an attempt that succeeded, whatever came before."""
+    return Transition(status=JobStatus.COMPLETED, outcome="completed", result=result)
 
 
 def _failed(error: str, code: str, *, given_back: int = 0, crashed: int = 0) -> Transition:

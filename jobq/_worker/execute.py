@@ -55,7 +55,9 @@ async def attempt(
     except PayloadError as error:
         return Refused("invalid_payload", _bounded(str(error), bounds))
     try:
-        result = await _verified(running, payload, threads)
+        result = None
+        if running.unverified:
+            result = await _verified(running, payload, threads)
         if result is None:
             result = await _call(running, payload, middleware, threads)
     except ResultError as error:  # of job.complete(): trying again would pay again
@@ -76,7 +78,7 @@ async def attempt(
 async def _verified(running: Running, payload: Any, threads: CapacityLimiter) -> Any:
     """What the work came to that an earlier attempt may have done, or `None`."""
     verify, handler = running.handler.verify, running.handler
-    if verify is None or not running.job.ambiguous:
+    if verify is None:
         return None
     found = await _verify(verify, handler, running, payload, threads)
     running.unverified = False

@@ -15,7 +15,7 @@ from jobq._config import Config
 from jobq._errors import BackendError, BackendUnavailable
 from jobq._masking import mask
 from jobq._model import JobStatus
-from jobq._outcome import Closing, Outcome, Raised, Succeeded, Transition, decide
+from jobq._outcome import Closing, Outcome, Raised, Succeeded, Transition, completed, decide
 from jobq._worker.claimer import Claimer
 from jobq._worker.closings import with_closings
 from jobq._worker.execute import not_committed
@@ -109,12 +109,11 @@ class Finisher:
             self._busy = False
 
     def _ending(self, running: Running, outcome: Outcome) -> Any:
-        rand = random.random()
-        if isinstance(outcome, Raised):
-            queue = running.job.queue
-            limits = self._config.limits_of(running.handler, queue)
-            outcome = with_closings(outcome, running, limits)
-        transition = decide(outcome, running.standing, running.handler.retry, rand)
+        transition = (
+            completed(outcome.result)
+            if isinstance(outcome, Succeeded)
+            else self._decided(running, outcome)
+        )
         job = running.job
         return backends.ops.Ending(
             job.id,
@@ -128,6 +127,12 @@ class Finisher:
             deletes=job.keep_seconds == 0,
             committed=isinstance(outcome, Succeeded) and outcome.committed,
         )
+
+    def _decided(self, running: Running, outcome: Outcome) -> Transition:
+        if isinstance(outcome, Raised):
+            limits = self._config.limits_of(running.handler, running.job.queue)
+            outcome = with_closings(outcome, running, limits)
+        return decide(outcome, running.standing, running.handler.retry, random.random())
 
     async def _close(self, closings: Sequence[Closing]) -> None:
         """Close limits before the jobs go back that found them closed."""

