@@ -17,6 +17,8 @@ from jobq._worker.lanes import Lanes
 from jobq._worker.running import Start
 from jobq.observe import logger
 
+LOOK_EVERY = 0.2
+"""While limits are closed, and hints come one after the other: look at limits so often at most."""
 SURVEY_EVERY = 1.0
 """While every claim comes back full: look for undeclared and due jobs this often, in seconds."""
 
@@ -69,7 +71,8 @@ class Claimer:
         self._dry = True
         """Whether the last claim found less than it asked for."""
         self._limited_first = True
-        self._surveyed_at = 0.0
+        self._surveyed_at = self._look_at = 0.0
+        self._owes_look = False
         self.worked_at = time.monotonic()
         """When there was last something to claim."""
 
@@ -243,7 +246,12 @@ class Claimer:
             seen = {*ready.queues, *(queue for queue, _ in ready.lanes)}
             new = seen - set(self._queues)
             self._queues = sorted({"default", *seen})
-        if self._lanes.are_closed:
+        if not self._lanes.are_closed:
+            self._owes_look = False
+        elif time.monotonic() < self._look_at:
+            self._owes_look = True  # the hint that woke us may have told of a resume
+        else:
+            self._look_at, self._owes_look = time.monotonic() + LOOK_EVERY, False
             stand = await self._store.run(backends.ops.stand, self._lanes.wanted_keys())
             self._lanes.refresh(*stand, ahead=self._free() > 1)
         return bool(new)
@@ -254,7 +262,10 @@ class Claimer:
             return 0.0
         moments = [m for m in (survey.next_run_at, survey.next_resume) if m is not None]
         rest = min([(moment - survey.now) / SECOND for moment in moments], default=float("inf"))
-        rest = min(rest + 0.0005, self._lanes.next_ask - time.monotonic())
+        now = time.monotonic()
+        rest = min(rest + 0.0005, self._lanes.next_ask - now)
+        if self._owes_look:
+            rest = min(rest, self._look_at - now)
         return max(0.001, min(rest, self._fallback() * random.uniform(0.9, 1.0)))
 
     async def _sleep(self, seconds: float) -> None:
