@@ -72,6 +72,8 @@ class Claimer:
         """Whether the last claim found less than it asked for."""
         self._limited_first = True
         self._surveyed_at = self._look_at = 0.0
+        at_once = lanes.have_places or burst_window is not None
+        self._look_every = 0.0 if at_once else LOOK_EVERY
         self._owes_look = False
         self.worked_at = time.monotonic()
         """When there was last something to claim."""
@@ -251,7 +253,7 @@ class Claimer:
         elif time.monotonic() < self._look_at:
             self._owes_look = True  # the hint that woke us may have told of a resume
         else:
-            self._look_at, self._owes_look = time.monotonic() + LOOK_EVERY, False
+            self._look_at, self._owes_look = time.monotonic() + self._look_every, False
             stand = await self._store.run(backends.ops.stand, self._lanes.wanted_keys())
             self._lanes.refresh(*stand, ahead=self._free() > 1)
         return bool(new)

@@ -10,7 +10,7 @@ from typing import Any
 from jobq import backends
 from jobq._clock import SECOND
 from jobq._config import Config
-from jobq._limits import KeyPool, Lane, State
+from jobq._limits import Concurrency, KeyPool, Lane, State
 from jobq._limits.admit import NEVER, lane_opening
 from jobq._limits.declared import Limit, Single, to_spec
 from jobq._payload import dumps
@@ -43,6 +43,8 @@ class Lanes:
         self._closed: dict[str, float] = {}
         """Limits that a provider or an operator has closed, and until when."""
         self._after = ""
+        self.have_places = any(isinstance(one, Concurrency) for one in _all_limits(config))
+        """Whether places may come free at any moment, rather than at a time that is known."""
         self.limited_types = [h.type for h in config.router if h.limits]
         self.unlimited_types = [h.type for h in config.router if not h.limits]
 
