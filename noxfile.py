@@ -86,6 +86,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types with mypy and pyright."""
     install(session, "types")
+    session.install("-r", "requirements/demo.txt")
     session.run("mypy", "--strict", "jobq", "examples", "tests/typing")
     session.run("pyright", "tests/typing")
 

@@ -130,7 +130,7 @@ class Lanes:
         if opening >= NEVER:
             return FOR_EVER
         rest = max(0.0, (opening - now) / SECOND)
-        lead = LOOK_AHEAD * random.uniform(0.25, 0.75) if ahead else 0.0
+        lead = LOOK_AHEAD * random.uniform(0.1, 0.4) if ahead else 0.0
         return time.monotonic() + (rest - lead if rest > lead else rest)
 
     def wanted_keys(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ from jobq._limits.declared import Concurrency
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number
-from jobq.backends._statement import Call, Op, atomic, replanned, statement
+from jobq.backends._statement import Op, atomic, replanned, statement
 from jobq.backends.ops.claim import CLAIMED, Claimed, claiming
 from jobq.backends.ops.declare import declare_refused
 from jobq.backends.ops.heads import At, heads_of, sort_out
@@ -135,17 +135,9 @@ def _serve(d: Dialect) -> Executable:
     return _serving(d)  # type: ignore[no-any-return]
 
 
-_BOUNDED = (
-    "SELECT set_config('lock_timeout', '2s', true), "
-    "set_config('idle_in_transaction_session_timeout', '2s', true)"
-)
-
-
 @atomic
 def claim_limited(d: Dialect, request: Request) -> Op[Grant]:
     """Claim jobs of lanes as far as their limits allow, and debit those."""
-    if d.locks_rows:
-        yield Call(_BOUNDED, {})
     asked = request.lanes
     if len(asked) > max(FEW, 4 * request.slots):
         asked = yield from _foremost(d, request, max(FEW, 4 * request.slots))

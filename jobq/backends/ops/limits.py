@@ -14,6 +14,7 @@ from sqlalchemy import (
     Text,
     case,
     func,
+    literal_column,
     or_,
     select,
     update,
@@ -23,7 +24,7 @@ from jobq._limits import RateLimit, State
 from jobq._limits.declared import DailyQuota, from_spec
 from jobq._payload import dumps, loads
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, number
+from jobq.backends._dialect import Dialect, number, word
 from jobq.backends._statement import Op, Row, atomic, reading, statement
 
 c = t.limit.c
@@ -110,7 +111,20 @@ def _selected(d: Dialect, *, locking: bool) -> Executable:
     now.type = c.tat.type
     query = select(d.wire(now), wanted.c.template, d.wire(pattern.c.spec), *d.wires(STATE))
     query = query.select_from(found).order_by(c.key)
-    return d.lock(query, t.limit) if locking else query
+    return d.lock(_bounded(d, query), t.limit) if locking else query
+
+
+def _bounded(d: Dialect, query: Any) -> Any:
+    """Let the transaction wait for a lock, or for a client that was stopped, 2 s at most."""
+    if not d.locks_rows:
+        return query
+    bounds = [
+        func.set_config(setting, word("2s"), literal_column("true")).label(setting)
+        for setting in ("lock_timeout", "idle_in_transaction_session_timeout")
+    ]
+    # Materialized, and a part of the join: it is evaluated before the first row is locked.
+    set_up = select(*bounds).cte("bounded").prefix_with("MATERIALIZED", dialect="postgresql")
+    return query.add_columns(set_up.c.lock_timeout)
 
 
 @statement

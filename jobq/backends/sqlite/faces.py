@@ -9,7 +9,7 @@ from typing import Any
 
 import aiosqlite
 
-from jobq._errors import BackendError
+from jobq._errors import BackendError, BackendUnavailable
 from jobq.backends._dialect import SqliteDialect
 from jobq.backends._failures import translate
 from jobq.backends._options import SqliteOptions
@@ -105,6 +105,8 @@ class AsyncSqliteStore(Silent):
     async def _answer(self, units: list[Unit]) -> None:
         try:
             answers = await self._in_thread(self._writer.run_together, units)
+        except BackendUnavailable as error:  # the lock was not to be had: they may try again
+            answers = [error] * len(units)
         except BaseException as error:  # noqa: BLE001  the connection was closed under us
             answers = [BackendError(f"the queue was closed: {error}")] * len(units)
         for unit, answer in zip(units, answers, strict=True):
