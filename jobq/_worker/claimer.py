@@ -137,7 +137,7 @@ class Claimer:
         more = await self._claim_limited(slots, yields=not first)
         if (slots := self._slots()) > 0:
             await self._claim(slots)
-        if not first and (slots := self._slots()) > 0:
+        if not first and self._lanes.open() and (slots := self._slots()) > 0:
             more = await self._claim_limited(slots, yields=False)
         return more
 

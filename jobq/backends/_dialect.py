@@ -146,6 +146,10 @@ class Dialect:
         """Lock the rows of a query, in its order, waiting for those that hold them."""
         raise NotImplementedError
 
+    def own(self, columns: Any) -> list[Expression]:
+        """`wires` for statements that never run on a caller's connection."""
+        return self.wires(columns)
+
     def wires(self, columns: Any) -> list[Expression]:
         return [self.wire(column).label(column.name) for column in columns]
 
@@ -232,6 +236,9 @@ class SqliteDialect(Dialect):
 
     def lock(self, query: Select[Any], *of: Any) -> Select[Any]:  # noqa: ARG002
         return query  # the whole file is locked
+
+    def own(self, columns: Any) -> list[Expression]:
+        return list(columns)  # our connections have no converters
 
 
 def _affinity(kind: Any) -> Any:

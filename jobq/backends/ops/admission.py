@@ -24,7 +24,7 @@ from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number
 from jobq.backends._statement import Op, atomic, replanned, statement
-from jobq.backends.ops.claim import CLAIMED, Claimed, claiming
+from jobq.backends.ops.claim import LIMITED, Claimed, claiming
 from jobq.backends.ops.declare import declare_refused
 from jobq.backends.ops.heads import At, heads_of, sort_out
 from jobq.backends.ops.limits import debit_rows, debiting, lock
@@ -114,15 +114,15 @@ def _serving(d: Dialect) -> Any:
 @replanned
 def _take(d: Dialect) -> Executable:
     """Claims, debits and turns in one statement."""
-    taken = _picked(d).returning(*CLAIMED).cte("taken")
+    taken = _picked(d).returning(*LIMITED).cte("taken")
     debited, served = debiting(d).cte("debited"), _serving(d).cte("noted")
-    columns = [taken.c[column.name] for column in CLAIMED]
+    columns = [taken.c[column.name] for column in LIMITED]
     return select(*d.wires(columns)).add_cte(debited, served)
 
 
 @statement
 def _take_jobs(d: Dialect) -> Executable:
-    return _picked(d).returning(*d.wires(CLAIMED))  # type: ignore[no-any-return]
+    return _picked(d).returning(*d.wires(LIMITED))  # type: ignore[no-any-return]
 
 
 @statement

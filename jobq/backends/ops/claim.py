@@ -55,12 +55,12 @@ class Claimed:
     owner: str | None
     metadata: str | None
     cancel_requested: int
-    lane: str | None = None
-    costs: str | None = None
     rate_limited_count: int = 0
     released_count: int = 0
     limited_since: int | None = None
     ambiguous: int = 0
+    lane: str | None = None
+    costs: str | None = None
 
 
 CLAIMED = (
@@ -82,13 +82,12 @@ CLAIMED = (
     j.owner,
     j.metadata,
     j.cancel_requested,
-    j.lane,
-    j.costs,
     j.rate_limited_count,
     j.released_count,
     j.limited_since,
     j.ambiguous,
 )
+LIMITED = (*CLAIMED, j.lane, j.costs)
 
 
 def is_paused(d: Dialect, queue: Expression) -> Expression:
@@ -140,7 +139,7 @@ def _picked_sqlite(d: Dialect) -> Any:
 def _claim(d: Dialect) -> Executable:
     picked = _picked_postgres(d) if d.locks_rows else _picked_sqlite(d)
     chosen = j.id == picked if d.locks_rows else j.id.in_(picked)
-    return update(t.job).where(chosen).values(claiming(d)).returning(*d.wires(CLAIMED))
+    return update(t.job).where(chosen).values(claiming(d)).returning(*d.own(CLAIMED))
 
 
 def claiming(d: Dialect) -> dict[str, Any]:
