@@ -167,19 +167,13 @@ class Lab(faults.Lab):
         yield from self.none_lost()
 
     def none_lost(self) -> Iterator[Figure]:
-        rows = self.sql("SELECT id, status, crash_count FROM jobq_job")
-        # A job that three kills have hit is failed on purpose.
-        stored = {str(id): "completed" if crashes >= 3 else status for id, status, crashes in rows}
+        sql = "SELECT id, CASE WHEN crash_count < 3 THEN status ELSE 'killed' END FROM jobq_job"
+        stored = {str(id): status for id, status in self.sql(sql)}
+        well = ("completed", "pending", "rate_limited", "killed")
         acknowledged = self.acknowledged()
-        lost = [
-            id
-            for id in acknowledged
-            if stored.get(id) not in ("completed", "pending", "rate_limited")
-        ]
+        lost = [id for id in acknowledged if stored.get(id) not in well]
         started = Counter(event["job"] for event in self.entered())
-        hit = {str(id) for id, _, crashes in rows if crashes >= 3}
-        done = {id for id in acknowledged if stored.get(id) == "completed"} - hit
-        never = [id for id in done if not started[id]]
+        never = [id for id in acknowledged if stored.get(id) == "completed" and not started[id]]
         yield Figure(
             what="jobs lost, failed or never run",
             value=len(lost) + len(never),

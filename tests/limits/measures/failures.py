@@ -30,6 +30,8 @@ def crash(lab: Lab, _: Any) -> Iterator[Figure]:
     cut = [job for event in claimed for job in event["jobs"]]
     yield Figure(what="kills between claim and start", value=len(claimed), least=kills)
     yield from lab.ended(workers)
+    [(killed,)] = lab.sql("SELECT count(*) FROM jobq_job WHERE crash_count >= 3")
+    yield told("jobs killed three times before they began, which ends them", killed)
     yield lab.fullest("fullest window", limit, lab.starts())
     entered = [event["job"] for event in lab.entered()]
     yield Figure(
@@ -60,8 +62,7 @@ def stopped(lab: Lab, _: Any) -> Iterator[Figure]:
     """A worker stopped (SIGSTOP) between two statements of a claim: others go on or say why."""
     limit = jobq.RateLimit("slow", 40, per=2)
     lab.use({"call": [limit]})
-    points = [1, 2, 3] if lab.is_postgres else [0, 1, 2, 3]
-    points *= lab.choose(full=3, quick=1, tiny=1)
+    points = list(range(3 if lab.is_postgres else 4)) * lab.choose(full=3, quick=1, tiny=1)
     url = lab.url if lab.is_postgres else f"{lab.url}?patience={PATIENCE:g}"
     others = lab.workers(2, url=url)
     halting = lab.worker("halting", url=url, halts=points)
