@@ -147,7 +147,7 @@ print(subject.drain(int(sys.argv[3])))
 @measure("unlimited", over=Sizes(full=("",), quick=("",), tiny=()))
 def unlimited(lab: Lab, _: Any) -> Iterator[Figure]:
     """Jobs without limits are drained as fast as before there were limits."""
-    trials = lab.choose(full=15, quick=5, tiny=1)
+    trials = lab.choose(full=21, quick=5, tiny=1)
     trees = {"before": _checked_out(BASELINE, lab.folder / "before"), "now": ROOT}
     rates: dict[str, list[float]] = {name: [] for name in trees}
     for trial in range(trials):
