@@ -237,17 +237,18 @@ def _attempts(value: int | None) -> int | None:
     return value
 
 
-def as_new_job(item: Any) -> NewJob:
-    """An item of `enqueue_many`: `(type, payload)`, `(type, payload, options)` or a `NewJob`."""
+def row_of(config: Config, item: Any) -> NewRow:
+    """The row of `(type, payload)`, `(type, payload, options)` or a `NewJob`."""
+    if type(item) is tuple and len(item) == 2:
+        return plain_row(config, *item)
     if isinstance(item, NewJob):
-        return item
-    if isinstance(item, tuple) and len(item) == 2:
-        return NewJob(type=item[0], payload=item[1])
+        return new_row(config, item)
     if isinstance(item, tuple) and len(item) == 3 and isinstance(item[2], Mapping):
         try:
-            return NewJob(type=item[0], payload=item[1], **item[2])
+            new = NewJob(type=item[0], payload=item[1], **item[2])
         except TypeError as error:
             raise OptionError(f"enqueue_many: {error}") from None
+        return new_row(config, new)
     raise OptionError(
         f"enqueue_many takes (handler or type, payload), (…, payload, options) or NewJob, "
         f"not {item!r:.100}"

@@ -177,7 +177,14 @@ def _decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Tran
 
 def completed(result: str) -> Transition:
     """The end of an attempt that succeeded, whatever came before."""
+    return _NOTHING if result == "null" else _completed(result)
+
+
+def _completed(result: str) -> Transition:
     return Transition(status=JobStatus.COMPLETED, outcome="completed", result=result)
+
+
+_NOTHING = _completed("null")
 
 
 def _failed(error: str, code: str, *, given_back: int = 0, crashed: int = 0) -> Transition:

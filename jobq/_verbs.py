@@ -17,7 +17,7 @@ from jobq import backends
 from jobq._checks import priority_number, queue_name, short_text
 from jobq._clock import SECOND, from_datetime
 from jobq._config import Config
-from jobq._enqueue import as_new_job, job_of, new_row, plain_row, span
+from jobq._enqueue import job_of, row_of, span
 from jobq._errors import (
     BackendUnavailable,
     DuplicateJob,
@@ -34,7 +34,6 @@ from jobq._model import (
     Counts,
     Job,
     JobStatus,
-    NewJob,
     Outcome,
     Page,
     WorkerInfo,
@@ -62,8 +61,8 @@ def wake_all(config: Config, queues: Iterable[str]) -> Verb[None]:
 # --- enqueue ------------------------------------------------------------------------------------
 
 
-def enqueue(config: Config, new: NewJob, connection: Any) -> Verb[Job]:
-    row = new_row(config, new)
+def enqueue(config: Config, item: Any, connection: Any) -> Verb[Job]:
+    row = row_of(config, item)
     ops = backends.ops
     if connection is not None:
         job = yield DoOn(connection, ops.insert, row, notify=True)
@@ -118,9 +117,7 @@ def _enqueue_chunk(config: Config, items: list[Any], connection: Any) -> Verb[li
 
 def _prepared(config: Config, item: Any) -> NewRow | Exception:
     try:
-        if type(item) is tuple and len(item) == 2:
-            return plain_row(config, *item)
-        return new_row(config, as_new_job(item))
+        return row_of(config, item)
     except JobqError as error:
         return error
 

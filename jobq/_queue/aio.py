@@ -16,7 +16,7 @@ from jobq._config import Config
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
 from jobq._queue.face import Face
-from jobq._queue.options import EnqueueOptions, Where, new_job, one_connection
+from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection
 from jobq._queue.sync import Queue
 from jobq._routing import Handler, WithoutPayload
 
@@ -62,8 +62,8 @@ class AsyncQueue(Face):
     ) -> Job: ...
     async def enqueue(self, type: Any, payload: Any = None, **options: Any) -> Job:
         """Store a job; when this returns it is durable, and workers know. See `Queue.enqueue`."""
-        new, connection = new_job(type, payload, options)
-        return await self._do(verbs.enqueue, new, connection)
+        item, connection = job_item(type, payload, options)
+        return await self._do(verbs.enqueue, item, connection)
 
     async def enqueue_many(
         self, items: Iterable[Any], *, connection: Any = None, session: Any = None

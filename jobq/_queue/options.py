@@ -47,8 +47,10 @@ def one_connection(connection: Any, session: Any) -> Any:
     return connection if session is None else session
 
 
-def new_job(type: Any, payload: Any, options: dict[str, Any]) -> tuple[NewJob, Any]:
-    """A call's arguments as a value, and the connection that it is to run on."""
+def job_item(type: Any, payload: Any, options: dict[str, Any]) -> tuple[Any, Any]:
+    """A call's arguments as an item of `enqueue_many`, and the connection that it is to run on."""
+    if not options:
+        return (type, payload), None
     connection = one_connection(options.pop("connection", None), options.pop("session", None))
     try:
         new = NewJob(type=type, payload=payload, **options)

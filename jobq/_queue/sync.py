@@ -15,7 +15,7 @@ from jobq._config import Config
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
 from jobq._queue.face import Face
-from jobq._queue.options import EnqueueOptions, Where, new_job, one_connection, warn_in_a_loop
+from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
 from jobq._routing import Handler, WithoutPayload
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ class Queue(Face):
 
         >>> job = queue.enqueue("image_edit", {"width": 512}, priority="urgent", owner="user-7")
         """
-        new, connection = new_job(type, payload, options)
-        return self._do(verbs.enqueue, new, connection)
+        item, connection = job_item(type, payload, options)
+        return self._do(verbs.enqueue, item, connection)
 
     def enqueue_many(
         self, items: Iterable[Any], *, connection: Any = None, session: Any = None

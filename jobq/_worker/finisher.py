@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-
-from attrs import evolve
 
 from jobq import backends
 from jobq._config import Config
@@ -184,7 +183,7 @@ class Finisher:
         )
         try:
             return await self._store.run(
-                backends.ops.finish, [evolve(ending, transition=plain)], keep=self._keep
+                backends.ops.finish, [ending._replace(transition=plain)], keep=self._keep
             )
         except BackendError:
             logger.exception("job %s keeps its lease until that ends", job_id)
@@ -194,6 +193,7 @@ class Finisher:
         self, batch: list[tuple[Running, Outcome]], endings: list[Any], done: dict[str, str]
     ) -> None:
         freed: list[Running] = []
+        tells = logger.isEnabledFor(logging.DEBUG)
         requeued: set[str] = set()
         now = time.monotonic()
         for (running, _), ending in zip(batch, endings, strict=True):
@@ -212,7 +212,8 @@ class Finisher:
             if self._observers:
                 seconds = now - running.started_at
                 self._observers.job_moved(job.id, job.type, transition, seconds)
-            _log(running, transition)
+            if tells or transition.status is not JobStatus.COMPLETED:
+                _log(running, transition)
         self._freed(freed)
         if requeued:
             self._requeued(requeued)

@@ -25,8 +25,6 @@ class Call(NamedTuple):
     params: dict[str, Any]
     replan: bool = False
     """Whether to plan it anew with the parameters' values, instead of preparing it once."""
-    batch: list[dict[str, Any]] | None = None
-    """Run it once for each of these parameters; the answer is how many rows each has touched."""
 
 
 Op = Generator[Call, list[Row], T]
@@ -46,11 +44,6 @@ class Statement:
         key = (dialect.name, *variant)
         found = self._compiled.get(key) or self._compile(key, dialect, variant)
         return Call(found[0], {"now": dialect.current(), **found[1], **params}, self._replan)
-
-    def batch(self, dialect: Dialect, rows: list[dict[str, Any]], **params: Any) -> Call:
-        """The statement for many rows of parameters, where a dialect is quickest that way."""
-        call = self(dialect, **params)
-        return call._replace(batch=[{**call.params, **row} for row in rows])
 
     def _compile(
         self, key: tuple[Any, ...], dialect: Dialect, variant: tuple[Any, ...]

@@ -239,7 +239,7 @@ def _write(
             rows = yield _take_jobs(d, **params)
             yield _debit(d, debits=debits)
             yield _serve(d, served=served)
-        claimed = {job.id: job for job in (Claimed(*row) for row in rows)}
+        claimed = {job.id: job for job in map(Claimed._make, rows)}
         grant.jobs = [(claimed[id], p) for id, p in admission.permits.items() if id in claimed]
     if admission.refused:
         bad = [

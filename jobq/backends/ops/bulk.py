@@ -8,36 +8,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
-from jobq.backends.ops.insert import NewRow
+from jobq.backends.ops.insert import ALWAYS, SOMETIMES, NewRow
 
-COLUMNS = (
-    "id",
-    "payload",
-    "type",
-    "queue",
-    "declared",
-    "ready",
-    "priority",
-    "run_at",
-    "max_attempts",
-    "timeout_ms",
-    "expires_at",
-    "owner",
-    "metadata",
-    "keep_seconds",
-    "given",
-    "lane",
-    "costs",
-    "on_ambiguous",
-    "created_at",
-    "updated_at",
+SHARED = tuple(
+    name for name in (*ALWAYS, *SOMETIMES) if name not in ("id", "payload", "run_at", "unique_key")
 )
-INSERT = f"INSERT INTO jobq_job ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
-COPY = f"COPY jobq_job ({', '.join(COLUMNS)}) FROM STDIN"
+"""What neighbours mostly have in common."""
+COPY = (
+    f"COPY jobq_job (id, payload, {', '.join(SHARED)}, run_at, ready, created_at, updated_at) "
+    f"FROM STDIN"
+)
 BLOCK = 1000
 """How many rows travel in one piece of a COPY."""
+_shared = attrgetter(*SHARED)
 
 
 def _start(row: NewRow, now: int) -> tuple[int, int]:
@@ -46,32 +32,14 @@ def _start(row: NewRow, now: int) -> tuple[int, int]:
     return run_at, 1 if row.declared and run_at <= now else 0
 
 
-def parameters(rows: Sequence[NewRow], now: int) -> Iterator[tuple[Any, ...]]:
-    """For `INSERT`: instants in microseconds, flags as 0 and 1."""
-    for row in rows:
-        run_at, ready = _start(row, now)
-        yield (
-            row.id,
-            row.payload,
-            row.type,
-            row.queue,
-            row.declared,
-            ready,
-            row.priority,
-            run_at,
-            row.max_attempts,
-            row.timeout_ms,
-            row.expires_at,
-            row.owner,
-            row.metadata,
-            row.keep_seconds,
-            row.given,
-            row.lane,
-            row.costs,
-            row.on_ambiguous,
-            now,
-            now,
-        )
+def insertion(rows: Sequence[NewRow], now: int) -> tuple[str, Iterator[tuple[Any, ...]]]:
+    """An INSERT and its parameters for each row: instants in microseconds, flags as 0 and 1."""
+    names = [name for name in SHARED if set(map(attrgetter(name), rows)) != {None}]
+    columns = ("id", "payload", *names, "run_at", "ready", "created_at", "updated_at")
+    places = ", ".join("?" * len(columns))
+    insert = f"INSERT INTO jobq_job ({', '.join(columns)}) VALUES ({places})"  # noqa: S608
+    given = attrgetter("id", "payload", *names)
+    return insert, ((*given(row), *_start(row, now), now, now) for row in rows)
 
 
 def copy_blocks(rows: Sequence[NewRow], now: int) -> Iterator[str]:
@@ -81,82 +49,33 @@ def copy_blocks(rows: Sequence[NewRow], now: int) -> Iterator[str]:
 
 
 def _copy_line(row: NewRow, now: int) -> str:
-    run_at, ready = _start(row, now)
-    options = _copy_options(
-        row.type,
-        row.queue,
-        row.declared,
-        ready,
-        row.priority,
-        run_at,
-        row.max_attempts,
-        row.timeout_ms,
-        row.expires_at,
-        row.owner,
-        row.metadata,
-        row.keep_seconds,
-        row.given,
-        row.lane,
-        row.costs,
-        row.on_ambiguous,
-        now,
-    )
     payload = row.payload
     if "\\" in payload:  # JSON has no other character that COPY minds
         payload = payload.replace("\\", "\\\\")
-    return f"{row.id}\t{payload}\t{options}"
+    return f"{row.id}\t{payload}\t{_copy_options(_shared(row), *_start(row, now), now)}"
 
 
 @lru_cache(maxsize=64)
-def _copy_options(  # noqa: PLR0917  one argument a column
-    type: str,
-    queue: str,
-    declared: int,
-    ready: int,
-    priority: int,
-    run_at: int,
-    max_attempts: int | None,
-    timeout_ms: int | None,
-    expires_at: int | None,
-    owner: str | None,
-    metadata: str | None,
-    keep_seconds: int | None,
-    given: str | None,
-    lane: str | None,
-    costs: str | None,
-    on_ambiguous: str | None,
-    now: int,
-) -> str:
+def _copy_options(shared: tuple[Any, ...], run_at: int, ready: int, now: int) -> str:
     """All columns but id and payload. Neighbours mostly share them, hence the cache."""
+    values = dict(zip(SHARED, shared, strict=True))
+    values["declared"] = _flag(values["declared"])
+    if values["expires_at"] is not None:
+        values["expires_at"] = _stamp(values["expires_at"])
     created = _stamp(now)
-    columns = (
-        _escape(type),
-        _escape(queue),
-        "t" if declared else "f",
-        "t" if ready else "f",
-        priority,
-        _stamp(run_at),
-        max_attempts,
-        timeout_ms,
-        None if expires_at is None else _stamp(expires_at),
-        _escape(owner),
-        _escape(metadata),
-        keep_seconds,
-        given,
-        _escape(lane),
-        _escape(costs),
-        on_ambiguous,
-        created,
-        created,
-    )
-    return "\t".join("\\N" if column is None else str(column) for column in columns) + "\n"
+    columns = (*values.values(), _stamp(run_at), _flag(ready), created, created)
+    return "\t".join(map(_escape, columns)) + "\n"
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
-def _escape(value: str | None) -> str | None:
-    return None if value is None else value.translate(_ESCAPES)
+def _escape(value: str | int | None) -> str:
+    return "\\N" if value is None else str(value).translate(_ESCAPES)
+
+
+def _flag(value: int) -> str:
+    return "t" if value else "f"
 
 
 def _stamp(instant: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import frozen
 from sqlalchemy import (
@@ -33,8 +33,7 @@ BATCH = 200
 """How many jobs one statement declares or promotes."""
 
 
-@frozen
-class Claimed:
+class Claimed(NamedTuple):
     """A job in a worker's hands. Plain values: times in microseconds, JSON as text."""
 
     id: str

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from attrs import frozen
 from sqlalchemy import (
     BigInteger,
     Executable,
@@ -27,15 +26,14 @@ from jobq._outcome import Transition
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
-from jobq.backends._statement import Op, Row, Statement, atomic, knows_again, replanned, statement
+from jobq.backends._statement import Op, atomic, knows_again, replanned, statement
 from jobq.backends.ops._moves import held
 from jobq.backends.ops.remove import remove
 
 j = t.job.c
 
 
-@frozen
-class Ending:
+class Ending(NamedTuple):
     """An attempt and what ends it."""
 
     id: str
@@ -179,65 +177,89 @@ def _history(d: Dialect, end: Any) -> dict[str, Any]:
     }
 
 
-def _update(d: Dialect, end: Any) -> Any:
-    return update(t.job).where(held(d, end)).values(_values(d, end))
-
-
-@replanned
-def _finish_and_record(d: Dialect) -> Executable:
-    """Both tables in one statement."""
-    end = d.rows("rows", **KINDS)
-    done = _update(d, end).returning(j.id, j.fence, j.status).cte("done")
-    history = _history(d, end)
-    same = and_(d.id(end.c.id) == done.c.id, end.c.fence == done.c.fence)
-    ended = select(*history.values()).select_from(done.join(end, same))
-    record = d.insert(t.attempt).from_select(list(history), ended)
-    record = record.on_conflict_do_nothing().cte("record")
-    return select(d.wire(done.c.id), done.c.status).add_cte(record)
-
-
-def _one() -> Any:
-    """`KINDS` as parameters, where the other statements have columns of the batch."""
-    parameters = SimpleNamespace(**{name: param(name, kind) for name, kind in KINDS.items()})
-    return SimpleNamespace(c=parameters)
-
-
-def _completion(d: Dialect) -> Any:
+def _completed(d: Dialect, end: Any) -> Any:
+    """Completions, which are most and have little of their own: a third of the general work."""
     values = {
         "status": word("completed"),
         "progress": number(100),
-        "message": func.coalesce(param("message"), j.message),
-        "result": d.json(param("result")),
+        "message": func.coalesce(end.c.message, j.message),
+        "result": d.json(end.c.result),
         "error": null(),
         "error_code": null(),
         "worker": null(),
         "lease_until": null(),
+        "limited_since": null(),
+        "ambiguous": d.flag(number(0)),
         "version": j.version + number(1),
         "updated_at": d.now(),
         "completed_at": d.now(),
         "prune_at": prune_time(d),
     }
-    return update(t.job).where(held(d, _one())).values(values)
+    return update(t.job).where(held(d, end)).values(values)
+
+
+def _recorded(d: Dialect, job: Any) -> Any:
+    """The history of completed attempts, from what the jobs' own rows say."""
+    history = {
+        "job_id": job.id,
+        "fence": job.fence,
+        "number": job.attempts,
+        "outcome": word("completed"),
+        "worker": param("worker"),
+        "started_at": job.started_at,
+        "ended_at": d.now(),
+    }
+    return list(history), select(*history.values())
+
+
+@replanned
+def _complete_all(d: Dialect) -> Executable:
+    """Both tables in one statement, where the database can."""
+    end = d.rows("rows", id=Text, fence=BigInteger, result=Text, message=Text)
+    completed = _completed(d, end)
+    if not d.writes_in_ctes:
+        return completed.returning(j.id)  # type: ignore[no-any-return]
+    done = completed.returning(j.id, j.fence, j.attempts, j.started_at).cte("done")
+    record = d.insert(t.attempt).from_select(*_recorded(d, done.c))
+    record = record.on_conflict_do_nothing().cte("record")
+    return select(d.wire(done.c.id)).add_cte(record)
+
+
+@statement
+def _record_completed(d: Dialect) -> Executable:
+    done = d.rows("rows", id=Text)
+    columns, jobs = _recorded(d, j)
+    return insert(t.attempt).from_select(columns, jobs.where(j.id.in_(select(done.c.id))))
 
 
 @statement
 def _complete(d: Dialect) -> Executable:
-    return _completion(d).returning(*d.wires([j.id]))  # type: ignore[no-any-return]
+    names = {"id": Text, "fence": BigInteger, "result": Text, "message": Text}
+    one = SimpleNamespace(**{name: param(name, kind) for name, kind in names.items()})
+    return _completed(d, SimpleNamespace(c=one)).returning(*d.wires([j.id]))  # type: ignore[no-any-return]
+
+
+@replanned
+def _end_all(d: Dialect) -> Executable:
+    """Both tables in one statement, where the database can."""
+    end = d.rows("rows", **KINDS)
+    ended = update(t.job).where(held(d, end)).values(_values(d, end))
+    if not d.writes_in_ctes:
+        return ended.returning(j.id, j.status)
+    done = ended.returning(j.id, j.fence, j.status).cte("done")
+    history = _history(d, end)
+    same = and_(d.id(end.c.id) == done.c.id, end.c.fence == done.c.fence)
+    record = d.insert(t.attempt).from_select(
+        list(history), select(*history.values()).select_from(done.join(end, same))
+    )
+    record = record.on_conflict_do_nothing().cte("record")
+    return select(d.wire(done.c.id), done.c.status).add_cte(record)
 
 
 @statement
-def _complete_one(d: Dialect) -> Executable:
-    return _completion(d)  # type: ignore[no-any-return]
-
-
-@statement
-def _finish_one(d: Dialect) -> Executable:
-    return _update(d, _one())  # type: ignore[no-any-return]
-
-
-@statement
-def _record_one(d: Dialect) -> Executable:
-    return insert(t.attempt).values(_history(d, _one()))
+def _record_ended(d: Dialect) -> Executable:
+    history = _history(d, d.rows("rows", **KINDS))
+    return insert(t.attempt).from_select(list(history), select(*history.values()))
 
 
 @replanned
@@ -260,64 +282,56 @@ def _ended_before(d: Dialect) -> Executable:
     return select(end.c.id, end.c.status).select_from(end.join(t.attempt, same))
 
 
-@statement
-def _statuses(d: Dialect) -> Executable:
-    end = d.rows("rows", **KINDS)
-    ours = and_(j.id == d.id(end.c.id), j.fence == end.c.fence)
-    return select(*d.wires([j.id, j.status])).select_from(end.join(t.job, ours))
-
-
 @knows_again
 def finish(
     d: Dialect, endings: Sequence[Ending], *, keep: int | None, again: bool = False
 ) -> Op[dict[str, str]]:
-    """End attempts, in one statement where the database can: `{job id: status}` of those ended.
+    """End attempts of one worker: `{job id: status}` of those ended.
 
     An ending whose claim is no longer valid is left out. `keep` is how long finished jobs stay
     by default, in microseconds; `None` is for ever. `again` says that the same endings were sent
     before on a connection that was lost: those already stored count as ended.
     """
-    rows = [ending.row() for ending in endings]
-    if not d.writes_in_ctes:
-        return (yield from _finish_each(d, rows, keep=keep, again=again))
-    before: list[Row] = []
-    if again:
-        before = yield _ended_before(d, rows=dumps(rows))
-    done = yield _finish_and_record(d, rows=dumps(rows), keep=keep)
-    return dict(done) | dict(before)
-
-
-def _by_statement(rows: list[dict[str, Any]]) -> Iterator[tuple[Statement, list[dict[str, Any]]]]:
-    """Completions, which are most, have a statement three times as quick as the general one."""
-    completed = [row for row in rows if row["status"] == "completed"]
-    others = [row for row in rows if row["status"] != "completed"]
-    if completed:
-        yield _complete_one, completed
-    if others:
-        yield _finish_one, others
-
-
-def _finish_each(
-    d: Dialect, rows: list[dict[str, Any]], *, keep: int | None, again: bool
-) -> Op[dict[str, str]]:
-    """Row by row within one transaction, and without another look where all are finished."""
-    before: dict[str, str] = {}
-    if again:
-        before = dict((yield _ended_before(d, rows=dumps(rows))))
-    rows = [row for row in rows if row["id"] not in before]
     done: dict[str, str] = {}
-    for end, some in _by_statement(rows):
-        touched = yield end.batch(d, some, keep=keep)
-        done |= {
-            row["id"]: row["status"] for row, (count,) in zip(some, touched, strict=True) if count
+    if again:
+        done = dict((yield _ended_before(d, rows=dumps([ending.row() for ending in endings]))))
+    left = [ending for ending in endings if ending.id not in done]
+    completions = [ending for ending in left if ending.transition.status == "completed"]
+    others = [ending for ending in left if ending.transition.status != "completed"]
+    if completions:
+        done |= yield from _finish_completions(d, completions, keep=keep)
+    if others:
+        done |= yield from _finish_others(d, others, keep=keep)
+    return done
+
+
+def _finish_completions(
+    d: Dialect, endings: Sequence[Ending], *, keep: int | None
+) -> Op[dict[str, str]]:
+    rows = [
+        {
+            "id": ending.id,
+            "fence": ending.fence,
+            "result": ending.transition.result,
+            "message": ending.message,
         }
-    if not FINISHED.issuperset(done.values()):  # those asked to cancel did not go back
-        stored: dict[str, str] = dict((yield _statuses(d, rows=dumps(rows))))
-        done = {id: stored[id] for id in done}
-    ended = [row for row in rows if row["id"] in done]
-    if ended:
-        yield _record_one.batch(d, ended)
-    return done | before
+        for ending in endings
+    ]
+    worker = endings[0].worker
+    done = yield _complete_all(d, rows=dumps(rows), keep=keep, worker=worker)
+    if done and not d.writes_in_ctes:
+        yield _record_completed(d, rows=dumps([{"id": id} for (id,) in done]), worker=worker)
+    return {id: "completed" for (id,) in done}
+
+
+def _finish_others(
+    d: Dialect, endings: Sequence[Ending], *, keep: int | None
+) -> Op[dict[str, str]]:
+    rows = [ending.row() for ending in endings]
+    done: dict[str, str] = dict((yield _end_all(d, rows=dumps(rows), keep=keep)))
+    if done and not d.writes_in_ctes:
+        yield _record_ended(d, rows=dumps([row for row in rows if row["id"] in done]))
+    return done
 
 
 @knows_again

@@ -120,9 +120,6 @@ class Writer:
         self._lock.release()
 
     def execute(self, call: Call) -> list[Row]:
-        if call.batch is not None:
-            execute, sql = self.connection.execute, call.sql
-            return [(execute(sql, params).rowcount,) for params in call.batch]
         return self.connection.execute(call.sql, call.params).fetchall()
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -217,6 +214,6 @@ def ensure_schema(writer: Writer) -> None:
 
 def store_all(writer: Writer, dialect: SqliteDialect, rows: Sequence[NewRow]) -> int:
     now = dialect.current()
-    parameters = bulk.parameters(rows, now)
-    writer.transact(lambda: writer.connection.executemany(bulk.INSERT, parameters))
+    insert, parameters = bulk.insertion(rows, now)
+    writer.transact(lambda: writer.connection.executemany(insert, parameters))
     return now
