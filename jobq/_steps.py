@@ -67,30 +67,25 @@ class Bulk(Step):
         return await store.bulk(self.rows)
 
 
-@frozen
-class Leads(Step):
-    """Whether a statement about to run should carry the NOTIFY."""
+class Insert(Step):
+    """Store a new job, and tell the workers of other processes: along with it where they wait."""
 
-    queue: str
+    def __init__(self, row: NewRow) -> None:
+        self.row = row
 
-    def do(self, store: backends.Store) -> bool:
-        return store.notifies_now(self.queue)
+    def do(self, store: backends.Store) -> Any:
+        queue = self.row.queue
+        leads = store.notifies_now(queue)
+        job = store.run(backends.ops.insert, self.row, notify=leads)
+        (store.notified if leads else store.notify)(queue)
+        return job
 
-    async def ado(self, store: backends.AsyncStore) -> bool:
-        return store.notifies_now(self.queue)
-
-
-@frozen
-class Told(Step):
-    """A statement that carried the NOTIFY was committed."""
-
-    queue: str
-
-    def do(self, store: backends.Store) -> None:
-        store.notified(self.queue)
-
-    async def ado(self, store: backends.AsyncStore) -> None:
-        store.notified(self.queue)
+    async def ado(self, store: backends.AsyncStore) -> Any:
+        queue = self.row.queue
+        leads = store.notifies_now(queue)
+        job = await store.run(backends.ops.insert, self.row, notify=leads)
+        (store.notified if leads else store.notify)(queue)
+        return job
 
 
 @frozen

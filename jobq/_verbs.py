@@ -41,7 +41,7 @@ from jobq._model import (
     statuses,
 )
 from jobq._payload import encode_result, loads
-from jobq._steps import Bulk, Do, DoOn, Leads, Rest, Step, Tell, Told
+from jobq._steps import Bulk, Do, DoOn, Insert, Rest, Step, Tell
 from jobq._wakeup import wake
 
 if TYPE_CHECKING:
@@ -63,14 +63,11 @@ def wake_all(config: Config, queues: Iterable[str]) -> Verb[None]:
 
 def enqueue(config: Config, item: Any, connection: Any) -> Verb[Job]:
     row = row_of(config, item)
-    ops = backends.ops
     if connection is not None:
-        job = yield DoOn(connection, ops.insert, row, notify=True)
+        job = yield DoOn(connection, backends.ops.insert, row, notify=True)
     else:
-        leads = yield Leads(row.queue)
-        job = yield Do(ops.insert, row, notify=leads)
+        job = yield Insert(row)
         wake(config.backend.identity)
-        yield Told(row.queue) if leads else Tell([row.queue])
     _same_payload(row, job)
     if config.observers:
         config.observers.job_enqueued(job)

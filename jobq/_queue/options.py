@@ -66,11 +66,7 @@ _warned = False
 def warn_in_a_loop() -> None:
     """A synchronous verb works on a thread with a running event loop, but it blocks the loop."""
     global _warned  # noqa: PLW0603  once a process
-    if _warned:
-        return
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if _warned or asyncio._get_running_loop() is None:  # noqa: SLF001  its twin raises, which is slow
         return
     _warned = True
     warnings.warn(

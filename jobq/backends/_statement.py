@@ -81,6 +81,12 @@ def reading(op: OpFunction[T]) -> OpFunction[T]:
     return op
 
 
+def single(op: OpFunction[T]) -> OpFunction[T]:
+    """Mark an op whose one writing statement needs no transaction around it."""
+    op.single = True  # type: ignore[attr-defined]
+    return op
+
+
 def knows_again(op: OpFunction[T]) -> OpFunction[T]:
     """Mark an op that takes `again=True`: "I was sent before; my commit may have happened"."""
     op.knows_again = True  # type: ignore[attr-defined]

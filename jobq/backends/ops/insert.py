@@ -15,7 +15,7 @@ from jobq._model import LIVE, Job, JobStatus
 from jobq._payload import dumps, loads
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param
-from jobq.backends._statement import Op, knows_again, statement
+from jobq.backends._statement import Op, knows_again, single, statement
 from jobq.backends.ops import read
 from jobq.backends.ops._rows import JOB, to_job
 
@@ -151,6 +151,7 @@ def _insert(d: Dialect, names: tuple[str, ...], notify: bool) -> Executable:
     return select(*d.wires([new.c[column.name] for column in columns]), wake)
 
 
+@single
 @knows_again
 def insert(d: Dialect, row: NewRow, *, notify: bool = False, again: bool = False) -> Op[Job]:
     """Store a job; where a live one holds its unique key, return that one instead.

@@ -73,6 +73,19 @@ def _data_version(_: SqliteDialect) -> Op[int]:
     return version  # type: ignore[no-any-return]
 
 
+def _deliver(units: list[Unit], answers: list[Any]) -> None:
+    for unit, answer in zip(units, answers, strict=True):
+        if unit.future.done():
+            continue
+        if isinstance(answer, Exception):
+            failure = translate(answer)
+            if failure is not None and failure is not answer:
+                failure.__cause__ = answer
+            unit.future.set_exception(failure or answer)
+        else:
+            unit.future.set_result(answer)
+
+
 class AsyncSqliteStore(Silent):
     """The asynchronous face, for one event loop: aiosqlite's thread does the work."""
 
@@ -83,16 +96,25 @@ class AsyncSqliteStore(Silent):
         self._opening = asyncio.Lock()
         self._waiting: list[Unit] = []
         self._pump: asyncio.Task[None] | None = None
+        self._busy = False
 
     async def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run an op; ops that are waiting at the same time share one transaction."""
         if self._connection is None:
             await self._open()
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Unit(op, args, kwargs, future))
-        if self._pump is None:
-            self._pump = asyncio.create_task(self._work_off())
-        return await future
+        unit = Unit(op, args, kwargs, asyncio.get_running_loop().create_future())
+        if self._busy:
+            self._waiting.append(unit)
+            return await unit.future
+        self._busy = True
+        try:
+            await self._answer([unit])
+        finally:
+            if self._waiting:
+                self._pump = asyncio.create_task(self._work_off())
+            else:
+                self._busy = False
+        return unit.future.result()
 
     async def _work_off(self) -> None:
         try:
@@ -100,26 +122,20 @@ class AsyncSqliteStore(Silent):
                 units, self._waiting = self._waiting, []
                 await self._answer(units)
         finally:
-            self._pump = None
+            self._pump, self._busy = None, False
 
     async def _answer(self, units: list[Unit]) -> None:
         try:
             answers = await self._in_thread(self._writer.run_together, units)
         except BackendUnavailable as error:  # the lock was not to be had: they may try again
             answers = [error] * len(units)
-        except BaseException as error:  # noqa: BLE001  the connection was closed under us
+        except asyncio.CancelledError:
+            for unit in units:
+                unit.future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001  the connection was closed under us
             answers = [BackendError(f"the queue was closed: {error}")] * len(units)
-        for unit, answer in zip(units, answers, strict=True):
-            future = unit.future
-            if future.done():
-                continue
-            if isinstance(answer, Exception):
-                failure = translate(answer)
-                if failure is not None and failure is not answer:
-                    failure.__cause__ = answer
-                future.set_exception(failure or answer)
-            else:
-                future.set_result(answer)
+        _deliver(units, answers)
 
     async def bulk(self, rows: Sequence[NewRow]) -> int:
         """Store rows that have no unique keys; the instant at which they were created."""

@@ -128,6 +128,11 @@ class Writer:
             if marked(op, "reading"):
                 # Readers are in nobody's way, except while a file is opened first or closed last.
                 return self._patiently(lambda: self._drive(op, args, kwargs))
+            if marked(op, "single"):
+                self._leave_a_gap()
+                answer = self._patiently(lambda: self._drive(op, args, kwargs))
+                self._committed_at = time.monotonic()
+                return answer
             return self.transact(lambda: self._drive(op, args, kwargs))
 
     def transact(self, work: Callable[[], T]) -> T:
@@ -171,10 +176,14 @@ class Writer:
 
     def begin(self) -> None:
         """BEGIN IMMEDIATE."""
+        self._leave_a_gap()
+        self._patiently(lambda: self.connection.execute("BEGIN IMMEDIATE"))
+
+    def _leave_a_gap(self) -> None:
+        """Between two transactions, while others are waiting."""
         now = time.monotonic()
         if now < self._contended_until and now - self._committed_at < 0.001:
-            time.sleep(_pause())  # others are waiting: leave a gap between two transactions
-        self._patiently(lambda: self.connection.execute("BEGIN IMMEDIATE"))
+            time.sleep(_pause())
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """Wait for locks our own way: SQLite's busy handler starves those who wait."""
