@@ -23,14 +23,24 @@ class Attempt(Protocol):
 
     job: Any
     """The claimed job's facts."""
-    state: Any
-    keep: int | None
-    result_limit: int | None
-    """How large a result may be, in bytes of JSON."""
-    dialect: Any
     message: str | None
     committed: str | None
     """The result that the handler wrote in its own transaction."""
+
+    @property
+    def state(self) -> Any:
+        """What the lifespan yielded."""
+
+    @property
+    def keep(self) -> int | None:
+        """How long a finished job stays by default, in microseconds."""
+
+    @property
+    def result_limit(self) -> int | None:
+        """How large a result may be, in bytes of JSON."""
+
+    @property
+    def dialect(self) -> Any: ...
 
     @property
     def keys(self) -> Mapping[str, str]:

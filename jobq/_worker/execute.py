@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback as tracebacks
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
@@ -106,36 +107,38 @@ async def _call(
     middleware: tuple[Middleware, ...],
     threads: CapacityLimiter,
 ) -> Any:
-    handler = running.handler
-
-    async def innermost() -> Any:
-        running.check_start()
-        if handler.is_async:
-            running.entered = True
-            return await handler.function(*handler.arguments(payload, JobContext(running)))
-        arguments = handler.arguments(payload, SyncJobContext(running))
-
-        def call() -> Any:
-            running.in_thread = True
-            if running.stopping is not None:  # while it waited for a thread
-                raise NotStarted
-            running.check_start()
-            running.entered = True
-            try:
-                return handler.function(*arguments)
-            except BaseException as error:
-                if isinstance(error, Exception) and not isinstance(error, StopIteration):
-                    raise
-                raise Escaped(error) from error
-            finally:
-                running.in_thread = False
-
-        return await to_thread.run_sync(call, limiter=threads)
-
-    call_next: Callable[[], Awaitable[Any]] = innermost
+    if not middleware:
+        return await _handle(running, payload, threads)
+    call_next: Callable[[], Awaitable[Any]] = partial(_handle, running, payload, threads)
     for around in reversed(middleware):
         call_next = _around(around, JobContext(running), call_next)
     return await call_next()
+
+
+async def _handle(running: Running, payload: Any, threads: CapacityLimiter) -> Any:
+    handler = running.handler
+    running.check_start()
+    if handler.is_async:
+        running.entered = True
+        return await handler.function(*handler.arguments(payload, JobContext(running)))
+    arguments = handler.arguments(payload, SyncJobContext(running))
+
+    def call() -> Any:
+        running.in_thread = True
+        if running.stopping is not None:  # while it waited for a thread
+            raise NotStarted
+        running.check_start()
+        running.entered = True
+        try:
+            return handler.function(*arguments)
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                raise
+            raise Escaped(error) from error
+        finally:
+            running.in_thread = False
+
+    return await to_thread.run_sync(call, limiter=threads)
 
 
 def _around(

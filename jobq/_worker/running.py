@@ -40,53 +40,75 @@ class NotNow(Exception):
 Stop = Literal["cancel", "timeout", "lease", "shutdown"]
 
 
+def _nothing(*_: Any) -> None:
+    """Nobody is told."""
+
+
+@frozen(kw_only=True)
+class Host:
+    """What a worker's jobs have in common."""
+
+    state: Any = None
+    """What the lifespan yielded."""
+    keep: int | None = None
+    dialect: Any = None
+    result_limit: int | None = None
+    is_closed: Callable[[Iterable[str]], bool] = lambda _: False
+    """Whether one of these limits is known to be closed."""
+    reported: Callable[[Running], None] = _nothing
+    stopped: Callable[[Running, asyncio.Task[None]], None] = _nothing
+    """Told when the task of a handler that was asked to stop has ended."""
+    corrections: Corrections | None = None
+
+
 class Running:
     """A claimed job and its handler's state; what stands behind a job context."""
 
+    task: asyncio.Task[None] | None = None
+    stopping: Stop | None = None
+    abandoned = False
+    in_thread = False
+    """Whether a thread is running the handler: it cannot be cancelled, only asked."""
+    entered = False
+    """Whether the handler has begun."""
+    finishing = False
+    """Whether the handler is done and only its outcome is still to be written."""
+    committed: str | None = None
+    progress = 0
+    message: str | None = None
+    deadline: float | None = None
+    """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
+
     def __init__(
-        self,
-        job: Claimed,
-        handler: Handler[Any, Any],
-        *,
-        state: Any,
-        keep: int | None,
-        dialect: Any,
-        result_limit: int | None = None,
-        start: Start | None = None,
-        is_closed: Callable[[Iterable[str]], bool] = lambda _: False,
+        self, job: Claimed, handler: Handler[Any, Any], host: Host, start: Start | None = None
     ) -> None:
         self.job = job
         self.handler = handler
-        self.state = state
-        self.keep = keep
-        self.dialect = dialect
-        self.result_limit = result_limit
+        self.host = host
         self.start = start
-        self.waits = start is not None and start.not_before > time.monotonic()
-        """Whether its start is still to come."""
-        self._is_closed = is_closed
-        self.task: asyncio.Task[None] | None = None
         self.started_at = time.monotonic()
         self.renewed_at = self.started_at
         """When the lease was last known to begin anew, by the monotonic clock."""
-        self.stopping: Stop | None = None
-        self.abandoned = False
-        self.in_thread = False
-        """Whether a thread is running the handler: it cannot be cancelled, only asked."""
-        self.entered = False
-        """Whether the handler has begun."""
-        self.finishing = False
-        """Whether the handler is done and only its outcome is still to be written."""
-        self.committed: str | None = None
+        self.waits = start is not None and start.not_before > self.started_at
+        """Whether its start is still to come."""
         self.unverified = bool(job.ambiguous)
         """Whether an earlier attempt may have done the work, and the verifier has not said yet."""
-        self.progress = 0
-        self.message: str | None = None
-        self.on_report: Callable[[Running], None] | None = None
-        self.corrections: Corrections | None = None
-        self.on_stopped: Callable[[Running, asyncio.Task[None]], None] | None = None
-        self.deadline: float | None = None
-        """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
+
+    @property
+    def state(self) -> Any:
+        return self.host.state
+
+    @property
+    def keep(self) -> int | None:
+        return self.host.keep
+
+    @property
+    def dialect(self) -> Any:
+        return self.host.dialect
+
+    @property
+    def result_limit(self) -> int | None:
+        return self.host.result_limit
 
     @property
     def standing(self) -> Standing:
@@ -135,13 +157,13 @@ class Running:
     def settle(self, limit: str, units: int) -> None:
         """Correct a debit."""
         correction, self.debits[limit] = units - self.debits[limit], units
-        if self.corrections is not None:
-            self.corrections.settle(self, limit, correction)
+        if self.host.corrections is not None:
+            self.host.corrections.settle(self, limit, correction)
 
     def close(self, limit: str, seconds: float) -> None:
         """A limit is used up."""
-        if self.corrections is not None:
-            self.corrections.close(limit, seconds, "nothing remains")
+        if self.host.corrections is not None:
+            self.host.corrections.close(limit, seconds, "nothing remains")
 
     @property
     def heeded(self) -> list[str]:
@@ -165,7 +187,7 @@ class Running:
         late = time.monotonic() - self.start.not_after
         if late > 0:
             raise NotNow(f"its start came {late:.3f} s too late for its limits")
-        if self._is_closed(self.start.permit.debits):
+        if self.host.is_closed(self.start.permit.debits):
             raise NotNow("a limit was closed before it started")
 
     @property
@@ -179,8 +201,7 @@ class Running:
         """Note progress; it never falls within an attempt."""
         self.progress = max(self.progress, progress)
         self.message = message if message is not None else self.message
-        if self.on_report is not None:
-            self.on_report(self)
+        self.host.reported(self)
 
     def stop(self, reason: Stop) -> None:
         """Ask the handler to stop: an async one is cancelled, a thread has to look."""
@@ -189,7 +210,7 @@ class Running:
         asked_before, self.stopping = self.stopping is not None, reason
         if self.task is None:
             return
-        if not asked_before and self.on_stopped is not None:
-            self.task.add_done_callback(partial(self.on_stopped, self))
+        if not asked_before:
+            self.task.add_done_callback(partial(self.host.stopped, self))
         if not self.in_thread:
             self.task.cancel()

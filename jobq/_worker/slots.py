@@ -16,7 +16,7 @@ from jobq._worker.corrections import Corrections
 from jobq._worker.deadlines import Deadlines
 from jobq._worker.execute import attempt, timed_out
 from jobq._worker.finisher import Finisher
-from jobq._worker.running import Running, Start
+from jobq._worker.running import Host, Running, Start
 from jobq.observe import logger
 
 LINGER = 1.0
@@ -50,13 +50,18 @@ class Slots:
     ) -> None:
         self._config = config
         self._worker = worker
-        self._state = state
-        self._dialect = dialect
         self._count = count
         self._margin = margin
-        self._report = report
-        self._is_closed = is_closed
-        self._corrections = corrections
+        self._host = Host(
+            state=state,
+            keep=config.keep,
+            dialect=dialect,
+            result_limit=config.bounds.result,
+            is_closed=is_closed,
+            reported=report,
+            stopped=self._stopped,
+            corrections=corrections,
+        )
         self._on_freed = freed
         self._on_stuck = stuck
         self._loop = asyncio.get_running_loop()
@@ -110,19 +115,7 @@ class Slots:
     def _take(self, job: Any, start: Start | None) -> Running:
         handler = self._config.router.get(job.type)
         assert handler is not None
-        running = Running(
-            job,
-            handler,
-            state=self._state,
-            keep=self._config.keep,
-            dialect=self._dialect,
-            result_limit=self._config.bounds.result,
-            start=start,
-            is_closed=self._is_closed,
-        )
-        running.on_report = self._report
-        running.on_stopped = self._stopped
-        running.corrections = self._corrections
+        running = Running(job, handler, self._host, start)
         self.held.add(running)
         self.started += 1
         return running

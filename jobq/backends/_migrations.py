@@ -40,8 +40,9 @@ def statements(d: Dialect, step: int) -> Iterator[str]:
 
 def _spell(d: Dialect, element: CreateTable | CreateColumn | CreateIndex) -> str:
     text = str(element.compile(dialect=d.sqlalchemy)).strip()
-    strict = d.name == "sqlite" and isinstance(element, CreateTable)
-    return f"{text} STRICT" if strict else text
+    if d.name != "sqlite" or not isinstance(element, CreateTable):
+        return text
+    return f"{text}, STRICT" if text.endswith("WITHOUT ROWID") else f"{text} STRICT"
 
 
 def _view(d: Dialect) -> Iterator[str]:

@@ -163,6 +163,7 @@ attempt = Table(
     _column("traceback", Text()),
     _required("started_at", Instant),
     _required("ended_at", Instant),
+    sqlite_with_rowid=False,
 )
 
 worker = Table(

@@ -16,7 +16,7 @@ from jobq._limits.lanes import wanted
 from jobq._outcome import Closing, Raised
 from jobq._signals import RateLimited
 from jobq._worker.closings import with_closings
-from jobq._worker.running import Running, Start
+from jobq._worker.running import Host, Running, Start
 from jobq.backends.ops.claim import Claimed
 
 SECOND = 1_000_000
@@ -69,7 +69,7 @@ def a_job(*limits: Limit, at: int = EVENING, refusals: int = 0, key: str | None 
     )
     pools = {one.name: key for one in limits if isinstance(one, KeyPool) and key is not None}
     start = Start(not_before=0, not_after=math.inf, permit=Permit(at, at + SECOND, {}, pools))
-    return Running(job, call, state=None, keep=None, dialect=None, start=start)
+    return Running(job, call, Host(), start)
 
 
 def closed(
