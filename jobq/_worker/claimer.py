@@ -13,6 +13,7 @@ from jobq._clock import SECOND
 from jobq._config import Config
 from jobq._errors import JobqError
 from jobq._worker.declare import declare
+from jobq._worker.edges import Edges
 from jobq._worker.lanes import Lanes
 from jobq._worker.running import Start
 from jobq.observe import logger
@@ -64,6 +65,7 @@ class Claimer:
         self._fallback = fallback
         self._quota = quota
         self._burst_window = burst_window
+        self._edges = Edges()
         self._wake = asyncio.Event()
         self._stopped = False
         self._lent = False
@@ -117,6 +119,9 @@ class Claimer:
         if more or not self._dry:
             if time.monotonic() - self._surveyed_at > SURVEY_EVERY:
                 await self._survey()
+            return
+        if self._edges.owes_full:
+            await self._sleep(self._edges.full_at - time.monotonic())
             return
         survey, changed = await self._survey()
         if changed or self.done or (self._lanes.open() and not opened):
@@ -178,11 +183,16 @@ class Claimer:
         if not self._lanes.unlimited_types:
             self._dry = True
             return
+        wanted = self._arguments(slots)
+        began = time.monotonic()
+        if self._store.dialect.keeps_dead_entries:
+            wanted["edges"] = self._edges.choose(wanted["queues"], wanted["types"], began)
         self._lent = True  # nobody else claims meanwhile
         try:
-            claimed = await self._store.run(backends.ops.claim, **self._arguments(slots))
+            claimed = await self._store.run(backends.ops.claim, **wanted)
         finally:
             self._lent = False
+        self._edges.reached(claimed, wanted.get("edges", ()), began=began, now=time.monotonic())
         self._receive(claimed, slots)
 
     def _arguments(self, slots: int) -> dict[str, Any]:

@@ -75,6 +75,8 @@ class Dialect:
     """Whether one statement can write to two tables."""
     locks_rows: ClassVar[bool]
     notifies: ClassVar[bool]
+    keeps_dead_entries: ClassVar[bool]
+    """Whether indexes keep what is gone for as long as a snapshot could see it."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -172,6 +174,7 @@ class SqliteDialect(Dialect):
     writes_in_ctes = False
     locks_rows = False
     notifies = False
+    keeps_dead_entries = False
 
     def current(self) -> int:
         return self.clock.now()
@@ -255,6 +258,7 @@ class PostgresDialect(Dialect):
     writes_in_ctes = True
     locks_rows = True
     notifies = True
+    keeps_dead_entries = True
 
     def current(self) -> int | None:
         return self.clock.now() if self.clock.frozen else None

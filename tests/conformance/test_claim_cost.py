@@ -196,6 +196,50 @@ def test_a_backlog_that_cannot_be_taken_costs_a_claim_next_to_nothing(
         assert max(found.values()) <= 20, f"{name}: {found}"
 
 
+def from_edges(since: int) -> Op:
+    """A claim that begins where earlier ones have come to."""
+    edges = [("default", name, 0, since) for name in TYPES]
+
+    def claim_from_edges(dialect: Any) -> Any:
+        return ops.claim(
+            dialect,
+            queues=QUEUES,
+            types=TYPES,
+            slots=SLOTS,
+            worker="w",
+            lease=LEASE,
+            margin=MARGIN,
+            edges=edges,
+        )
+
+    return claim_from_edges
+
+
+def test_a_claim_from_an_edge_does_not_walk_over_what_a_held_snapshot_keeps(
+    costs: Costs, postgres: str, record_property: Callable[[str, object], None]
+) -> None:
+    due = Seed(count=2 * SLOTS, first=2**40)
+    costs.add(due)
+    costs.settle()
+    taking = costs.of(claim, rows=SLOTS)
+    costs.clear("TRUNCATE jobq_job")
+    costs.add(Seed(count=30_000, rest="-60"))
+    with psycopg.connect(postgres) as holder:
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT count(*) FROM jobq_job")
+        costs.clear("UPDATE jobq_job SET status = 'completed', ready = false")
+        costs.add(due)
+        since = holder.execute(
+            "SELECT extract(epoch FROM now() - interval '30 seconds')"
+        ).fetchone()
+        assert since is not None
+        edged = costs.of(from_edges(int(since[0]) * 1_000_000), rows=SLOTS)
+        full = costs.of(claim, rows=SLOTS)
+    record_property("pages", {"empty": taking, "from the edge": edged, "full": full})
+    assert edged <= 2 * taking
+    assert full > 10 * taking, "nothing was kept, so nothing was shown"
+
+
 # --- SQLite: the plan ---------------------------------------------------------------------------
 
 

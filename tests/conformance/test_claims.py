@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
@@ -380,3 +380,23 @@ async def test_an_idle_worker_wakes_when_a_pause_ends(
         assert not started.is_set()
         await aqueue.resume()
         await started.wait()
+
+
+def test_what_comes_in_behind_the_others_is_taken_too(url: str) -> None:
+    router = jobq.Router()
+    queue = jobq.Queue(url, router=router)
+    done = Counter[str]()
+
+    @router.handler("work")
+    async def work(payload: dict[str, int]) -> None:
+        done["work"] += 1
+        if payload.get("n") == 100:
+            earlier = datetime.now(UTC) - timedelta(hours=1)
+            await queue.aio.enqueue("work", {}, run_at=earlier)
+            await queue.aio.enqueue("work", {}, priority=-7)
+
+    with queue:
+        queue.migrate()
+        queue.enqueue_many((work, {"n": n}) for n in range(300))
+        asyncio.run(jobq.Worker(queue, concurrency=4).run(burst=True))
+        assert queue.counts()["completed"] == done["work"] == 302

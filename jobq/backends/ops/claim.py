@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Executable,
     Integer,
+    SmallInteger,
     Text,
     cast,
     exists,
@@ -104,16 +105,31 @@ def _heads(d: Dialect, table: Any, queue: Expression, type: Expression) -> Any:
     return d.skip_locked(heads)
 
 
-def _picked_postgres(d: Dialect) -> Any:
-    def each(name: str) -> Any:
-        values = cast(param(name, lambda: ARRAY(Text)), ARRAY(Text))
-        return func.unnest(values).table_valued("value").render_derived(name=name)
+def _array(name: str, kind: Any = Text) -> Any:
+    return cast(param(name, lambda: ARRAY(kind)), ARRAY(kind))
 
-    queues, types = each("queues"), each("types")
-    heads = _heads(d, t.job, queues.c.value, types.c.value)
+
+def _picked_postgres(d: Dialect, edges: bool) -> Any:
+    pairs: Any
+    if edges:
+        names = {"queues": Text, "types": Text, "priorities": SmallInteger, "since": BigInteger}
+        values = func.unnest(*(_array(name, kind) for name, kind in names.items()))
+        from_edges = values.table_valued("queue", "type", "priority", "since")
+        pairs = from_edges.render_derived(name="edges")
+        queue = pairs.c.queue
+        heads = _heads(d, t.job, queue, pairs.c.type)
+        reached = d.instant(pairs.c.since)
+        heads = heads.where(j.priority == pairs.c.priority, j.run_at >= reached)
+    else:
+        queues, types = (
+            func.unnest(_array(name)).table_valued("value").render_derived(name=name)
+            for name in ("queues", "types")
+        )
+        queue = queues.c.value
+        heads = _heads(d, t.job, queue, types.c.value)
+        pairs = queues.join(types, true())
     heads = heads.add_columns(j.priority, j.run_at).lateral("heads")
-    pairs = queues.join(types, true()).join(heads, true())
-    best = select(heads.c.id).select_from(pairs).where(~is_paused(d, queues.c.value))
+    best = select(heads.c.id).select_from(pairs.join(heads, true())).where(~is_paused(d, queue))
     best = best.order_by(heads.c.priority.desc(), heads.c.run_at, heads.c.id)
     # As an array, so that the update is driven from these few ids whatever the statistics say.
     return func.any(func.array(best.limit(param("slots", Integer)).scalar_subquery()))
@@ -135,8 +151,8 @@ def _picked_sqlite(d: Dialect) -> Any:
 
 
 @replanned
-def _claim(d: Dialect) -> Executable:
-    picked = _picked_postgres(d) if d.locks_rows else _picked_sqlite(d)
+def _claim(d: Dialect, edges: bool) -> Executable:
+    picked = _picked_postgres(d, edges) if d.locks_rows else _picked_sqlite(d)
     chosen = j.id == picked if d.locks_rows else j.id.in_(picked)
     return update(t.job).where(chosen).values(claiming(d)).returning(*d.own(CLAIMED))
 
@@ -167,16 +183,25 @@ def claim(
     worker: str,
     lease: int,
     margin: int,
+    edges: Sequence[tuple[str, str, int, int]] = (),
 ) -> Op[list[Claimed]]:
     """Take up to `slots` due jobs of these queues and types, the most urgent first.
 
     `lease` and `margin` in microseconds: the lease ends after the one, but not later than the
-    job's deadline plus the other.
+    job's deadline plus the other. With `edges` (queue, type, priority, `run_at`), only of these,
+    and none that is older.
     """
     names: dict[str, Any] = {"queues": list(queues), "types": list(types)}
-    if not d.locks_rows:
+    if edges:
+        among = ("queues", "types", "priorities", "since")
+        names = {
+            name: list(values) for name, values in zip(among, zip(*edges, strict=True), strict=True)
+        }
+    elif not d.locks_rows:
         names = {name: dumps(value) for name, value in names.items()}
-    rows = yield _claim(d, **names, slots=slots, worker=worker, lease=lease, margin=margin)
+    rows = yield _claim(
+        d, bool(edges), **names, slots=slots, worker=worker, lease=lease, margin=margin
+    )
     claimed = [Claimed(*row) for row in rows]
     claimed.sort(key=lambda job: (-job.priority, job.run_at, job.id))
     return claimed
