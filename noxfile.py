@@ -24,6 +24,7 @@ REQUIREMENTS = {
     "demo": (["postgres"], ["demo"]),
     "lint": (None, ["lint"]),
     "nox": (None, ["nox"]),
+    "audit": (None, ["audit"]),
 }
 
 # What `sdks` tries, always in current versions. litellm holds the others back, so it goes alone.
@@ -145,10 +146,52 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Break one promise after the other in a copy, and see which test finds it."""
+    install(session, "tests")
+    session.run("python", "-m", "tests.mutants", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Play jobs and faults for an hour (`-- sqlite`, `-- postgresql`); see what they leave."""
+    install(session, "tests")
+    session.run("python", "-m", "tests.faults.soak", *session.posargs)
+
+
+@nox.session
+def rivals(session: nox.Session) -> None:
+    """Play the same faults on jobq and on other Python job queues, side by side."""
+    install(session, "tests")
+    session.install("uv")
+    session.run(
+        "python", "-m", "tests.rivals", "--environments", session.create_tmp(), *session.posargs
+    )
+
+
+@nox.session
 def limits(session: nox.Session) -> None:
     """Measure limits over real processes: their bounds, their use and their cost."""
     install(session, "tests")
     session.run("python", "-m", "tests.limits", *session.posargs)
+
+
+@nox.session
+def security(session: nox.Session) -> None:
+    """Check what SECURITY.md promises, with many more examples than the tests take."""
+    install(session, "tests")
+    more = {"JOBQ_EXAMPLES": "1000"}
+    session.run("pytest", "tests/security", "-n", "2", "--timeout=600", *session.posargs, env=more)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look the locked versions up in a database of known vulnerabilities, over the network."""
+    install(session, "audit", project=False)
+    files = (f"--requirement=requirements/{name}.txt" for name in REQUIREMENTS)
+    command = ["pip-audit", "--strict", "--disable-pip", "--require-hashes"]
+    command += ["--progress-spinner=off", "--vulnerability-service=osv"]
+    session.run(*command, *files, *session.posargs)
 
 
 @nox.session

@@ -10,6 +10,8 @@ from jobq._errors import OptionError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 SECOND = 1_000_000
 _LONGEST = 10_000_000_000
@@ -41,8 +43,14 @@ class SystemClock:
 
 
 def to_datetime(instant: int) -> datetime:
-    """The aware UTC datetime of an instant in microseconds."""
-    return _EPOCH + timedelta(microseconds=instant)
+    """The aware UTC datetime of an instant in microseconds.
+
+    A job that was stored by other means may have one that no datetime can be: then the nearest.
+    """
+    try:
+        return _EPOCH + timedelta(microseconds=instant)
+    except OverflowError:
+        return _EPOCH + timedelta(microseconds=min(max(instant, _FIRST), _LAST))
 
 
 def from_datetime(value: datetime, *, name: str) -> int:
@@ -54,7 +62,10 @@ def from_datetime(value: datetime, *, name: str) -> int:
             f"{name}={value!r} has no time zone; use datetime.now(UTC) or "
             f"value.replace(tzinfo=…), so that it means one instant"
         )
-    return (value - _EPOCH) // _MICROSECOND
+    instant = (value - _EPOCH) // _MICROSECOND
+    if not _FIRST <= instant <= _LAST:
+        raise OptionError(f"{name}={value!r} is no instant of the years 1 to 9999 in UTC")
+    return instant
 
 
 def to_span(value: float | timedelta, *, name: str) -> int:

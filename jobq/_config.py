@@ -54,7 +54,7 @@ class Config:
     bounds: Bounds = Factory(Bounds)
     clock: Clock = Factory(SystemClock)
     observers: Observers = Factory(Observers)
-    options: dict[str, Any] = Factory(dict)
+    options: dict[str, Any] = field(factory=dict, repr=False)
 
     def limits_of(self, handler: Handler[Any, Any], queue: str) -> tuple[Limit, ...]:
         """The limits of a handler's jobs in a queue."""
@@ -67,14 +67,27 @@ class Config:
 
     def store(self) -> backends.Store:
         """A store for synchronous callers, watched where there are observers."""
-        store = self.backend.store()
+        return self._watched(self.backend.store())
+
+    def async_store(self) -> backends.AsyncStore:
+        """A store for this event loop, watched where there are observers."""
+        return self._watched_async(self.backend.async_store())
+
+    def lease_store(self, within: float) -> backends.Store:
+        """A store for the renewal of leases, whose calls take no longer than that, in seconds."""
+        return self._watched(self.backend.lease_store(within))
+
+    def outcome_store(self) -> backends.AsyncStore | None:
+        """A store for outcomes, where these should not share the others' connections."""
+        store = self.backend.outcome_store()
+        return None if store is None else self._watched_async(store)
+
+    def _watched(self, store: backends.Store) -> backends.Store:
         if not self.observers:
             return store
         return cast("backends.Store", Observed(store, self.observers))
 
-    def async_store(self) -> backends.AsyncStore:
-        """A store for this event loop, watched where there are observers."""
-        store = self.backend.async_store()
+    def _watched_async(self, store: backends.AsyncStore) -> backends.AsyncStore:
         if not self.observers:
             return store
         return cast("backends.AsyncStore", AsyncObserved(store, self.observers))

@@ -62,7 +62,7 @@ def check_json(  # noqa: C901, PLR0912  a list of kinds
     elif kind is dict:
         for key, item in value.items():
             if type(key) is not str:
-                raise NotJson(f"the key {key!r} is {_name(key)}; JSON keys are text", path)
+                raise NotJson(f"the key {_shown(key)} is {_name(key)}; JSON keys are text", path)
             if not key.isascii() or "\x00" in key:
                 _check_text(key, path)
             check_json(item, f"{path}.{key}", depth + 1, typed=typed)
@@ -70,7 +70,14 @@ def check_json(  # noqa: C901, PLR0912  a list of kinds
         for index, item in enumerate(value):
             check_json(item, f"{path}[{index}]", depth + 1, typed=typed)
     elif not (typed and _is_typed(value)):
-        raise NotJson(f"{value!r:.80} is {_name(value)}, which JSON has not", path)
+        raise NotJson(f"{_shown(value)} is {_name(value)}, which JSON has not", path)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # noqa: BLE001  integers may be too long to show, and `__repr__` may be broken
+        return "a value that cannot be shown"
 
 
 def _name(value: Any) -> str:
@@ -87,7 +94,7 @@ def _is_pydantic(kind: Any) -> bool:
 def _enc_hook(value: Any) -> Any:
     if _is_pydantic(type(value)):
         return value.model_dump(mode="json")
-    raise NotImplementedError(f"{value!r:.80} is {_name(value)}, which JSON has not")
+    raise NotImplementedError(f"{_shown(value)} is {_name(value)}, which JSON has not")
 
 
 def _dec_hook(kind: type, value: Any) -> Any:
@@ -164,7 +171,7 @@ class Codec:
         """The payload that a handler gets. Raises `PayloadError` with the value's path."""
         try:
             builtins = loads(text)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise PayloadError(f"not JSON: {error}", type=self.type_name) from None
         return builtins if self.plain else self._convert(builtins)
 

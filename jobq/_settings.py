@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from jobq._errors import ConfigurationError
+from jobq._masking import shown_url
 
 
 @frozen(kw_only=True)
 class Settings:
     """What the environment says; each is also an option of the CLI or an argument in code."""
 
-    database_url: str | None = None
+    database_url: str | None = field(default=None, repr=lambda url: repr(url and shown_url(url)))
     app: str | None = None
     queues: str | None = None
     concurrency: int | None = None
@@ -61,6 +63,9 @@ def _seconds(environ: Mapping[str, str], name: str) -> float | None:
     if not environ.get(name):
         return None
     try:
-        return float(environ[name])
+        value = float(environ[name])
     except ValueError:
-        raise ConfigurationError(f"{name}={environ[name]!r} is not a number of seconds") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigurationError(f"{name}={environ[name]!r} is not a number of seconds")
+    return value

@@ -6,16 +6,40 @@ Pass observers to a queue: `Queue(url, observers=[MyObserver()])`.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from jobq._masking import mask
 
 if TYPE_CHECKING:
     from jobq._model import Job
     from jobq._outcome import Transition
 
 logger = logging.getLogger("jobq")
+
+
+class _Masked(logging.Filter):
+    """Takes secrets out of jobq's own records, before any handler of the app sees them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(_masked, record.args))
+        if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
+            lines = "".join(traceback.format_exception(record.exc_info[1]))
+            record.exc_text = mask(lines.rstrip("\n"))
+        return True
+
+
+def _masked(value: object) -> object:
+    if isinstance(value, BaseException):
+        return mask(str(value))
+    return mask(value) if isinstance(value, str) else value
+
+
+logger.addFilter(_Masked())
 
 current_job: ContextVar[tuple[str, str] | None] = ContextVar("jobq_current_job", default=None)
 """The id and type of the job whose handler is running here."""

@@ -5,6 +5,7 @@ Fixtures give objects, never running things; a test starts its workers itself.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import jobq
 from jobq.testing._postgres import postgres_url
 
 # A test's time is nobody's promise.
-hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.register_profile(
+    "house", deadline=None, max_examples=int(os.environ.get("JOBQ_EXAMPLES", "100"))
+)
 hypothesis.settings.load_profile("house")
 
 TABLES = "jobq_job, jobq_attempt, jobq_worker, jobq_queue, jobq_limit, jobq_lane"

@@ -9,7 +9,7 @@ from typing import Any, Self
 from jobq._clock import Clock
 from jobq._config import KEEP, Bounds, Config, Lifespan, configure
 from jobq._limits import Limit
-from jobq._masking import mask
+from jobq._masking import shown_url
 from jobq._routing import Router
 from jobq.observe import Observer
 
@@ -55,7 +55,7 @@ class Face:
         self._config = config
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {mask(self._config.url)}>"
+        return f"<{type(self).__name__} {shown_url(self._config.url)}>"
 
     @property
     def router(self) -> Router:

@@ -42,7 +42,8 @@ class Queue(Face):
     - `limits`: those of whole queues, `{queue: [limit, …]}`, on top of the handlers'.
     - `bounds`: how large payloads, results, errors and metadata may be.
     - `observers`: see `jobq.observe`.
-    - `pool_size`, `prepare`, `listen_url`, `patience`: PostgreSQL only, see the reference.
+    - `pool_size`, `prepare`, `listen_url`, `patience`, `statement_timeout`: PostgreSQL only, see
+      the reference.
 
     >>> queue = Queue("sqlite:///jobs.db")
     >>> job = queue.enqueue("image_edit", {"prompt": "a red door"}, priority="urgent")

@@ -51,7 +51,7 @@ async def health_server(port: int, ready: Callable[[], bool]) -> AsyncIterator[i
 
     try:
         server = await asyncio.start_server(serve, "0.0.0.0", port)  # noqa: S104  probes come from outside
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise ConfigurationError(f"cannot answer probes on port {port}: {error}") from error
     try:
         yield server.sockets[0].getsockname()[1]

@@ -17,6 +17,8 @@ from jobq._payload import dumps
 
 LOOK_AHEAD = 1.0
 """How far ahead of their time starts are granted, in seconds."""
+HELD_LOOK = SECOND // 4
+"""How soon a lane is asked for again that waits for a job of another one, in microseconds."""
 FOR_EVER = float("inf")
 At = tuple[str, str]
 
@@ -150,8 +152,19 @@ class Lanes:
             assert lane is not None
             costs = self._costs.get(at, {})
             opening, *_ = lane_opening(lane, states, now, costs=costs, pools=self._held)
-            self._openings[at] = opening
-            self._asks[at] = self._moment(opening, now, ahead=ahead)
+            held = self._held_back(at, lane, states)
+            self._openings[at] = max(opening, held)
+            ask = max(opening, min(held, now + HELD_LOOK))
+            self._asks[at] = self._moment(ask, now, ahead=ahead)
+
+    def _held_back(self, at: At, lane: Lane, states: Mapping[str, State]) -> int:
+        """Until when a lane must wait, as it was told, for a job of another lane that saves up.
+
+        It is asked for sooner all the same: a more urgent job, which may go first, may come.
+        """
+        known = [states[ref.key] for ref in lane.refs if ref.key in states]
+        held = max((state.held_until for state in known if state.held_for is not None), default=0)
+        return held if self._openings.get(at, 0) >= held else 0
 
     def close(self, key: str, seconds: float) -> None:
         """A limit was closed by one of our own jobs."""

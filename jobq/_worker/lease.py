@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sys
 import threading
 import time
@@ -25,7 +26,8 @@ class LeaseKeeper(threading.Thread):
     """Renews the leases of everything held, in one statement, with a connection of its own.
 
     `held` gives the running jobs; the callbacks run in the event loop: `lost` for a job that is
-    no longer ours (or could not be renewed in time), `cancelled` for one asked to stop.
+    no longer ours (or could not be renewed in time), `cancelled` for one asked to stop, `failed`
+    if the thread itself cannot go on.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class LeaseKeeper(threading.Thread):
         in_loop: Callable[..., None],
         lost: Callable[[Running], None],
         cancelled: Callable[[Running], None],
+        failed: Callable[[str, BaseException], None],
     ) -> None:
         super().__init__(name="jobq lease keeper", daemon=True)
         self._store = store
@@ -49,6 +52,7 @@ class LeaseKeeper(threading.Thread):
         self._in_loop = in_loop
         self._lost = lost
         self._cancelled = cancelled
+        self._failed = failed
         self._stopping = threading.Event()
         self._asked_at = self._ticked_at = time.monotonic()
         """When the event loop was asked for a sign of life, and when it gave the last one."""
@@ -66,22 +70,30 @@ class LeaseKeeper(threading.Thread):
     def run(self) -> None:
         self._in_loop(self._fence_myself)
         rest = 0.0
-        while not self._stopping.wait(rest):
-            began = time.monotonic()
-            try:
-                self._renew()
-                rest = max(0.0, began + self.interval - time.monotonic())
-            except JobqError as error:
-                logger.warning("cannot renew leases: %s", error)
-                rest = min(1.0, self.interval / 4)
-            except Exception:  # noqa: BLE001  whatever it is, leases must go on being renewed
-                logger.exception("the lease keeper failed; it goes on")
-                rest = min(1.0, self.interval / 4)
-            self._watch_the_loop()
-        self._store.close()
+        try:
+            while not self._stopping.wait(rest):
+                rest = self._round()
+                self._watch_the_loop()
+        except BaseException as error:  # noqa: BLE001  nobody waits for a thread's end
+            self._in_loop(self._failed, self.name, error)
+        finally:
+            self._store.close()
+
+    def _round(self) -> float:
+        """Renew, and say that we live; the seconds to rest then."""
+        began = time.monotonic()
+        try:
+            self._renew()
+            self._store.run(backends.ops.heartbeat, **self._report())
+        except JobqError as error:
+            logger.warning("cannot renew leases: %s", error)
+        except Exception:  # noqa: BLE001  whatever it is, leases must go on being renewed
+            logger.exception("the lease keeper failed; it goes on")
+        else:
+            return max(0.0, began + self.interval - time.monotonic())
+        return min(1.0, self.interval / 4) * random.uniform(0.5, 1.0)
 
     def _renew(self) -> None:
-        self._store.run(backends.ops.heartbeat, **self._report())
         held = self._held()
         if not held:
             return
@@ -110,11 +122,11 @@ class LeaseKeeper(threading.Thread):
         if self._stopping.is_set():
             return
         notice = min(1.0, self._lease / 10)
+        asyncio.get_running_loop().call_later(notice / 2, self._fence_myself)
         latest = time.monotonic() - self._lease + notice
         for running in self._held():
             if running.renewed_at < latest and running.stopping != "lease":
                 self._lost(running)
-        asyncio.get_running_loop().call_later(notice / 2, self._fence_myself)
 
     def _watch_the_loop(self) -> None:
         """Say which handler blocks the event loop; past its deadline the process is of no use."""

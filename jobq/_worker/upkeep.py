@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,9 @@ from jobq._retry import Retry
 from jobq.observe import Observers, logger
 
 _POLICY = Retry()
+HELD_TOO_LONG = 60.0
+"""Seconds after which a snapshot that is still held deserves a warning."""
+WARN_EVERY = 600.0
 
 
 def after_crash(orphan: Any) -> Transition:
@@ -46,6 +50,7 @@ class Upkeep:
         observers: Observers,
         rescued: Callable[[set[str]], None],
         declare_limits: Callable[[], Awaitable[None]] | None = None,
+        held_up: Callable[..., Awaitable[str | None]] | None = None,
     ) -> None:
         self._store = store
         self._pause = min(5.0, lease / 3)
@@ -53,6 +58,8 @@ class Upkeep:
         self._observers = observers
         self._rescued = rescued
         self._declare_limits = declare_limits
+        self._held_up = held_up
+        self._warned_at = float("-inf")
 
     async def run(self) -> None:
         """Go round until cancelled. The first round is at once: a worker starts after a crash."""
@@ -63,6 +70,7 @@ class Upkeep:
                 await self.expire()
                 if rounds % 12 == 0:
                     await self._prune()
+                    await self.warn()
                     if rounds and self._declare_limits is not None:
                         await self._declare_limits()
             except JobqError as error:
@@ -91,6 +99,15 @@ class Upkeep:
         """Fail jobs that were not started before their `expires_at`."""
         while ids := await self._store.run(backends.ops.expire, keep=self._keep):
             self._observers.jobs_changed("expire", ids)
+
+    async def warn(self) -> None:
+        """Say what keeps the database from clearing up; not again for ten minutes."""
+        if self._held_up is None or time.monotonic() < self._warned_at + WARN_EVERY:
+            return
+        reason = await self._held_up(self._store, seconds=HELD_TOO_LONG)
+        if reason is not None:
+            self._warned_at = time.monotonic()
+            logger.warning("%s", reason)
 
     async def _prune(self) -> None:
         await self._store.run(backends.ops.prune_limits)

@@ -33,6 +33,7 @@ from jobq._worker.upkeep import Upkeep, after_release
 from jobq.observe import logger, name_jobs_in_log_records
 
 BURST_WINDOW = 5.0
+LONGEST = 30 * 86400.0
 
 
 class Worker:
@@ -157,7 +158,11 @@ class Worker:
             store = self._config.async_store()
             stack.push_async_callback(store.aclose)
             await store.run(backends.ops.survey, types=[])  # fail here if it cannot work at all
-            slots, claimer = self._assemble(store, window, max_jobs)
+            outcomes = self._config.outcome_store() or store
+            if outcomes is not store:
+                stack.push_async_callback(outcomes.aclose)
+                await outcomes.run(backends.ops.survey, types=[])  # have it before others take all
+            slots, claimer = self._assemble(store, outcomes, window, max_jobs)
             await declare_limits(store, self._lanes, self.id)
             await warn_of_few_slots(store, self._router, self._concurrency)
             if self._port is not None:
@@ -177,7 +182,11 @@ class Worker:
         return not (self._closing or self._stop_requested)
 
     def _assemble(
-        self, store: backends.AsyncStore, window: float | None, max_jobs: int | None
+        self,
+        store: backends.AsyncStore,
+        outcomes: backends.AsyncStore,
+        window: float | None,
+        max_jobs: int | None,
     ) -> tuple[Slots, Claimer]:
         """The parts, wired together."""
         config, backend = self._config, self._config.backend
@@ -215,7 +224,7 @@ class Worker:
             burst_window=window,
         )
         slots.finisher = Finisher(
-            store,
+            outcomes,
             worker=self.id,
             config=config,
             closed=lambda closing: lanes.close(closing.key, closing.delay / SECOND),
@@ -276,6 +285,7 @@ class Worker:
             observers=self._config.observers,
             rescued=self._requeued,
             declare_limits=lambda: declare_limits(store, self._lanes, self.id),
+            held_up=self._config.backend.held_up,
         )
         parts = {
             "jobq finisher": slots.finisher.run(),
@@ -301,16 +311,21 @@ class Worker:
             await store.run(backends.ops.forget_worker, self.id)
 
     def _service_ended(self, service: asyncio.Task[None]) -> None:
-        """A part that fails on its own ends the worker loudly."""
-        if service.cancelled() or service.exception() is None:
+        """A part that ends on its own ends the worker loudly."""
+        if service.cancelled():
             return
-        logger.critical("%s failed", service.get_name(), exc_info=service.exception())
-        self._failure = WorkerFailed(f"{service.get_name()} failed: {service.exception()}")
+        error = service.exception()
+        if error is not None or not self._closing:
+            self._part_failed(service.get_name(), error)
+
+    def _part_failed(self, name: str, error: BaseException | None) -> None:
+        logger.critical("%s failed", name, exc_info=error)
+        self._failure = WorkerFailed(f"{name} failed: {error or 'it ended'}")
         self.stop(at_once=True)
 
     def _keeper(self, slots: Slots) -> LeaseKeeper:
         return LeaseKeeper(
-            self._config.store(),
+            self._config.lease_store(within=max(1.0, self._lease / 4)),
             lease=self._lease,
             margin=self._margin,
             held=slots.leased,
@@ -318,6 +333,7 @@ class Worker:
             in_loop=self._in_loop,
             lost=slots.lost,
             cancelled=lambda running: running.stop("cancel"),
+            failed=self._part_failed,
         )
 
     def _in_loop(self, call: Callable[..., object], *args: Any) -> None:
@@ -391,3 +407,5 @@ def _above_zero(**options: float) -> None:
     for name, value in options.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise ConfigurationError(f"Worker({name}={value!r}) must be above 0")
+        if value > LONGEST:
+            raise ConfigurationError(f"Worker({name}={value!r}) is longer than 30 days")

@@ -65,7 +65,16 @@ class Backend(Protocol):
 
     def store(self) -> Store: ...
     def async_store(self) -> AsyncStore: ...
+    def lease_store(self, within: float) -> Store:
+        """A store for renewals, that nobody else can hold up; its calls end within that time."""
+
+    def outcome_store(self) -> AsyncStore | None:
+        """A store for outcomes, that nobody else can hold up; `None` where any will do."""
+
     def script(self, since: int = 0) -> str: ...
+    async def held_up(self, store: Any, *, seconds: float) -> str | None:
+        """What has kept the database from clearing up for so long, if something has."""
+
     async def watch(
         self, store: AsyncStore, hint: Callable[[], None], idle: Callable[[], float]
     ) -> None: ...

@@ -7,6 +7,7 @@ flags as 0 or 1; the casts are in the SQL.
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -46,6 +47,9 @@ from jobq.backends._tables import sqlite_predicate
 Expression = ColumnElement[Any]
 
 
+_WORDS = re.compile(r"[\w ,]+")
+
+
 def param(name: str, kind: Any = Text) -> Expression:
     """A parameter that is given when the statement runs."""
     return bindparam(name, type_=kind())
@@ -53,6 +57,8 @@ def param(name: str, kind: Any = Text) -> Expression:
 
 def word(value: str) -> Expression:
     """A text constant that stays in the SQL, so that partial indexes can be proven to apply."""
+    if not _WORDS.fullmatch(value):
+        raise ValueError(f"{value!r} is no constant for SQL; bind it")
     return literal_column(f"'{value}'", Text)
 
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from jobq._errors import BackendError, BackendUnavailable, SchemaError, UniqueViolation
 from jobq._masking import mask
 
-_LOST = ("08", "57P", "53")  # connection, operator intervention, insufficient resources
-_TRY_AGAIN = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
+# Connection, operator intervention, insufficient resources, system error, idle transaction ended.
+_LOST = ("08", "57P", "53", "58", "25P03")
+# Serialization failure, deadlock, lock not available, statement cancelled or timed out, read-only.
+_TRY_AGAIN = ("40001", "40P01", "55P03", "57014", "25006")
+# A lock, a full or failing disk, a file system that is read-only, no descriptors or memory left.
+_MAY_PASS = ("BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN", "NOMEM", "PROTOCOL")
+_OF_SQLITE = tuple(f"SQLITE_{name}" for name in _MAY_PASS)
 
 
 def translate(error: BaseException) -> BackendError | SchemaError | None:
@@ -28,7 +33,7 @@ def _from_sqlite(error: BaseException) -> BackendError | SchemaError:
         return SchemaError(f"{text}: run `jobq migrate`, or queue.migrate() in code")
     if name == "SQLITE_CONSTRAINT_UNIQUE" or "UNIQUE constraint failed" in text:
         return UniqueViolation(text)
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or "locked" in text:
+    if name.startswith(_OF_SQLITE) or "locked" in text:
         return BackendUnavailable(f"SQLite: {text}")
     return BackendError(f"SQLite: {text}")
 

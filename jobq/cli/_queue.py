@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from jobq._masking import mask
+from jobq._masking import shown_url
 from jobq._model import JobStatus
 from jobq.cli import _options as options
 from jobq.cli._app import find_queue, opened
@@ -84,7 +84,7 @@ def status(args: Namespace) -> int:
 def _state(queue: Queue) -> dict[str, object]:
     counts = queue.counts()
     return {
-        "database": mask(queue._config.url),  # noqa: SLF001
+        "database": shown_url(queue._config.url),  # noqa: SLF001
         "counts": {status.value: counts[status] for status in JobStatus},
         "countsUpTo": counts.cap,
         "queues": [
@@ -102,7 +102,7 @@ def _state(queue: Queue) -> dict[str, object]:
 
 def _print_state(queue: Queue) -> None:
     counts, queues, workers = queue.counts(), queue.queues(), queue.workers()
-    print(mask(queue._config.url), end="\n\n")  # noqa: SLF001
+    print(shown_url(queue._config.url), end="\n\n")  # noqa: SLF001
     print_table(
         ("STATUS", "JOBS"), [(status, _capped(counts[status], counts.cap)) for status in JobStatus]
     )

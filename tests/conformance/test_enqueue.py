@@ -350,6 +350,19 @@ def test_a_job_of_an_unknown_type_is_stored_undeclared_and_never_claimed(
     assert claim(queue, types=("elsewhere", known.type)) == []
 
 
+def test_a_job_of_an_unknown_type_is_not_claimed_when_its_time_has_come(
+    frozen: jobq.Queue, clock: FrozenClock
+) -> None:
+    jobs = [
+        frozen.enqueue("elsewhere", {}, run_at=clock.time - timedelta(seconds=1)),
+        frozen.enqueue("elsewhere", {}, run_at=clock.time + timedelta(seconds=1)),
+        frozen.enqueue("elsewhere", {}, delay=1),
+    ]
+    clock.advance(2)
+    assert claim(frozen, types=("elsewhere",), slots=3) == []
+    assert [job.status for job in frozen.get_many(jobs)] == ["pending"] * 3
+
+
 async def test_a_worker_leaves_a_type_that_it_does_not_know_pending(
     aqueue: jobq.AsyncQueue, known: jobq.Handler[dict, dict]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import jobq
 from jobq._model import JobStatus
 from jobq._outcome import CRASHES_ALLOWED, Transition
+from jobq._worker.lease import LeaseKeeper
 from jobq._worker.upkeep import after_crash
 from jobq.backends import callers, ops
 from jobq.backends.ops.claim import Claimed
@@ -291,6 +293,28 @@ def test_a_lease_lasts_until_it_is_renewed_no_more(
     assert rescue(frozen) == [(job.id, "pending")]
 
 
+async def test_the_handler_of_a_job_that_was_lost_is_stopped_at_the_next_heartbeat(
+    aqueue: jobq.AsyncQueue, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, stopped = asyncio.Event(), asyncio.Event()
+
+    @router.handler("work")
+    async def work(payload: dict) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    monkeypatch.setattr(LeaseKeeper, "interval", 0.05)
+    async with jobq.Worker(aqueue, lease=3600).running():
+        job = await aqueue.enqueue(work, {})
+        await begun.wait()
+        await aqueue.set_status(job, "completed", result="by hand")
+        await stopped.wait()
+    assert (await aqueue.get(job)).result == "by hand"
+
+
 def test_any_worker_rescues_and_the_crash_uses_an_attempt(
     frozen: jobq.Queue, known: jobq.Handler[dict, dict], clock: FrozenClock
 ) -> None:
@@ -305,6 +329,20 @@ def test_any_worker_rescues_and_the_crash_uses_an_attempt(
     (attempt,) = frozen.history(job)
     assert (attempt.number, attempt.outcome, attempt.error) == (1, "crashed", back.error)
     assert rescue(frozen) == []
+
+
+def test_a_worker_that_leaves_gives_back_its_own_jobs_only(
+    frozen: jobq.Queue, known: jobq.Handler[dict, dict]
+) -> None:
+    mine, other = frozen.enqueue(known, {}), frozen.enqueue(known, {})
+    assert [claim(frozen, worker=name)[0].id for name in ("leaving", "staying")] == [
+        mine.id,
+        other.id,
+    ]
+    back = run(frozen, ops.give_back, "leaving", lambda _: RETRIED, keep=None)
+    assert [(orphan.id, status) for orphan, status in back] == [(mine.id, "pending")]
+    kept = frozen.get(other)
+    assert (kept.status, kept.worker) == ("processing", "staying")
 
 
 def test_a_job_that_crashes_its_workers_three_times_fails_whatever_its_attempts(

@@ -63,6 +63,31 @@ def test_a_start_that_would_be_too_late_is_not_made_and_the_attempt_given_back(
     assert "too late for its limits" in (first.error or "")
 
 
+async def test_a_start_that_is_granted_ahead_waits_for_its_time(
+    aqueue: jobq.AsyncQueue, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts, done = claimer._starts, asyncio.Event()
+    not_before: dict[str, float] = {}
+    entered: dict[str, float] = {}
+
+    def granted(grant: Any, config: Any) -> Any:
+        found = starts(grant, config)
+        not_before.update({id: start.not_before for id, start in found.items()})
+        return found
+
+    @router.handler("t", limits=[RateLimit("p", 1200, per=60)])
+    async def handle(job: jobq.JobContext) -> None:
+        entered[job.id] = time.monotonic()
+        if len(entered) == 10:
+            done.set()
+
+    monkeypatch.setattr(claimer, "_starts", granted)
+    await aqueue.enqueue_many((handle, None) for _ in range(10))
+    async with jobq.Worker(aqueue).running():
+        await done.wait()
+    assert {id for id, at in entered.items() if at < not_before[id] - 0.001} == set()
+
+
 async def test_starts_that_were_granted_ahead_yield_to_a_refusal(
     aqueue: jobq.AsyncQueue, router: jobq.Router
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +14,8 @@ from attrs import evolve
 import jobq
 from jobq import Concurrency, DailyQuota, KeyPool, RateLimit, backends
 from jobq._limits import Lane
+from jobq._limits.declared import to_spec
+from jobq._payload import dumps
 from jobq.testing import FrozenClock, adrain, drain
 from tests.conformance.situations import sql
 
@@ -49,6 +53,45 @@ def test_no_window_holds_more_than_its_limit_and_nothing_is_lost(
     assert most_in_any(MINUTE, started) == 5
     rate = (len(started) - 2) / (started[-1] - started[0]).total_seconds()
     assert rate == pytest.approx(4 / 60 * 0.99, rel=0.01)
+
+
+def test_claims_of_several_processes_at_the_same_time_stay_within_a_limit(
+    url: str, router: jobq.Router
+) -> None:
+    limit = RateLimit("p", 20, per=3600, max_cost=20)
+    handler = router.handler("t", limits=[limit])(lambda payload: None)
+    begin = threading.Barrier(4)
+
+    def hammer(worker: int) -> int:
+        with jobq.Queue(url, router=router) as queue:
+            store = queue._store()
+            ready = store.run(backends.ops.ready)
+            request = backends.ops.Request(
+                lanes=ready.lanes,
+                slots=1,
+                ahead=0,
+                look_ahead=0,
+                worker=f"worker-{worker}",
+                lease=30_000_000,
+                margin=10_000_000,
+                keep=None,
+                pools={},
+                rivals=([], []),
+            )
+            begin.wait(30)
+            taken = 0
+            while jobs := store.run(backends.ops.claim_limited, request).jobs:
+                taken += len(jobs)
+            return taken
+
+    with jobq.Queue(url, router=router) as queue:
+        queue.enqueue_many((handler, None) for _ in range(60))
+        spec = dumps(to_spec(limit))
+        queue._store().run(backends.ops.declare_limits, {"p": spec}, worker="worker")
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(hammer, range(4))) == 20
+        (info,) = queue.limits()
+        assert info.started == queue.counts()["processing"] == 20
 
 
 def test_a_job_that_may_not_start_is_not_claimed_and_keeps_nobody_waiting(

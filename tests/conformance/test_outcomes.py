@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import jobq
+from jobq._worker.finisher import Finisher
+from jobq._worker.upkeep import Upkeep
 from jobq.testing import FrozenClock, adrain
 from tests.conformance.situations import sql
 
@@ -427,6 +429,68 @@ async def test_an_expired_job_is_not_started(
     assert (failed.status, failed.error_code, failed.attempts) == ("failed", "expired", 0)
 
 
+async def test_a_job_that_expires_between_two_rounds_of_upkeep_is_not_started_either(
+    afrozen: jobq.AsyncQueue,
+    router: jobq.Router,
+    clock: FrozenClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = []
+
+    async def not_yet(_: Upkeep) -> None:
+        """The last round was just before."""
+
+    @router.handler("h")
+    async def handle(job: jobq.JobContext) -> None:
+        started.append(job.id)
+
+    monkeypatch.setattr(Upkeep, "expire", not_yet)
+    job = await afrozen.enqueue(handle, expires_at=clock.time + timedelta(seconds=60))
+    clock.advance(60)
+    await jobq.Worker(afrozen).run_once()
+    failed = await afrozen.get(job.id)
+    assert started == []
+    assert (failed.status, failed.error_code, failed.attempts) == ("failed", "expired", 0)
+
+
+# --- the database is away -----------------------------------------------------------------------
+
+
+class Unreachable:
+    """A store that cannot be reached for longer than it is patient, three times."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.left = 3
+
+    async def run(self, op: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.left:
+            self.left -= 1
+            raise jobq.BackendUnavailable("the server is not there")
+        return await self._store.run(op, *args, **kwargs)
+
+
+async def test_an_outcome_is_written_until_the_database_has_taken_it(
+    aqueue: jobq.AsyncQueue, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, stores = Finisher.__init__, []
+
+    def begin_unlucky(self: Finisher, store: Any, **options: Any) -> None:
+        stores.append(Unreachable(store))
+        begin(self, stores[-1], **options)
+
+    @router.handler("h")
+    async def handle(job: jobq.JobContext) -> int:
+        return job.attempt
+
+    monkeypatch.setattr(Finisher, "__init__", begin_unlucky)
+    job = await aqueue.enqueue(handle)
+    assert await jobq.Worker(aqueue).run_once() == 1
+    done = await aqueue.get(job.id)
+    assert [store.left for store in stores] == [0]
+    assert (done.status, done.result, done.attempts) == ("completed", 1, 1)
+
+
 # --- timeouts -----------------------------------------------------------------------------------
 
 
@@ -542,7 +606,7 @@ async def test_a_handler_that_ignores_its_cancellation_loses_its_job_and_its_slo
 
     aqueue._config.observers._observers = (Watching(),)
     job = await aqueue.enqueue(both, max_attempts=1, priority="urgent")
-    worker = jobq.Worker(aqueue, concurrency=2, margin=0.04)
+    worker = jobq.Worker(aqueue, concurrency=2, margin=1.0)
     async with worker.running():
         await failed.wait()
         lost = await aqueue.get(job.id)

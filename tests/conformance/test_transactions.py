@@ -15,6 +15,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 
 import jobq
+from jobq.backends._statement import Call, atomic
 from tests.conformance.callers import ASYNC, SYNC
 from tests.conformance.situations import sql
 
@@ -451,6 +452,28 @@ async def test_an_unstorable_result_of_a_completion_fails_the_job_without_anothe
     assert await jobq.Worker(aqueue).run_once() == 1
     failed = await aqueue.get(job.id)
     assert (failed.status, failed.error_code, failed.attempts) == ("failed", "result_unstorable", 1)
+
+
+# --- in jobq's own transactions -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("database", DATABASES)
+async def test_a_unit_of_work_that_fails_half_way_leaves_nothing_behind(
+    queue: jobq.Queue, aqueue: jobq.AsyncQueue
+) -> None:
+    @atomic
+    def half(_: Any) -> Any:
+        yield Call(insert("first half"), {})
+        raise LookupError("no second half")
+
+    with pytest.raises(LookupError):
+        queue._store().run(half)
+    assert rows(queue) == []
+    with pytest.raises(LookupError):
+        await aqueue._store().run(half)
+    assert rows(queue) == []
+    await asyncio.gather(*(aqueue.enqueue("t", {}) for _ in range(3)))
+    assert (await aqueue.counts())["pending"] == 3
 
 
 # --- what is no connection ----------------------------------------------------------------------

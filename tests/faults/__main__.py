@@ -1,7 +1,9 @@
-"""Play the scenarios and print what they found: `python -m tests.faults quick kill zombie`.
+"""Play the scenarios and print what they found: `python -m tests.faults quick kill F6`.
 
-Words: `quick` for the short run; `sqlite` or `postgresql` for one database only; scenarios' names.
-The exit code is 1 where a promise was broken, or a fault hit too seldom to tell.
+Words: `quick` for the short run; `sqlite` or `postgresql` for one database only; scenarios by their
+names or by the codes of their faults, as F6. `--write FILE` puts the table into a Markdown file,
+between its two marks. The exit code is 1 where a promise was broken, or a fault hit too seldom to
+tell.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from attrs import frozen
 
 import tests.faults.scenarios  # noqa: F401  fills SCENARIOS
 from jobq.testing._postgres import PostgresServer
-from tests.faults.lab import SCENARIOS, Findings, Lab, Scenario, Size, perform
+from tests.faults.lab import SCENARIOS, Lab, Scenario, Size, perform
+from tests.faults.report import Result, database_version, table, write
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -31,16 +34,27 @@ class Plan:
     size: Size
     databases: tuple[str, ...]
     names: tuple[str, ...]
+    report: Path | None = None
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> Plan:
-        known = {"quick", "full", *DATABASES, *SCENARIOS}
-        if unknown := [word for word in words if word not in known]:
+        size: Size = "quick" if "quick" in words else "full"
+        left, report = _report(words)
+        asked = {
+            name
+            for name, scenario in SCENARIOS.items()
+            if not {name, *scenario.codes}.isdisjoint(left)
+        }
+        codes = {code for scenario in SCENARIOS.values() for code in scenario.codes}
+        known = {"quick", "full", *DATABASES, *SCENARIOS, *codes}
+        if unknown := [word for word in left if word not in known]:
             sys.exit(f"unknown: {', '.join(unknown)}\nknown: {', '.join(sorted(known))}")
+        usual = [name for name, one in SCENARIOS.items() if size == "full" or one.in_quick]
         return cls(
-            size="quick" if "quick" in words else "full",
-            databases=tuple(name for name in DATABASES if name in words) or DATABASES,
-            names=tuple(name for name in SCENARIOS if name in words) or tuple(SCENARIOS),
+            size=size,
+            databases=tuple(name for name in DATABASES if name in left) or DATABASES,
+            names=tuple(name for name in SCENARIOS if name in asked) or tuple(usual),
+            report=report,
         )
 
     def rounds(self) -> Iterator[tuple[Scenario, str]]:
@@ -50,14 +64,16 @@ class Plan:
                     yield SCENARIOS[name], database
 
 
-@frozen
-class Result:
-    """One line of the table."""
-
-    scenario: Scenario
-    database: str
-    findings: Findings
-    seconds: float
+def _report(words: Sequence[str]) -> tuple[list[str], Path | None]:
+    """The words without `--write FILE`, and that file."""
+    left = list(words)
+    if "--write" not in left:
+        return left, None
+    at = left.index("--write")
+    if at + 1 == len(left):
+        sys.exit("--write needs the name of a file")
+    file = Path(left[at + 1])
+    return left[:at] + left[at + 2 :], file
 
 
 def play(plan: Plan) -> list[Result]:
@@ -68,9 +84,12 @@ def play(plan: Plan) -> list[Result]:
         if any(database == "postgresql" for _, database in plan.rounds()):
             server = stack.enter_context(PostgresServer.start(durable=True, max_connections=300))
         for scenario, database in plan.rounds():
-            print(f"\n{scenario.name} on {database}: {scenario.promise}", flush=True)
+            codes = " ".join(("", *scenario.codes))
+            print(f"\n{scenario.name}{codes} on {database}: {scenario.promise}", flush=True)
             result = play_one(scenario, database, plan.size, server)
             results.append(result)
+            if result.findings.not_run:
+                print(f"  not run: {result.findings.not_run}", flush=True)
             for check in result.findings.checks:
                 if not check.holds:
                     print(f"  {check}", flush=True)
@@ -82,10 +101,12 @@ def play_one(
 ) -> Result:
     """Play a scenario on a new database; its folder stays where a promise was broken."""
     folder = Path(tempfile.mkdtemp(prefix=f"jobq-faults-{scenario.name}-"))
+    folder.chmod(0o755)  # a server may run as another user
     url = f"sqlite:///{folder / 'jobs.db'}"
     if database == "postgresql":
         assert server is not None
         url = server.create_database(scenario.name)
+    version = database_version(url)
     began = time.monotonic()
     findings = perform(scenario, Lab(url, folder, size, server))
     seconds = time.monotonic() - began
@@ -93,31 +114,16 @@ def play_one(
         print(f"  histories and logs are in {folder}", flush=True)
     else:
         shutil.rmtree(folder)
-    return Result(scenario, database, findings, seconds)
-
-
-def table(results: Sequence[Result]) -> str:
-    """The results as text, a line each."""
-    head = ("scenario", "database", "trials", "hits", "checked", "broken", "seconds", "figures")
-    lines = [head]
-    for result in results:
-        found = result.findings
-        figures = ", ".join(f"{name} {value}" for name, value in found.figures.items())
-        checked = sum(check.of for check in found.checks)
-        broken = sum(len(check.broken) for check in found.checks)
-        numbers = (found.trials, found.hits, checked, broken, round(result.seconds))
-        lines.append((result.scenario.name, result.database, *map(str, numbers), figures))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return Result(scenario, database, findings, seconds, version)
 
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no process behind
-    results = play(Plan.parse(sys.argv[1:]))
+    plan = Plan.parse(sys.argv[1:])
+    results = play(plan)
     print(f"\n{table(results)}")
+    if plan.report is not None:
+        write(plan.report, results, plan.size)
     missed = [result for result in results if result.findings.misses]
     for result in missed:
         for check in result.findings.misses:

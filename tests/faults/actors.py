@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,14 @@ class Actor:
 
     app = "tests.faults.app"
 
-    def __init__(self, role: str, name: str, folder: Path, **options: Any) -> None:
+    def __init__(
+        self,
+        role: str,
+        name: str,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         self.name = name
         self.stderr = folder / f"{name}.err"
         options |= {"name": name, "folder": str(folder)}
@@ -49,7 +57,7 @@ class Actor:
                 stdin=subprocess.PIPE,
                 stderr=errors,
                 cwd=ROOT,
-                env=_environment(),
+                env={**_environment(), **(environment or {})},
                 start_new_session=True,
             )
 

@@ -52,6 +52,10 @@ class Orders:
         self.given.acquire()
 
 
+LONG = 0.5
+"""Seconds from which a call of the database is worth a note."""
+
+
 class Recorder(jobq.Observer):
     """Notes what the engine reports."""
 
@@ -67,6 +71,8 @@ class Recorder(jobq.Observer):
     def database_called(self, op: str, seconds: float, error: BaseException | None) -> None:
         if op in ("heartbeat", "renew"):
             self._history.note("beat", op=op, seconds=seconds, well=error is None)
+        elif seconds > LONG:
+            self._history.note("long_call", op=op, seconds=seconds, well=error is None)
 
 
 class Warnings(logging.Handler):
@@ -203,7 +209,7 @@ def command(options: Options, history: History, orders: Orders) -> None:
     queue = jobq.Queue(
         options["url"], router=router, lifespan=lifespan, observers=[Recorder(history)]
     )
-    sys.argv = ["jobq", "worker", "__main__:queue", *options["arguments"]]
+    sys.argv = ["jobq", "worker", f"{__name__}:queue", *options["arguments"]]
     sys.exit(cli.main())
 
 
@@ -217,7 +223,11 @@ def worker(options: Options, history: History, orders: Orders) -> None:
         yield Stage(history, options["url"], orders)
 
     queue = jobq.Queue(
-        options["url"], router=router, lifespan=lifespan, observers=[Recorder(history)]
+        options["url"],
+        router=router,
+        lifespan=lifespan,
+        observers=[Recorder(history)],
+        **options.get("queue", {}),
     )
     if "fallback" in options:
         never_poll(queue, options["fallback"])
@@ -235,18 +245,31 @@ def never_poll(queue: jobq.Queue, seconds: float) -> None:
 
 @role
 def enqueuer(options: Options, history: History, orders: Orders) -> None:
-    """Enqueues one job after the other until SIGTERM, and notes what was acknowledged."""
+    """Enqueues jobs, `batch` after `batch`, until SIGTERM, and notes what was acknowledged."""
     ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
     history.note("ready", pid=os.getpid())
-    with jobq.Queue(options["url"], router=router) as queue:
+    queue = jobq.Queue(
+        options["url"], router=router, observers=[Recorder(history)], **options.get("queue", {})
+    )
+    with queue:
         while not ending.is_set():
             try:
-                job = queue.enqueue("step", {"seconds": random.uniform(0.0, options["seconds"])})
-                history.note("enqueued", ids=[job.id])
+                ids = _enqueue_batch(queue, options)
+                history.note("enqueued", ids=ids)
             except jobq.BackendUnavailable as error:
                 history.note("unknown", error=str(error))
             ending.wait(random.uniform(0.0, options["gap"]))
+
+
+def _enqueue_batch(queue: jobq.Queue, options: Options) -> list[str]:
+    def payload() -> dict[str, float]:
+        return {"seconds": random.uniform(0.0, options["seconds"])}
+
+    if "batch" not in options:
+        return [queue.enqueue("step", payload()).id]
+    new = [("step", payload(), {"keep": options["keep"]}) for _ in range(options["batch"])]
+    return [outcome.job.id for outcome in queue.enqueue_many(new) if outcome.job is not None]
 
 
 @role

@@ -6,7 +6,7 @@ import itertools
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,8 @@ class Findings:
     hits: int = 0
     checks: list[Check] = Factory(list)
     figures: dict[str, Any] = Factory(dict)
+    not_run: str = ""
+    """Why this machine cannot play it."""
 
     def check(self, *checks: Check) -> None:
         self.checks += checks
@@ -42,6 +44,10 @@ class Findings:
     @property
     def misses(self) -> list[Check]:
         return [check for check in self.checks if not check.holds]
+
+
+class NotHere(Exception):
+    """This machine cannot inject the fault; the text says why."""
 
 
 @frozen(kw_only=True)
@@ -95,11 +101,20 @@ class Lab:
 
     # --- actors ------------------------------------------------------------------------------
 
-    def actor(self, role: str, name: str | None = None, **options: Any) -> Actor:
-        """Start a process in one of the roles of `tests.faults.app`."""
+    def actor(
+        self,
+        role: str,
+        name: str | None = None,
+        *,
+        kind: type[Actor] = Actor,
+        environment: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Actor:
+        """Start a process in one of the roles of `tests.faults.app`, or of another app."""
         base = name or role
         number = next(self._numbers.setdefault(base, itertools.count(1)))
-        actor = Actor(role, f"{base}.{number}", self.folder, url=self.url, **options)
+        options = {"url": self.url, **options}
+        actor = kind(role, f"{base}.{number}", self.folder, environment, **options)
         self._actors.append(actor)
         return actor
 
@@ -223,6 +238,10 @@ class Scenario:
     promise: str
     play: Play
     databases: tuple[str, ...] = ("sqlite", "postgresql")
+    codes: tuple[str, ...] = ()
+    """The faults of the matrix that it injects."""
+    in_quick: bool = True
+    """Whether the quick run plays it without being asked for it by name."""
     hits: Sizes = field(default=Sizes(full=20, quick=3, tiny=1))
 
 
@@ -232,7 +251,9 @@ SCENARIOS: dict[str, Scenario] = {}
 def scenario(
     name: str,
     *,
+    codes: tuple[str, ...] = (),
     databases: tuple[str, ...] = ("sqlite", "postgresql"),
+    in_quick: bool = True,
     full: int = 20,
     quick: int = 3,
     tiny: int = 1,
@@ -243,7 +264,13 @@ def scenario(
         promise = " ".join((play.__doc__ or "").split())
         hits = Sizes(full=full, quick=quick, tiny=tiny)
         SCENARIOS[name] = Scenario(
-            name=name, promise=promise, play=play, databases=databases, hits=hits
+            name=name,
+            promise=promise,
+            play=play,
+            codes=codes,
+            databases=databases,
+            in_quick=in_quick,
+            hits=hits,
         )
         return play
 
@@ -259,6 +286,8 @@ def perform(scenario: Scenario, lab: Lab) -> Findings:
     except NeverHappened as error:
         findings.check(checker.that("what is waited for happens", False, error))
         return findings
+    except NotHere as reason:
+        return Findings(not_run=str(reason))
     least = getattr(scenario.hits, lab.size)
     findings.check(
         checker.that(

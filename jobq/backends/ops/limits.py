@@ -48,6 +48,9 @@ STATE = (
 IDLE = 3_600_000_000
 """How long a limit has been full, in microseconds, before its row is dropped."""
 
+SET_BACK = 10_000_000
+"""How far behind a limit's last write the clock must be to have been set back, in microseconds."""
+
 
 @frozen(kw_only=True)
 class LimitRow:
@@ -110,6 +113,7 @@ def _selected(d: Dialect, *, locking: bool) -> Executable:
     now = d.now()
     now.type = c.tat.type
     query = select(d.wire(now), wanted.c.template, d.wire(pattern.c.spec), *d.wires(STATE))
+    query = query.add_columns(d.wire(c.updated_at))
     query = query.select_from(found).order_by(c.key)
     return d.lock(_bounded(d, query), t.limit) if locking else query
 
@@ -161,7 +165,18 @@ def look(d: Dialect, keys: Mapping[str, str]) -> Op[tuple[int | None, dict[str, 
 
 def _read(rows: list[Row], declared: Mapping[str, str]) -> tuple[int | None, dict[str, LimitRow]]:
     now = rows[0][0] if rows else None
-    return now, {row[3]: to_row(row[3:], row[1], row[2], declared) for row in rows}
+    limits = {row[3]: to_row(row[3:], row[1], row[2], declared) for row in rows}
+    for row in rows:
+        _follow_clock(limits[row[3]].state, set_back=row[3 + len(STATE)] - row[0])
+    return now, limits
+
+
+def _follow_clock(state: State, *, set_back: int) -> None:
+    """Move a limit with a clock that was set back since its last write: it would lock up."""
+    if set_back > SET_BACK:
+        state.tat -= set_back
+        state.idle_at -= set_back
+        state.held_until -= set_back
 
 
 @statement

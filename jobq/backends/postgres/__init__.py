@@ -8,22 +8,34 @@ PgBouncer may stand between; `listen_url` then names the server itself.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from secrets import token_hex
 from typing import Any
 
 import psycopg
+from attrs import evolve
 
 from jobq._errors import ConfigurationError
-from jobq._masking import mask
+from jobq._masking import shown_url, unquoted
 from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
 from jobq.backends._options import PostgresOptions
 from jobq.backends.ops.insert import CHANNEL
 from jobq.backends.postgres.aio import AsyncPostgresStore
-from jobq.backends.postgres.connections import connect_args
+from jobq.backends.postgres.connections import AsyncConnection, connect_args
+from jobq.backends.postgres.snapshots import oldest_snapshot
 from jobq.backends.postgres.sync import PostgresStore
 from jobq.observe import logger
+
+
+def _check(url: str) -> None:
+    try:
+        psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.Error as error:
+        shown = shown_url(url)
+        reason = unquoted(str(error), shown)
+        raise ConfigurationError(f"{shown!r} is no PostgreSQL URL: {reason}") from None
 
 
 class PostgresBackend:
@@ -33,10 +45,8 @@ class PostgresBackend:
     joins_claims = False
 
     def __init__(self, options: PostgresOptions, url: str, clock: Any) -> None:
-        try:
-            psycopg.conninfo.conninfo_to_dict(options.url)
-        except psycopg.Error as error:
-            raise ConfigurationError(f"{mask(url)!r} is no PostgreSQL URL: {error}") from None
+        for given in filter(None, (options.url, options.listen_url)):
+            _check(given)
         self.options = options
         self.url = url
         self.dialect = PostgresDialect(clock)
@@ -48,8 +58,27 @@ class PostgresBackend:
     def async_store(self) -> AsyncPostgresStore:
         return AsyncPostgresStore(self.options, self.dialect)
 
+    def lease_store(self, within: float) -> PostgresStore:
+        """For renewals: whoever has taken the pool, whatever a pool rests after a failure."""
+        bound = self.options.statement_timeout
+        options = evolve(
+            self.options,
+            patience=min(self.options.patience, within),
+            statement_timeout=within if bound is None else min(bound, within),
+        )
+        return PostgresStore(options, self.dialect, reserved="jobq leases")
+
+    def outcome_store(self) -> AsyncPostgresStore | None:
+        """For outcomes: whoever has taken the pool."""
+        return AsyncPostgresStore(self.options, self.dialect, reserved="jobq outcomes")
+
     def script(self, since: int = 0) -> str:
         return _migrations.script(self.dialect, since=since)
+
+    async def held_up(self, store: AsyncPostgresStore, *, seconds: float) -> str | None:
+        """What has kept dead rows from being cleared away for so long, if something has."""
+        found = await store.run(oldest_snapshot, seconds=seconds)
+        return found and f"{found}: until it ends, claims and vacuums slow down"
 
     fallback_poll = 1.0
 
@@ -69,12 +98,14 @@ class PostgresBackend:
                 logger.warning("LISTEN was interrupted, polling until it is back: %s", error)
             self.fallback_poll = 1.0
             hint()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(random.uniform(0.5, 1.5))
 
     async def _listen(self, hint: Callable[[], None]) -> None:
         url = self.options.listen_url or self.options.url
         ping = f"{CHANNEL}_{token_hex(8)}"
-        connection = await psycopg.AsyncConnection.connect(url, **connect_args("jobq listen"))
+        args = connect_args("jobq listen", self.options)
+        connection = await AsyncConnection.connect(url, **args)
+        connection.bound = self.options.statement_timeout
         try:
             await connection.execute(f"LISTEN {CHANNEL}")
             await connection.execute(f"LISTEN {ping}")
@@ -84,9 +115,7 @@ class PostgresBackend:
         finally:
             await connection.close()
 
-    async def _hear(
-        self, connection: psycopg.AsyncConnection[Any], ping: str, hint: Callable[[], None]
-    ) -> bool:
+    async def _hear(self, connection: AsyncConnection, ping: str, hint: Callable[[], None]) -> bool:
         """Pass hints on for half a minute; whether our own ping was among them."""
         heard = False
         async for note in connection.notifies(timeout=2.0):

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import psycopg
+from attrs import evolve
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from jobq._errors import BackendUnavailable
@@ -21,25 +22,37 @@ from jobq.backends.ops.bulk import COPY, copy_blocks
 from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
 from jobq.backends.postgres.connections import (
+    LOOK_AGAIN,
+    AsyncConnection,
     cancellations,
     clock,
     configure_async,
     connect_args,
     prepares,
     rest_before,
+    slice_of,
+    unbounded,
     why_no_connection,
 )
+from jobq.backends.postgres.reserved import AsyncReserved
 from jobq.observe import logger
+
+Pool = AsyncConnectionPool[AsyncConnection] | AsyncReserved
 
 
 class AsyncPostgresStore(hints.Hinting):
-    """The asynchronous face, for one event loop."""
+    """The asynchronous face, for one event loop: on a pool, or on one connection of its own."""
 
-    def __init__(self, options: PostgresOptions, dialect: PostgresDialect) -> None:
+    def __init__(
+        self, options: PostgresOptions, dialect: PostgresDialect, *, reserved: str | None = None
+    ) -> None:
         super().__init__()
         self._options = options
         self.dialect = dialect
-        self._pool: AsyncConnectionPool | None = None
+        self._reserved = reserved
+        self._pool: Pool | None = None
+        self._distrusted = 0.0
+        """When a connection last fell silent: those made before may be as dead."""
         self._opening = asyncio.Lock()
         self._checked = False
         self._trail: asyncio.Task[None] | None = None
@@ -62,7 +75,7 @@ class AsyncPostgresStore(hints.Hinting):
                 await asyncio.sleep(rest)
 
     async def _try(self, op: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        async def work(connection: psycopg.AsyncConnection[Any]) -> Any:
+        async def work(connection: AsyncConnection) -> Any:
             cursor = connection.cursor()
 
             async def execute(call: Call) -> list[Row]:
@@ -81,24 +94,20 @@ class AsyncPostgresStore(hints.Hinting):
         """Store rows that have no unique keys, by COPY; the instant at which they were created."""
         now: int = await self.run(clock)
 
-        async def work(connection: psycopg.AsyncConnection[Any]) -> None:
-            async with connection.transaction(), connection.cursor().copy(COPY) as copy:
-                for block in copy_blocks(rows, now):
-                    await copy.write(block)
+        async def work(connection: AsyncConnection) -> None:
+            async with connection.transaction():
+                await connection.execute(unbounded())
+                async with connection.cursor().copy(COPY) as copy:
+                    for block in copy_blocks(rows, now):
+                        await copy.write(block)
 
         await asyncio.shield(self._with_connection(work))
         return now
 
-    async def _with_connection(
-        self, work: Callable[[psycopg.AsyncConnection[Any]], Awaitable[Any]]
-    ) -> Any:
+    async def _with_connection(self, work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
         pool = self._pool if self._checked and self._pool is not None else await self._open()
         cancelled = cancellations()
-        try:
-            connection = await pool.getconn(timeout=self._options.patience)
-        except PoolTimeout as error:
-            reason = await asyncio.to_thread(why_no_connection, self._options)
-            raise BackendUnavailable(f"PostgreSQL: no connection: {reason}") from error
+        connection = await self._take(pool)
         try:
             if cancellations() > cancelled:
                 raise asyncio.CancelledError
@@ -106,23 +115,32 @@ class AsyncPostgresStore(hints.Hinting):
         except psycopg.Error as error:
             raise translate(error) or error from error
         finally:
+            if connection.silent:
+                self._distrusted = time.monotonic()
             await pool.putconn(connection)
 
-    async def _open(self) -> AsyncConnectionPool:
+    async def _take(self, pool: Pool) -> AsyncConnection:
+        """A connection. A pool is asked again and again: by itself it rests for seconds."""
+        deadline = time.monotonic() + self._options.patience
+        while True:
+            try:
+                connection = await pool.getconn(timeout=slice_of(deadline))
+            except PoolTimeout as error:
+                if time.monotonic() < deadline:
+                    continue
+                reason = await asyncio.to_thread(why_no_connection, self._options)
+                raise BackendUnavailable(f"PostgreSQL: no connection: {reason}") from error
+            except psycopg.Error as error:
+                raise translate(error) or error from error
+            if connection.made_at >= self._distrusted:
+                return connection
+            await connection.close()
+            await pool.putconn(connection)
+
+    async def _open(self) -> Pool:
         async with self._opening:
             if self._pool is None:
-                pool = AsyncConnectionPool(
-                    self._options.url,
-                    min_size=0,
-                    max_size=self._options.pool_size,
-                    kwargs=connect_args("jobq"),
-                    open=False,
-                    name="jobq",
-                    configure=partial(configure_async, self._options),
-                    reconnect_timeout=self._options.patience,
-                )
-                await pool.open()
-                self._pool = pool
+                self._pool = await self._new_pool()
         if not self._checked:
             self._checked = True
             try:
@@ -132,9 +150,32 @@ class AsyncPostgresStore(hints.Hinting):
                 raise
         return self._pool
 
+    async def _new_pool(self) -> Pool:
+        if self._reserved is not None:
+            return AsyncReserved(self._options, self._reserved)
+        pool = AsyncConnectionPool(
+            self._options.url,
+            connection_class=AsyncConnection,
+            min_size=0,
+            max_size=self._options.pool_size,
+            kwargs=connect_args("jobq", self._options),
+            open=False,
+            name="jobq",
+            configure=partial(configure_async, self._options),
+            reconnect_timeout=LOOK_AGAIN,
+        )
+        await pool.open()
+        return pool
+
     async def migrate(self) -> list[int]:
-        self._checked = True
-        return await self.run(_migrations.migrate)  # type: ignore[no-any-return]
+        """Bring the schema up to date, on a connection of its own, however long that takes."""
+        options = evolve(self._options, statement_timeout=None)
+        store = AsyncPostgresStore(options, self.dialect, reserved="jobq migrate")
+        store._checked = True
+        try:
+            return await store.run(_migrations.migrate)  # type: ignore[no-any-return]
+        finally:
+            await store.aclose()
 
     def notify(self, queue: str) -> None:
         """See that workers are told, a moment from now."""

@@ -1,29 +1,107 @@
-"""How connections are made, prepared and given up on."""
+"""How connections are made, prepared and given up on.
+
+A call on a connection that was frozen, by a cut cable or a vanished host, would wait for ever. So
+every wait for the server has an end here: the connection is closed then, and its caller is freed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import time
-from typing import Any
+from collections.abc import Generator
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from jobq._masking import mask
 from jobq.backends._dialect import PostgresDialect
 from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call, Op
 
+T = TypeVar("T")
+CANCEL_WITHIN = 1.0
+"""Seconds that a cancelled call waits for the server to agree, before its connection is closed."""
+LOOK_AGAIN = 0.5
+"""About how often a pool that has no connection tries to make one, in seconds."""
 
-def connect_args(name: str) -> dict[str, Any]:
+
+class Patience:
+    """How long a connection waits for each answer; what both kinds of connection share."""
+
+    pgconn: Any
+    bound: float | None = None
+    """Seconds; `None` is for ever."""
+    silent = False
+    """Whether an answer did not come in time, and the connection was closed."""
+    made_at = 0.0
+    _until = math.inf
+
+    def _bounded(self, waiting: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Give up in time. Drivers look in ten times a second, also while nothing comes."""
+        self._until = math.inf if self.bound is None else time.monotonic() + self.bound
+        try:
+            state = next(waiting)
+            while True:
+                ready = yield state
+                if time.monotonic() > self._until:
+                    raise self._given_up()
+                state = waiting.send(ready)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    def _hurry(self) -> None:
+        self._until = min(self._until, time.monotonic() + CANCEL_WITHIN)
+
+    def _given_up(self) -> psycopg.OperationalError:
+        self.silent = True
+        self.pgconn.finish()
+        if self.bound is None:
+            return psycopg.OperationalError("no answer to a cancellation; the connection is closed")
+        return psycopg.OperationalError(
+            f"no answer within {self.bound:g} s; the connection is closed"
+        )
+
+
+class Connection(Patience, psycopg.Connection[Any]):
+    """A connection whose calls end in time."""
+
+    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("timeout") is None:
+            gen = self._bounded(gen)
+        return super().wait(gen, *args, **kwargs)
+
+    def cancel_safe(self, *, timeout: float = 30.0) -> None:
+        self._hurry()
+        super().cancel_safe(timeout=min(timeout, CANCEL_WITHIN))
+
+
+class AsyncConnection(Patience, psycopg.AsyncConnection[Any]):
+    """A connection whose calls end in time."""
+
+    async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("timeout") is None:  # else it has a bound already, as notifies() has
+            gen = self._bounded(gen)
+        return await super().wait(gen, *args, **kwargs)
+
+    async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ASYNC109  psycopg's
+        self._hurry()
+        await super().cancel_safe(timeout=min(timeout, CANCEL_WITHIN))
+
+
+def connect_args(name: str, options: PostgresOptions) -> dict[str, Any]:
+    bound = options.statement_timeout
     return {
         "autocommit": True,
         "application_name": name,
-        "connect_timeout": 5,
+        "connect_timeout": max(2, min(5, math.ceil(options.patience))),  # 2 is libpq's least
         # A peer that vanished without a word is noticed by the kernel.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        "tcp_user_timeout": 20_000,
+        "tcp_user_timeout": 20_000 if bound is None else round(bound * 1000),
     }
 
 
@@ -46,28 +124,51 @@ def why_no_connection(options: PostgresOptions) -> str:
     return f"all {options.pool_size} of the pool are in use"
 
 
-def is_pooled(info: psycopg.ConnectionInfo, pid: int) -> bool:
-    """Whether the server that answers is another than the one we connected to."""
-    return info.backend_pid != pid
+def configure(options: PostgresOptions, connection: Connection) -> None:
+    """Prepare a new connection for use."""
+    connection.made_at = time.monotonic()
+    connection.bound = options.statement_timeout
+    row = connection.execute(*_first_words(options, connection.info.backend_pid)).fetchone()
+    _heed(options, connection, row)
 
 
-def configure(options: PostgresOptions, connection: psycopg.Connection[Any]) -> None:
-    if options.prepare is None:
-        row = connection.execute(_PID).fetchone()
-        if row and is_pooled(connection.info, row[0]):
-            connection.prepare_threshold = None
+async def configure_async(options: PostgresOptions, connection: AsyncConnection) -> None:
+    """Prepare a new connection for use."""
+    connection.made_at = time.monotonic()
+    connection.bound = options.statement_timeout
+    cursor = await connection.execute(*_first_words(options, connection.info.backend_pid))
+    _heed(options, connection, await cursor.fetchone())
 
 
-async def configure_async(
-    options: PostgresOptions, connection: psycopg.AsyncConnection[Any]
-) -> None:
-    if options.prepare is None:
-        row = await (await connection.execute(_PID)).fetchone()
-        if row and is_pooled(connection.info, row[0]):
-            connection.prepare_threshold = None
+def _first_words(options: PostgresOptions, pid: int) -> tuple[str, dict[str, Any]]:
+    """Ask who answers, and have the server end by itself what we shall not wait for.
+
+    A little earlier than here, so that what is only slow keeps its connection. Transactions whose
+    client has gone would hold their locks. Behind a transaction pooler, whose sessions others use
+    as well, and where somebody has chosen such bounds, nothing is set.
+    """
+    bound = options.statement_timeout
+    server_bound = 0 if bound is None else max(1, round(bound * 900))
+    return _FIRST_WORDS, {"pid": pid, "bound": f"{server_bound}ms"}
 
 
-_PID = "SELECT pg_backend_pid()"
+def _sets(name: str) -> str:
+    return (
+        f"CASE WHEN pg_backend_pid() = %(pid)s AND current_setting('{name}') = '0'"
+        f" THEN set_config('{name}', %(bound)s, false) END"
+    )
+
+
+_FIRST_WORDS = (
+    f"SELECT pg_backend_pid(), {_sets('statement_timeout')},"
+    f" {_sets('idle_in_transaction_session_timeout')}"
+)
+
+
+def _heed(options: PostgresOptions, connection: Connection | AsyncConnection, row: Any) -> None:
+    """Prepare no statements where the server that answers is another than we connected to."""
+    if options.prepare is None and row[0] != connection.info.backend_pid:
+        connection.prepare_threshold = None
 
 
 def prepares(call: Call, options: PostgresOptions) -> bool:
@@ -78,8 +179,23 @@ def rest_before(deadline: float, tries: int) -> float | None:
     """Seconds to rest before the next try, or `None` to give up."""
     if tries == 0 and time.monotonic() < deadline:
         return 0.0  # a pooled connection that died while idle
-    rest = min(0.05 * 2**tries, 1.0)
+    rest = min(0.05 * 2**tries, 1.0) * random.uniform(0.5, 1.0)
     return rest if time.monotonic() + rest < deadline else None
+
+
+def slice_of(deadline: float) -> float:
+    """For how long to ask a pool for a connection, before it is asked anew."""
+    return min(2 * LOOK_AGAIN * random.uniform(0.7, 1.3), max(0.01, deadline - time.monotonic()))
+
+
+def unbounded() -> str:
+    """For a transaction whose statement may last: each of its parts is waited for by itself."""
+    return "SET LOCAL statement_timeout = 0"
+
+
+def is_reusable(connection: Connection | AsyncConnection) -> bool:
+    """Whether the next call may have a connection that the last one used."""
+    return connection.info.transaction_status == TransactionStatus.IDLE
 
 
 def clock(d: PostgresDialect) -> Op[int]:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import psycopg
+from attrs import evolve
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from jobq._errors import BackendUnavailable
@@ -25,25 +26,37 @@ from jobq.backends.ops.bulk import COPY, copy_blocks
 from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
 from jobq.backends.postgres.connections import (
+    LOOK_AGAIN,
+    Connection,
     clock,
     configure,
     connect_args,
     prepares,
     rest_before,
+    slice_of,
+    unbounded,
     why_no_connection,
 )
+from jobq.backends.postgres.reserved import Reserved
 from jobq.observe import logger
+
+Pool = ConnectionPool[Connection] | Reserved
 
 
 class PostgresStore(hints.Hinting):
-    """The synchronous face: any thread may call it."""
+    """The synchronous face, for all threads: on a pool, or on one connection of its own."""
 
-    def __init__(self, options: PostgresOptions, dialect: PostgresDialect) -> None:
+    def __init__(
+        self, options: PostgresOptions, dialect: PostgresDialect, *, reserved: str | None = None
+    ) -> None:
         super().__init__()
         self._options = options
         self.dialect = dialect
+        self._reserved = reserved
         self._lock = threading.Lock()
-        self._pool: ConnectionPool | None = None
+        self._pool: Pool | None = None
+        self._distrusted = 0.0
+        """When a connection last fell silent: those made before may be as dead."""
         self._checked = False
         watch_forks(self)
 
@@ -82,40 +95,47 @@ class PostgresStore(hints.Hinting):
         """Store rows that have no unique keys, by COPY; the instant at which they were created."""
         now: int = self.run(clock)
         with self._connection() as connection, connection.transaction():
-            cursor = connection.cursor()
-            with cursor.copy(COPY) as copy:
+            connection.execute(unbounded())
+            with connection.cursor().copy(COPY) as copy:
                 for block in copy_blocks(rows, now):
                     copy.write(block)
         return now
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def _connection(self) -> Iterator[Connection]:
         pool = self._open()
-        try:
-            connection = pool.getconn(timeout=self._options.patience)
-        except PoolTimeout as error:
-            reason = why_no_connection(self._options)
-            raise BackendUnavailable(f"PostgreSQL: no connection: {reason}") from error
+        connection = self._take(pool)
         try:
             yield connection
         except psycopg.Error as error:
             raise translate(error) or error from error
         finally:
+            if connection.silent:
+                self._distrusted = time.monotonic()
             pool.putconn(connection)
 
-    def _open(self) -> ConnectionPool:
+    def _take(self, pool: Pool) -> Connection:
+        """A connection. A pool is asked again and again: by itself it rests for seconds."""
+        deadline = time.monotonic() + self._options.patience
+        while True:
+            try:
+                connection = pool.getconn(timeout=slice_of(deadline))
+            except PoolTimeout as error:
+                if time.monotonic() < deadline:
+                    continue
+                reason = why_no_connection(self._options)
+                raise BackendUnavailable(f"PostgreSQL: no connection: {reason}") from error
+            except psycopg.Error as error:
+                raise translate(error) or error from error
+            if connection.made_at >= self._distrusted:
+                return connection
+            connection.close()
+            pool.putconn(connection)
+
+    def _open(self) -> Pool:
         with self._lock:
             if self._pool is None:
-                self._pool = ConnectionPool(
-                    self._options.url,
-                    min_size=0,
-                    max_size=self._options.pool_size,
-                    kwargs=connect_args("jobq"),
-                    open=True,
-                    name="jobq",
-                    configure=partial(configure, self._options),
-                    reconnect_timeout=self._options.patience,
-                )
+                self._pool = self._new_pool()
                 _closing_at_exit.add(self)
             pool = self._pool
         if not self._checked:
@@ -127,9 +147,30 @@ class PostgresStore(hints.Hinting):
                 raise
         return pool
 
+    def _new_pool(self) -> Pool:
+        if self._reserved is not None:
+            return Reserved(self._options, self._reserved)
+        return ConnectionPool(
+            self._options.url,
+            connection_class=Connection,
+            min_size=0,
+            max_size=self._options.pool_size,
+            kwargs=connect_args("jobq", self._options),
+            open=True,
+            name="jobq",
+            configure=partial(configure, self._options),
+            reconnect_timeout=LOOK_AGAIN,
+        )
+
     def migrate(self) -> list[int]:
-        self._checked = True
-        return self.run(_migrations.migrate)  # type: ignore[no-any-return]
+        """Bring the schema up to date, on a connection of its own, however long that takes."""
+        options = evolve(self._options, statement_timeout=None)
+        store = PostgresStore(options, self.dialect, reserved="jobq migrate")
+        store._checked = True
+        try:
+            return store.run(_migrations.migrate)  # type: ignore[no-any-return]
+        finally:
+            store.close()
 
     def notify(self, queue: str) -> None:
         """See that workers are told, a moment from now."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from jobq._errors import BackendError
@@ -16,6 +17,16 @@ from jobq.backends import _migrations
 from jobq.backends._dialect import SqliteDialect
 from jobq.backends._options import SqliteOptions
 from jobq.backends.sqlite.faces import AsyncSqliteStore, SqliteStore
+
+LONG_LOG = 64_000_000
+"""Bytes of a write-ahead log that somebody must be keeping from being reused."""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 class SqliteBackend:
@@ -36,8 +47,26 @@ class SqliteBackend:
     def async_store(self) -> AsyncSqliteStore:
         return AsyncSqliteStore(self.options, self.dialect)
 
+    def lease_store(self, within: float) -> SqliteStore:
+        """For renewals: how long they wait for the lock is the URL's `patience`."""
+        del within
+        return self.store()
+
+    def outcome_store(self) -> None:
+        """Outcomes are written together with the next claim."""
+
     def script(self, since: int = 0) -> str:
         return _migrations.script(self.dialect, since=since)
+
+    async def held_up(self, store: AsyncSqliteStore, *, seconds: float) -> str | None:  # noqa: ARG002
+        """What keeps the write-ahead log from being reused, as far as its size tells."""
+        size = _size(Path(f"{self.options.path}-wal"))
+        if size <= LONG_LOG:
+            return None
+        return (
+            f"the write-ahead log of {self.options.path} has grown to {size / 1e6:.0f} MB: some "
+            f"connection reads without an end"
+        )
 
     async def watch(
         self, store: AsyncSqliteStore, hint: Callable[[], None], idle: Callable[[], float]

@@ -9,7 +9,7 @@ EXIT_BLOCKED = 70
 HANDLER = "block (__main__.block)"
 
 
-@scenario("frozen-loop", full=20, quick=4, tiny=2)
+@scenario("frozen-loop", codes=("F31",), full=20, quick=4, tiny=2)
 def frozen_loop(lab: Lab) -> Findings:
     """A handler that blocks the loop for three leases keeps its lease and completes once."""
     lease = lab.choose(full=2.0, quick=1.5, tiny=1.0)
@@ -36,7 +36,7 @@ def frozen_loop(lab: Lab) -> Findings:
     return findings
 
 
-@scenario("blocked-past-timeout", full=5, quick=1, tiny=1)
+@scenario("blocked-past-timeout", codes=("F31",), full=5, quick=1, tiny=1)
 def blocked_past_timeout(lab: Lab) -> Findings:
     """A handler that blocks past its timeout ends the process, and its job runs elsewhere."""
     trials = lab.choose(full=5, quick=1, tiny=1)

@@ -9,7 +9,7 @@ from tests.faults import checker
 from tests.faults.lab import Findings, Lab, scenario
 
 
-@scenario("cancel-in-transaction", databases=("sqlite",), full=50, quick=20, tiny=5)
+@scenario("cancel-in-transaction", codes=("F42",), databases=("sqlite",), full=50, quick=20, tiny=5)
 def cancel_in_transaction(lab: Lab) -> Findings:
     """A task cancelled inside a SQLite transaction leaves no lock: another process can write."""
     trials = lab.choose(full=200, quick=100, tiny=30)

@@ -83,7 +83,7 @@ def most_at_once(events: list) -> dict[str, int]:
 LEASE = 3.0
 
 
-@scenario("sqlite-saturation", databases=("sqlite",), full=100, quick=20, tiny=5)
+@scenario("sqlite-saturation", codes=("F42",), databases=("sqlite",), full=100, quick=20, tiny=5)
 def sqlite_saturation(lab: Lab) -> Findings:
     """Eight saturating workers on one SQLite file: no lease is lost, nobody fences itself."""
     seconds = lab.choose(full=60.0, quick=10.0, tiny=3.0)

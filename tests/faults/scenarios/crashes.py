@@ -13,7 +13,7 @@ LEASE = 3.0
 CHILDHOOD = 1.0
 
 
-@scenario("kill", full=20, quick=3, tiny=1)
+@scenario("kill", codes=("F1",), full=20, quick=3, tiny=1)
 def kill(lab: Lab) -> Findings:
     """Workers are killed at random: every job is completed, none is lost, none is stuck."""
     options = {"lease": lab.choose(full=LEASE, quick=LEASE, tiny=1.5), "concurrency": 8}
@@ -110,7 +110,7 @@ def slowest_rescue(lab: Lab, tables: checker.Dump) -> float:
     return slowest
 
 
-@scenario("zombie", full=20, quick=8, tiny=4)
+@scenario("zombie", codes=("F6",), full=20, quick=8, tiny=4)
 def zombie(lab: Lab) -> Findings:
     """A worker frozen past its lease cannot overwrite the new owner's outcome, and is told."""
     each = lab.choose(full=10, quick=3, tiny=1)

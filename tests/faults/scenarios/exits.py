@@ -9,7 +9,7 @@ from tests.faults.lab import Findings, Lab, scenario
 from tests.faults.scenarios.wakeups import tireless_worker
 
 
-@scenario("unclosed", full=20, quick=4, tiny=2)
+@scenario("unclosed", codes=("F45",), full=20, quick=4, tiny=2)
 def unclosed(lab: Lab) -> Findings:
     """A process whose queue nobody closed exits at once, quietly, and its jobs start."""
     worker = tireless_worker(lab)
@@ -50,7 +50,7 @@ def _one_exit(lab: Lab, findings: Findings, face: str, jobs: int) -> float:
     return ended_at - used.at
 
 
-@scenario("fork", full=20, quick=3, tiny=1)
+@scenario("fork", codes=("F45",), full=20, quick=3, tiny=1)
 def fork(lab: Lab) -> Findings:
     """A forked child and its parent use the queue that the parent had open, at the same time."""
     trials = lab.choose(full=20, quick=4, tiny=1)

@@ -14,7 +14,7 @@ from tests.faults.scenarios.crashes import unfinished
 LEASE = 3.0
 
 
-@scenario("database-restart", databases=("postgresql",), full=5, quick=2, tiny=1)
+@scenario("database-restart", codes=("F9",), databases=("postgresql",), full=5, quick=2, tiny=1)
 def database_restart(lab: Lab) -> Findings:
     """PostgreSQL crashes under load: workers come back, nothing acknowledged is lost."""
     workers = lab.workers(lab.choose(full=4, quick=3, tiny=2), lease=LEASE)
@@ -56,7 +56,7 @@ def database_restart(lab: Lab) -> Findings:
     return findings
 
 
-@scenario("self-fence", full=20, quick=5, tiny=2)
+@scenario("self-fence", codes=("F12",), full=20, quick=5, tiny=2)
 def self_fence(lab: Lab) -> Findings:
     """A worker that cannot renew its leases stops its handlers before the leases end."""
     jobs = lab.choose(full=20, quick=5, tiny=2)

@@ -18,7 +18,7 @@ SIGNALS = (
 GRACE = 2.0
 
 
-@scenario("sigterm", full=20, quick=10, tiny=3)
+@scenario("sigterm", codes=("F4", "F5"), full=20, quick=10, tiny=3)
 def sigterm(lab: Lab) -> Findings:
     """SIGTERM in the middle of a batch uses no attempt and leaves nothing leased."""
     findings = Findings()

@@ -22,7 +22,7 @@ def tireless_worker(lab: Lab, **options: object) -> Actor:
     return worker
 
 
-@scenario("wake-ups", full=1000, quick=150, tiny=30)
+@scenario("wake-ups", codes=("F25",), full=1000, quick=150, tiny=30)
 def wake_ups(lab: Lab) -> Findings:
     """Jobs enqueued at random moments by another process: every one starts."""
     total = lab.choose(full=1000, quick=150, tiny=30)
@@ -47,7 +47,7 @@ def _from(lab: Lab, actor: Actor) -> int:
     return sum(len(event["ids"]) for event in mine)
 
 
-@scenario("wake-ups-in-transactions", full=100, quick=20, tiny=5)
+@scenario("wake-ups-in-transactions", codes=("F25",), full=100, quick=20, tiny=5)
 def wake_ups_in_transactions(lab: Lab) -> Findings:
     """A is open, B commits, A rolls back (or commits): what was committed starts."""
     rounds = lab.choose(full=100, quick=20, tiny=5)

@@ -1,0 +1,112 @@
+"""What a run found, as text for a terminal and as a table for the documentation."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg
+from attrs import field, frozen
+
+from tests.faults.lab import Findings, Scenario, Size
+
+BEGIN = "<!-- results: what `nox -s faults` wrote, not to be edited -->"
+END = "<!-- results: end -->"
+HEAD = ("scenario", "database", "trials", "hits", "checked", "broken", "seconds", "figures")
+
+
+@frozen
+class Result:
+    """One line of the table."""
+
+    scenario: Scenario
+    database: str
+    findings: Findings
+    seconds: float
+    version: str = field(default="")
+    """The version of the database."""
+
+    @property
+    def numbers(self) -> tuple[int, int, int, int]:
+        """Trials, hits, how often something was checked, and how often it was broken."""
+        found = self.findings
+        checked = sum(check.of for check in found.checks)
+        broken = sum(len(check.broken) for check in found.checks)
+        return found.trials, found.hits, checked, broken
+
+    @property
+    def figures(self) -> str:
+        if self.findings.not_run:
+            return f"not run: {self.findings.not_run}"
+        return ", ".join(f"{name} {value}" for name, value in self.findings.figures.items())
+
+
+def table(results: Sequence[Result]) -> str:
+    """The results as text, a line each."""
+    lines: list[tuple[str, ...]] = [HEAD]
+    for result in results:
+        numbers = map(str, (*result.numbers, round(result.seconds)))
+        lines.append((result.scenario.name, result.database, *numbers, result.figures))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def write(path: Path, results: Sequence[Result], size: Size) -> None:
+    """Put the results between the marks of a Markdown file; it is made where it is missing."""
+    text = path.read_text() if path.exists() else f"{BEGIN}\n{END}\n"
+    if BEGIN not in text or END not in text:
+        raise SystemExit(f"{path} has no lines {BEGIN!r} and {END!r} to write between")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    path.write_text(f"{before}{BEGIN}\n\n{markdown(results, size)}\n\n{END}{after}")
+
+
+def markdown(results: Sequence[Result], size: Size) -> str:
+    """The results with the versions that they are true of."""
+    head = ("fault", "promise", "database", "trials", "hits", "checked", "broken", "figures")
+    rows: list[tuple[str, ...]] = [head, ("---", "---", "---", "--:", "--:", "--:", "--:", "---")]
+    for result in results:
+        numbers = [""] * 4 if result.findings.not_run else [*map(str, result.numbers)]
+        rows.append((_fault(result.scenario), result.scenario.promise, result.database, *numbers,
+                     result.figures))  # fmt: skip
+    lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
+    return "\n".join([_versions(results, size), "", *lines])
+
+
+def _fault(scenario: Scenario) -> str:
+    return " ".join((*scenario.codes, f"`{scenario.name}`"))
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text.replace("|", "\\|"))
+
+
+def _versions(results: Sequence[Result], size: Size) -> str:
+    databases = sorted({result.version for result in results if result.version})
+    parts = [
+        f"jobq {version('jobq')}",
+        f"Python {platform.python_version()}",
+        *databases,
+        f"psycopg {psycopg.__version__}",
+        f"{platform.system()} on {os.cpu_count()} CPUs",
+    ]
+    day = datetime.now(UTC).date()
+    return f"A {size} run of {day}: {', '.join(parts)}."
+
+
+def database_version(url: str) -> str:
+    """The name and version of a database."""
+    if url.startswith("sqlite"):
+        return f"SQLite {sqlite3.sqlite_version}"
+    with psycopg.connect(url) as connection:
+        rows = connection.execute("SHOW server_version").fetchone()
+    return f"PostgreSQL {rows[0] if rows else '?'}"
