@@ -177,9 +177,11 @@ class AsyncSqliteStore(Silent):
             try:
                 await connection
                 await connection._execute(ensure_schema, self._writer)  # type: ignore[no-untyped-call]  # noqa: SLF001
-            except sqlite3.Error as error:
+            except BaseException as error:
                 await connection.close()
-                raise translate(error) or error from error
+                if isinstance(error, sqlite3.Error):
+                    raise translate(error) or error from error
+                raise
             self._connection = connection
 
     async def aclose(self) -> None:
