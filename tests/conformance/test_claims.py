@@ -395,8 +395,12 @@ def test_what_comes_in_behind_the_others_is_taken_too(url: str) -> None:
             await queue.aio.enqueue("work", {}, run_at=earlier)
             await queue.aio.enqueue("work", {}, priority=-7)
 
+    async def burst() -> None:
+        async with queue.aio:
+            await jobq.Worker(queue, concurrency=4).run(burst=True)
+
     with queue:
         queue.migrate()
         queue.enqueue_many((work, {"n": n}) for n in range(300))
-        asyncio.run(jobq.Worker(queue, concurrency=4).run(burst=True))
+        asyncio.run(burst())
         assert queue.counts()["completed"] == done["work"] == 302
