@@ -185,14 +185,16 @@ class Claimer:
             return
         wanted = self._arguments(slots)
         began = time.monotonic()
-        if self._store.dialect.keeps_dead_entries:
+        keeps_dead = self._store.dialect.keeps_dead_entries
+        if keeps_dead:
             wanted["edges"] = self._edges.choose(wanted["queues"], wanted["types"], began)
         self._lent = True  # nobody else claims meanwhile
         try:
             claimed = await self._store.run(backends.ops.claim, **wanted)
         finally:
             self._lent = False
-        self._edges.reached(claimed, wanted.get("edges", ()), began=began, now=time.monotonic())
+        if keeps_dead:
+            self._edges.reached(claimed, wanted["edges"], began=began, now=time.monotonic())
         self._receive(claimed, slots)
 
     def _arguments(self, slots: int) -> dict[str, Any]:

@@ -77,6 +77,18 @@ class Dump:
         return [job for job in self.jobs.values() if job.status == status]
 
 
+def is_locked(url: str) -> bool:
+    """Whether somebody holds SQLite's write lock at this moment."""
+    path = url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return True
+    return False
+
+
 def query(url: str, sql: str) -> list[tuple[Any, ...]]:
     """Run a statement on a connection of its own, past jobq."""
     if url.startswith("sqlite"):
@@ -114,6 +126,11 @@ def dump(url: str) -> Dump:
 def is_crash(ended: Ended) -> bool:
     """Whether a rescue ended this attempt."""
     return ended.error_code in ("crashed", "crash_loop")
+
+
+def rescues(tables: Dump) -> int:
+    """How often a job was taken from a dead worker."""
+    return sum(is_crash(ended) for attempts in tables.attempts.values() for ended in attempts)
 
 
 def none_lost(tables: Dump, acknowledged: Iterable[str]) -> Check:
@@ -204,3 +221,15 @@ def each(invariant: str, things: Iterable[Any], holds: Callable[[Any], bool]) ->
 def that(invariant: str, holds: bool, otherwise: object = "it does not") -> Check:
     """A single fact."""
     return Check(invariant, 1, () if holds else (otherwise,))
+
+
+def nothing_wrong(
+    tables: Dump, events: Sequence[Event], acknowledged: Iterable[str]
+) -> tuple[Check, ...]:
+    """All that was acknowledged is completed, and nothing ran that should not have."""
+    return (
+        none_lost(tables, acknowledged),
+        all_completed(tables),
+        none_unexpected(tables, events),
+        starts_bounded(tables, events),
+    )

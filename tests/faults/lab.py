@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -215,16 +213,7 @@ class Lab:
 
     def is_locked(self) -> bool:
         """Whether somebody holds SQLite's write lock at this moment."""
-        if self.is_postgres:
-            return False
-        path = self.url.removeprefix("sqlite:///")
-        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("ROLLBACK")
-            except sqlite3.OperationalError:
-                return True
-        return False
+        return not self.is_postgres and checker.is_locked(self.url)
 
 
 Play = Callable[[Lab], Findings]

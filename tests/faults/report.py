@@ -63,11 +63,16 @@ def table(results: Sequence[Result]) -> str:
 def write(path: Path, results: Sequence[Result], size: Size) -> None:
     """Put the results between the marks of a Markdown file; it is made where it is missing."""
     text = path.read_text() if path.exists() else f"{BEGIN}\n{END}\n"
-    if BEGIN not in text or END not in text:
-        raise SystemExit(f"{path} has no lines {BEGIN!r} and {END!r} to write between")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n\n{markdown(results, size)}\n\n{END}{after}")
+    path.write_text(between(text, BEGIN, END, markdown(results, size), path))
+
+
+def between(page: str, begin: str, end: str, text: str, path: Path) -> str:
+    """The page of a file, with the text put between its two marks."""
+    if begin not in page or end not in page:
+        raise SystemExit(f"{path} has no lines {begin!r} and {end!r} to write between")
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def markdown(results: Sequence[Result], size: Size) -> str:
@@ -78,8 +83,12 @@ def markdown(results: Sequence[Result], size: Size) -> str:
         numbers = [""] * 4 if result.findings.not_run else [*map(str, result.numbers)]
         rows.append((_fault(result.scenario), result.scenario.promise, result.database, *numbers,
                      result.figures))  # fmt: skip
-    lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
-    return "\n".join([_versions(results, size), "", *lines])
+    return f"{_versions(results, size)}\n\n{lines(rows)}"
+
+
+def lines(rows: Sequence[Sequence[str]]) -> str:
+    """The rows of a Markdown table."""
+    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
 
 
 def _fault(scenario: Scenario) -> str:

@@ -7,7 +7,6 @@ a trial could not be played.
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import signal
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from attrs import frozen
 
 from jobq.testing._postgres import PostgresServer
+from tests.faults import report
 from tests.rivals.faults import FAULTS, Fault, Outcome
 from tests.rivals.systems import NAMES, NotInstalled, System, adapter, install
 from tests.rivals.trial import Trial
@@ -135,17 +135,7 @@ def markdown(cells: Sequence[Cell], missing: Sequence[tuple[str, str]]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def write(path: Path, text: str) -> None:
-    """Put the text between the markers of a file."""
-    page = path.read_text()
-    between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    if not between.search(page):
-        sys.exit(f"{path} has no {BEGIN} … {END}")
-    path.write_text(between.sub(lambda _: f"{BEGIN}\n{text}\n{END}", page))
+    return report.lines([head, ["---"] * len(head), *rows])
 
 
 def main() -> int:
@@ -171,7 +161,8 @@ def main() -> int:
     text = markdown(cells, missing)
     print(f"\n{text}")
     if options.write:
-        write(options.write, text)
+        page = options.write.read_text()
+        options.write.write_text(report.between(page, BEGIN, END, text, options.write))
     return 1 if any(cell.failures for cell in cells) else 0
 
 

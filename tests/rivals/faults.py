@@ -242,18 +242,6 @@ def _look(trial: Trial, id: Any) -> str:
         return "unknown"
 
 
-class Network(Proxy):
-    """A network that loses connections without telling anybody."""
-
-    def silence(self) -> None:
-        """Forward nothing more on the connections there are; new ones work."""
-        self._in_loop(self._silence())
-
-    async def _silence(self) -> None:
-        for pair in self._pairs:
-            pair.flows.clear()
-
-
 @fault(
     "half-open",
     "F11",
@@ -264,16 +252,16 @@ def half_open(trial: Trial) -> Outcome:
     """The connections of the only worker fall silent in the middle of a job, while new ones work:
     there is no reset, and what is sent is acknowledged by TCP and goes nowhere. A worker process
     that ends is started again."""
-    with Network(trial.url) as network:
-        workers = [trial.ready(network.url)]
+    with Proxy(trial.url) as proxy:
+        workers = [trial.ready(proxy.url)]
         running = trial.client.ask("enqueue", {"tag": "running", "steps": 8, "again": 8})
         assert trial.until(lambda: trial.noted("start", tag="running"), 20.0)
-        network.silence()
+        proxy.forget()
         froze = time.monotonic()
         following = trial.client.ask("enqueue", {"tag": "next", "steps": 1})
 
         def next_start() -> list[Any]:
-            trial.supervise(workers, network.url)
+            trial.supervise(workers, proxy.url)
             return trial.noted("start", tag="next")
 
         started = trial.until(next_start, HALF_OPEN_PATIENCE)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 import select
-import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from jobq.testing._postgres import PostgresServer
+from tests.faults import checker
 from tests.faults.actors import ROOT, Actor, _environment
 from tests.faults.history import Event, Histories
 from tests.rivals.systems import System
@@ -142,7 +142,7 @@ class Trial:
         for _ in range(100):
             worker.freeze()
             time.sleep(0.05)
-            if self._server or not is_locked(self.url):
+            if self._server or not checker.is_locked(self.url):
                 return
             worker.thaw()
             time.sleep(0.01)
@@ -181,15 +181,3 @@ class Trial:
         """The state of a job, when it is final or the time is over."""
         self.until(lambda: self.state(id) in DONE, timeout)
         return self.state(id)
-
-
-def is_locked(url: str) -> bool:
-    """Whether somebody holds SQLite's write lock at this moment."""
-    path = url.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-        except sqlite3.OperationalError:
-            return True
-    return False

@@ -22,12 +22,11 @@ from jobq.backends.ops.bulk import COPY, copy_blocks
 from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
 from jobq.backends.postgres.connections import (
-    LOOK_AGAIN,
     AsyncConnection,
     cancellations,
     clock,
     configure_async,
-    connect_args,
+    pool_args,
     prepares,
     rest_before,
     slice_of,
@@ -156,13 +155,9 @@ class AsyncPostgresStore(hints.Hinting):
         pool = AsyncConnectionPool(
             self._options.url,
             connection_class=AsyncConnection,
-            min_size=0,
-            max_size=self._options.pool_size,
-            kwargs=connect_args("jobq", self._options),
             open=False,
-            name="jobq",
             configure=partial(configure_async, self._options),
-            reconnect_timeout=LOOK_AGAIN,
+            **pool_args(self._options),
         )
         await pool.open()
         return pool

@@ -105,6 +105,17 @@ def connect_args(name: str, options: PostgresOptions) -> dict[str, Any]:
     }
 
 
+def pool_args(options: PostgresOptions) -> dict[str, Any]:
+    """What the pools of both faces are given."""
+    return {
+        "min_size": 0,
+        "max_size": options.pool_size,
+        "kwargs": connect_args("jobq", options),
+        "name": "jobq",
+        "reconnect_timeout": LOOK_AGAIN,
+    }
+
+
 def cancellations() -> int:
     """How often this task was cancelled.
 

@@ -26,11 +26,10 @@ from jobq.backends.ops.bulk import COPY, copy_blocks
 from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
 from jobq.backends.postgres.connections import (
-    LOOK_AGAIN,
     Connection,
     clock,
     configure,
-    connect_args,
+    pool_args,
     prepares,
     rest_before,
     slice_of,
@@ -153,13 +152,9 @@ class PostgresStore(hints.Hinting):
         return ConnectionPool(
             self._options.url,
             connection_class=Connection,
-            min_size=0,
-            max_size=self._options.pool_size,
-            kwargs=connect_args("jobq", self._options),
             open=True,
-            name="jobq",
             configure=partial(configure, self._options),
-            reconnect_timeout=LOOK_AGAIN,
+            **pool_args(self._options),
         )
 
     def migrate(self) -> list[int]:

@@ -79,7 +79,7 @@ def _after_kills(lab: Lab, ended: list[checker.Check]) -> Findings:
     findings.figures = {
         "jobs": len(tables.jobs),
         "cut short": sum(map(len, cut_short.values())),
-        "rescues": sum(checker.is_crash(a) for ended in tables.attempts.values() for a in ended),
+        "rescues": checker.rescues(tables),
         "failed": len(tables.having("failed")),
         "slowest rescue s": round(slowest_rescue(lab, tables), 1),
     }

@@ -53,7 +53,7 @@ def commit_unknown(lab: Lab) -> Findings:
         "jobs": len(tables.jobs),
         "acknowledged": len(acknowledged),
         "unknown": unknown,
-        "rescues": _rescues(tables),
+        "rescues": checker.rescues(tables),
     }
     return findings
 
@@ -130,16 +130,13 @@ def half_open(lab: Lab) -> Findings:
     findings.check(
         *ended,
         lab.in_time("a call returns within its bound", calls, PATIENCE + ANSWER + CONNECTING),
-        checker.none_lost(tables, lab.acknowledged()),
-        checker.all_completed(tables),
-        checker.none_unexpected(tables, events),
-        checker.starts_bounded(tables, events),
+        *checker.nothing_wrong(tables, events, lab.acknowledged()),
     )
     findings.figures = {
         "jobs": len(tables.jobs),
         "longest call s": round(max(calls), 2),
         "slowest return s": round(max(thaws), 1),
-        "rescues": _rescues(tables),
+        "rescues": checker.rescues(tables),
     }
     return findings
 
@@ -191,7 +188,10 @@ def network_cut(lab: Lab) -> Findings:
         checker.starts_bounded(tables, events),
         checker.that("the worker works on", tables.jobs[again].result == worker.name),
     )
-    findings.figures = {"shortest notice s": round(min(notices), 2), "rescues": _rescues(tables)}
+    findings.figures = {
+        "shortest notice s": round(min(notices), 2),
+        "rescues": checker.rescues(tables),
+    }
     return findings
 
 
@@ -217,7 +217,7 @@ def slow_network(lab: Lab) -> Findings:
         checker.each("a renewal succeeds", beats, lambda event: event["well"]),
         checker.all_completed(tables),
         checker.started_once(tables, events),
-        checker.that("no job is rescued", not _rescues(tables), _rescues(tables)),
+        checker.that("no job is rescued", not checker.rescues(tables), checker.rescues(tables)),
     )
     findings.figures = {"slowest renewal s": round(max(e["seconds"] for e in beats), 2)}
     return findings
@@ -324,7 +324,3 @@ def _until_work_goes_on(lab: Lab) -> float:
 
     lab.until(fresh_end, 60, "new jobs run")
     return lab.now() - now
-
-
-def _rescues(tables: checker.Dump) -> int:
-    return sum(checker.is_crash(a) for ended in tables.attempts.values() for a in ended)

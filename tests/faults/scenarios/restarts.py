@@ -41,16 +41,13 @@ def database_restart(lab: Lab) -> Findings:
     findings.check(
         survivors,
         *ended,
-        checker.none_lost(tables, acknowledged),
-        checker.all_completed(tables),
-        checker.none_unexpected(tables, events),
-        checker.starts_bounded(tables, events),
+        *checker.nothing_wrong(tables, events, acknowledged),
     )
     findings.figures = {
         "jobs": len(tables.jobs),
         "acknowledged": len(acknowledged),
         "unknown": len(lab.histories.of("unknown")),
-        "rescues": sum(checker.is_crash(a) for ended in tables.attempts.values() for a in ended),
+        "rescues": checker.rescues(tables),
         "slowest return s": round(max(returns), 1),
     }
     return findings

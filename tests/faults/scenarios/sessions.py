@@ -49,15 +49,12 @@ def sessions_killed(lab: Lab) -> Findings:
     findings.check(
         alive,
         *ended,
-        checker.none_lost(tables, lab.acknowledged()),
-        checker.all_completed(tables),
-        checker.none_unexpected(tables, events),
-        checker.starts_bounded(tables, events),
+        *checker.nothing_wrong(tables, events, lab.acknowledged()),
     )
     findings.figures = {
         "jobs": len(tables.jobs),
         "unknown": len(lab.histories.of("unknown")),
-        "rescues": _rescues(tables),
+        "rescues": checker.rescues(tables),
     }
     return findings
 
@@ -99,10 +96,7 @@ def statements_refused(lab: Lab) -> Findings:
     findings = Findings(trials=tries, hits=cancelled + deadlocks)
     findings.check(
         *ended,
-        checker.none_lost(tables, lab.acknowledged()),
-        checker.all_completed(tables),
-        checker.none_unexpected(tables, events),
-        checker.starts_bounded(tables, events),
+        *checker.nothing_wrong(tables, events, lab.acknowledged()),
     )
     findings.figures = {
         "jobs": len(tables.jobs),
@@ -110,7 +104,7 @@ def statements_refused(lab: Lab) -> Findings:
         "deadlocks": deadlocks,
         "transactions rolled back": refused,
         "told to the enqueuer": len(lab.histories.of("unknown")),
-        "rescues": _rescues(tables),
+        "rescues": checker.rescues(tables),
     }
     return findings
 
@@ -176,7 +170,7 @@ def no_connection_left(lab: Lab) -> Findings:
         ended,
         checker.all_completed(tables),
         checker.started_once(tables, events),
-        checker.that("no job is rescued", not _rescues(tables), _rescues(tables)),
+        checker.that("no job is rescued", not checker.rescues(tables), checker.rescues(tables)),
         checker.each("it works on", later, lambda job: tables.jobs[job].result == worker.name),
     )
     findings.figures = {"jobs": len(tables.jobs), "complaints": len(complaints)}
@@ -267,7 +261,3 @@ def _sampled(lab: Lab, samples: list[int]) -> Iterator[None]:
     finally:
         ending.set()
         thread.join()
-
-
-def _rescues(tables: checker.Dump) -> int:
-    return sum(checker.is_crash(a) for ended in tables.attempts.values() for a in ended)
