@@ -76,6 +76,8 @@ class Released:
     reason: str
     entered: bool = False
     """Whether the handler had begun: then it may have done its work, or a part of it."""
+    waited: bool = False
+    """Whether it only waited for a slot: that counts for nothing."""
 
 
 @frozen
@@ -148,7 +150,7 @@ def _decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Tran
             return completed(result)
         case Refused(code, error, started):
             return _failed(error, code, given_back=0 if started else 1)
-        case Released(reason, entered):
+        case Released(reason, entered, waited):
             if entered and job.on_ambiguous == "fail":
                 return _failed(reason, "ambiguous")
             return Transition(
@@ -156,7 +158,7 @@ def _decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Tran
                 outcome="released",
                 error=reason,
                 given_back=1,
-                released=1,
+                released=int(not waited),
                 ambiguous=int(entered),
             )
         case Stopped(reason):

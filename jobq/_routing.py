@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-import typing
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, Generic, Literal, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from attrs import Factory, field, frozen
 
+from jobq import _signature
 from jobq._checks import is_storable, priority_number, short_text
 from jobq._clock import to_span
 from jobq._context import JobContext, SyncJobContext
@@ -24,9 +23,12 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 DEFAULT_TIMEOUT = 15 * 60.0
+LARGEST_BATCH = 1000
 
 OnAmbiguous = Literal["retry", "fail", "verify"]
 Verifier = Callable[..., Any]
+Batch = Sequence[R | Exception] | None
+"""What a batch handler returns: a result or an exception for each job."""
 Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 """`async def middleware(job, call_next)`: calls `await call_next()`, and returns its result."""
 
@@ -46,6 +48,8 @@ class Handler(Generic[P, R]):
     takes: tuple[str, ...] = field(repr=False)
     """What the function's parameters are, in order: "payload", "context"."""
     is_async: bool
+    batch: int | None = None
+    """How many jobs one call takes at most, where it takes lists."""
     queue: str | None = None
     priority: int | None = None
     retry: Retry = Factory(Retry)
@@ -90,6 +94,36 @@ class Decorator(Protocol):
     def __call__(self, function: Callable[[], R]) -> Handler[None, R]: ...
 
 
+class BatchDecorator(Protocol):
+    """What `handler(…, batch=n)` returns: for functions that take lists."""
+
+    @overload
+    def __call__(
+        self, function: Callable[[list[P], list[JobContext]], Awaitable[Batch[R]]]
+    ) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[[list[P]], Awaitable[Batch[R]]]) -> Handler[P, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[list[P], list[SyncJobContext]], Batch[R]]
+    ) -> Handler[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[[list[P]], Batch[R]]) -> Handler[P, R]: ...
+
+
+class HandlerOptions(TypedDict, total=False):
+    """The options of `handler`."""
+
+    queue: str | None
+    priority: int | str | None
+    retry: Retry | None
+    timeout: float | timedelta | None
+    keep: float | timedelta | bool | None
+    limits: Iterable[Limit] | None
+    on_ambiguous: OnAmbiguous
+    verify: Verifier | None
+
+
 class Router:
     """The handlers of an application, or of a part of it.
 
@@ -102,10 +136,17 @@ class Router:
         self._handlers: dict[str, Handler[Any, Any]] = {}
         self._middleware: list[Middleware] = []
 
+    @overload
+    def handler(self, type: str, **options: Unpack[HandlerOptions]) -> Decorator: ...
+    @overload
+    def handler(
+        self, type: str, *, batch: int, **options: Unpack[HandlerOptions]
+    ) -> BatchDecorator: ...
     def handler(
         self,
         type: str,
         *,
+        batch: int | None = None,
         queue: str | None = None,
         priority: int | str | None = None,
         retry: Retry | None = None,
@@ -114,7 +155,7 @@ class Router:
         limits: Iterable[Limit] | None = None,
         on_ambiguous: OnAmbiguous = "retry",
         verify: Verifier | None = None,
-    ) -> Decorator:
+    ) -> Any:
         """Register a function as the handler of a type of jobs.
 
         The function takes the payload and the job's context, either only if its signature has
@@ -129,7 +170,15 @@ class Router:
         an `async def` or `def` with the parameters of the handler, is called before the next
         attempt: what it returns is the job's result, and `None` lets the handler run.
 
+        With `batch`, one call takes up to so many jobs, in one slot, for APIs that work in bulk:
+        the function gets a list of payloads, and a list of contexts if it has a second parameter.
+        It returns a list with a result for each, in the same order; an exception in it is what
+        that job raised. What the function raises counts for all of them.
+
         Raises `HandlerError` where the function cannot be a handler as it is written.
+
+        >>> @images.handler("embed", batch=100)
+        ... async def embed(texts: list[str]) -> list[list[float]]: ...
         """
         if not isinstance(type, str) or not 1 <= len(type) <= 200 or not is_storable(type):
             raise ConfigurationError(
@@ -137,6 +186,7 @@ class Router:
             )
         try:
             options: dict[str, Any] = {
+                "batch": _batch(batch, verify),
                 "queue": short_text(queue, "queue", limit=100),
                 "priority": None if priority is None else priority_number(priority),
                 "retry": _retry(retry),
@@ -151,7 +201,7 @@ class Router:
         def decorate(function: Callable[..., Any]) -> Handler[Any, Any]:
             return self._register(_build(type, function, options))
 
-        return typing.cast("Decorator", decorate)
+        return decorate
 
     def middleware(self, function: Middleware) -> Middleware:
         """Run `async def function(job, call_next)` around every handler of this router."""
@@ -215,6 +265,16 @@ def _ambiguity(type: str, policy: str, verify: Verifier | None) -> dict[str, Any
     return {"on_ambiguous": None if policy == "retry" else policy, "verify": verify}
 
 
+def _batch(size: int | None, verify: Verifier | None) -> int | None:
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LARGEST_BATCH:
+        raise OptionError(f"batch={size!r} is not an integer from 1 to {LARGEST_BATCH}")
+    if verify is not None:
+        raise OptionError("batch= and verify= do not go together: a verifier is asked about one")
+    return size
+
+
 def _retry(value: Retry | None) -> Retry:
     if value is not None and not isinstance(value, Retry):
         raise OptionError(f"retry must be a Retry, not {value!r}")
@@ -251,73 +311,13 @@ def _build(type: str, function: Callable[..., Any], options: dict[str, Any]) -> 
             f"handler {type!r}: a generator cannot be a handler; return the result, "
             f"and use job.progress() on the way"
         )
-    is_async = _is_async(function)
-    payload, takes = _parameters(type, function, is_async=is_async)
+    is_async = _signature.is_async(function)
+    batch = options["batch"] is not None
+    payload, takes = _signature.parameters(type, function, is_async=is_async, batch=batch)
     codec = Codec(payload, type_name=type)
     return Handler(
         type=type, function=function, codec=codec, takes=takes, is_async=is_async, **options
     )
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004  an object with an async __call__
-    )
-
-
-def _parameters(
-    type: str, function: Callable[..., Any], *, is_async: bool
-) -> tuple[Any, tuple[str, ...]]:
-    """The payload's annotation, and what each parameter takes."""
-    hints = _hints(type, function)
-    own, other = (JobContext, SyncJobContext) if is_async else (SyncJobContext, JobContext)
-    payload: Any = None
-    takes: list[str] = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        hint = hints.get(parameter.name)
-        if hint is other:
-            kind = "async def" if is_async else "def"
-            raise HandlerError(
-                f"handler {type!r}: {kind} takes a {own.__name__}, "
-                f"but {parameter.name!r} is annotated {other.__name__}"
-            )
-        if hint is own or (hint is None and "payload" in takes):
-            takes.append("context")
-        elif parameter.kind is parameter.KEYWORD_ONLY:
-            if parameter.default is parameter.empty:
-                raise HandlerError(
-                    f"handler {type!r}: {parameter.name!r} is keyword-only; a handler takes the "
-                    f"payload and the job as positional arguments"
-                )
-            continue
-        elif "payload" not in takes:
-            takes.append("payload")
-            payload = hint
-        elif parameter.default is parameter.empty:
-            raise HandlerError(
-                f"handler {type!r}: does not know what to pass as {parameter.name!r}; "
-                f"a handler takes the payload and a {own.__name__}"
-            )
-    if len(set(takes)) != len(takes):
-        raise HandlerError(f"handler {type!r}: takes the job's context twice")
-    return payload, tuple(takes)
-
-
-def _hints(type: str, function: Callable[..., Any]) -> dict[str, Any]:
-    while isinstance(function, functools.partial):
-        function = function.func
-    target: Any = function if inspect.isroutine(function) else function.__class__.__call__
-    try:
-        return typing.get_type_hints(target)
-    except NameError as error:
-        raise HandlerError(
-            f"handler {type!r}: its annotations cannot be resolved: {error}. Names used in them "
-            f"must exist when the module is imported (not only under TYPE_CHECKING)"
-        ) from error
 
 
 default_router = Router()

@@ -14,6 +14,7 @@ from jobq._config import Config
 from jobq._errors import JobqError
 from jobq._worker.declare import declare
 from jobq._worker.edges import Edges
+from jobq._worker.groups import Group, Groups
 from jobq._worker.lanes import Lanes
 from jobq._worker.running import Start
 from jobq.observe import logger
@@ -25,7 +26,10 @@ SURVEY_EVERY = 1.0
 
 
 class Claimer:
-    """The claim loop. `free` tells how many jobs may be taken, `start` runs the claimed ones.
+    """The claim loop. `start` runs the claimed jobs.
+
+    `free` tells how many slots are free, and `room` how many jobs without limits may be taken:
+    for these slots, and ahead of them.
 
     It ends when it is stopped, when `quota` jobs were claimed, or, in a burst, when there is
     nothing left that this worker could take.
@@ -42,6 +46,7 @@ class Claimer:
         lease: float,
         margin: float,
         free: Callable[[], int],
+        room: Callable[[], int],
         waiting: Callable[[], int],
         start: Callable[..., None],
         busy: Callable[[], bool],
@@ -59,6 +64,7 @@ class Claimer:
         self._lease = round(lease * SECOND)
         self._margin = round(margin * SECOND)
         self._free = free
+        self._room = room
         self._waiting = waiting
         self._start = start
         self._busy = busy
@@ -70,8 +76,7 @@ class Claimer:
         self._stopped = False
         self._lent = False
         """Whether the finisher is claiming in our place."""
-        self._dry = True
-        """Whether the last claim found less than it asked for."""
+        self._groups = Groups(config.router)
         self._limited_first = True
         self._surveyed_at = self._look_at = 0.0
         at_once = lanes.have_places or burst_window is not None
@@ -110,15 +115,15 @@ class Claimer:
 
     async def _round(self) -> None:
         self._wake.clear()
-        slots = self._slots()
-        if slots <= 0 or self._lent:
+        if self._lent or not self._has_room():
             await self._wake.wait()
             return
         opened = bool(self._lanes.open())
-        more = await self._claim_all(slots)
-        if more or not self._dry:
+        more = await self._claim_all()
+        if more or not self._groups.dry:
             if time.monotonic() - self._surveyed_at > SURVEY_EVERY:
                 await self._survey()
+                self._groups.ask_anew()
             return
         if self._edges.owes_full:
             await self._sleep(self._edges.full_at - time.monotonic())
@@ -130,23 +135,24 @@ class Claimer:
         if self._burst_window is not None and not self._wake.is_set():
             await self._end_of_burst()
 
-    async def _claim_all(self, slots: int) -> bool:
+    async def _claim_all(self) -> bool:
         """Claim what has limits and what has none; whether there may be more of the former.
 
         Who goes first takes turns, where priorities do not say: neither may starve the other.
         """
         if not self._lanes.open():
-            await self._claim(slots)
+            await self._claim()
             return False
         first, self._limited_first = self._limited_first, not self._limited_first
-        more = await self._claim_limited(slots, yields=not first)
-        if (slots := self._slots()) > 0:
-            await self._claim(slots)
-        if not first and self._lanes.open() and (slots := self._slots()) > 0:
-            more = await self._claim_limited(slots, yields=False)
+        more = await self._claim_limited(yields=not first)
+        await self._claim()
+        if not first and self._lanes.open() and self._free() > 0:
+            more = await self._claim_limited(yields=False)
         return more
 
-    async def _claim_limited(self, slots: int, *, yields: bool) -> bool:
+    async def _claim_limited(self, *, yields: bool) -> bool:
+        if (slots := self._within_quota(self._free())) <= 0:
+            return False
         waiting = self._waiting()
         ahead = max(0, (slots + waiting) // 2 - waiting)
         queues = self._lanes.queues_without_limits(self._queues)
@@ -175,15 +181,28 @@ class Claimer:
             self._start([job for job, _ in grant.jobs], _starts(grant, self._config))
         return bool(grant.jobs or grant.refused) and bool(self._lanes.open())
 
-    def _slots(self, freed: int = 0) -> int:
-        free = self._free() + freed
-        return free if self._quota is None else min(free, self._quota)
+    def _has_room(self) -> bool:
+        if self.done:
+            return False
+        return self._free() > 0 or any(self._jobs(group) > 0 for group in self._groups)
 
-    async def _claim(self, slots: int) -> None:
-        if not self._lanes.unlimited_types:
-            self._dry = True
-            return
-        wanted = self._arguments(slots)
+    def _within_quota(self, jobs: int) -> int:
+        return jobs if self._quota is None else min(jobs, self._quota)
+
+    def _jobs(self, group: Group, freed: int = 0) -> int:
+        """How many jobs of a group may be claimed now."""
+        ahead = not self._lanes.open() and self._groups.are_others_dry(group)
+        if group.per_slot == 1 and ahead:
+            return self._within_quota(self._room() + freed)
+        return self._within_quota((self._free() + freed) * group.per_slot)
+
+    async def _claim(self) -> None:
+        for group in self._groups.in_turn():
+            if (jobs := self._jobs(group)) > 0:
+                await self._claim_of(group, jobs)
+
+    async def _claim_of(self, group: Group, jobs: int) -> None:
+        wanted = self._arguments(group, jobs)
         began = time.monotonic()
         keeps_dead = self._store.dialect.keeps_dead_entries
         if keeps_dead:
@@ -195,20 +214,20 @@ class Claimer:
             self._lent = False
         if keeps_dead:
             self._edges.reached(claimed, wanted["edges"], began=began, now=time.monotonic())
-        self._receive(claimed, slots)
+        self._receive(group, claimed, jobs)
 
-    def _arguments(self, slots: int) -> dict[str, Any]:
+    def _arguments(self, group: Group, jobs: int) -> dict[str, Any]:
         return {
             "queues": self._lanes.queues_without_limits(self._queues),
-            "types": self._lanes.unlimited_types,
-            "slots": slots,
+            "types": group.types,
+            "slots": jobs,
             "worker": self._worker,
             "lease": self._lease,
             "margin": self._margin,
         }
 
-    def _receive(self, claimed: Sequence[Any], slots: int) -> None:
-        self._dry = len(claimed) < slots
+    def _receive(self, group: Group, claimed: Sequence[Any], jobs: int) -> None:
+        group.dry = len(claimed) < jobs
         if claimed:
             self._took(len(claimed))
             self._start(claimed)
@@ -224,16 +243,18 @@ class Claimer:
         `freed` slots come free with it. `None` while there is nothing to claim, or a claim is
         under way. Whatever comes of it must be told to `take_back`.
         """
-        if self._lent or self._dry or self.done or self._lanes.open():
+        group = self._groups.plain
+        if group is None or group.dry or self._lent or self.done or self._lanes.open():
             return None
-        slots = self._slots(freed)
-        self._lent = slots > 0
-        return self._arguments(slots) if self._lent else None
+        jobs = self._jobs(group, freed)
+        self._lent = jobs > 0
+        return self._arguments(group, jobs) if self._lent else None
 
     def take_back(self, wanted: dict[str, Any], claimed: Sequence[Any]) -> None:
         """What a lent claim brought."""
         self._lent = False
-        self._receive(claimed, wanted["slots"])
+        if self._groups.plain is not None:
+            self._receive(self._groups.plain, claimed, wanted["slots"])
         self.wake()
 
     async def _survey(self) -> tuple[Any, bool]:

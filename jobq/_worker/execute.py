@@ -54,26 +54,16 @@ async def attempt(
     try:
         payload = running.handler.codec.decode(running.job.payload)
     except PayloadError as error:
-        return Refused("invalid_payload", _bounded(str(error), bounds))
+        return Refused("invalid_payload", bounded(str(error), bounds))
     try:
         result = None
         if running.unverified:
             result = await _verified(running, payload, threads)
         if result is None:
             result = await _call(running, payload, middleware, threads)
-    except ResultError as error:  # of job.complete(): trying again would pay again
-        return Refused("result_unstorable", _bounded(str(error), bounds))
-    except NotNow as error:
-        return Released(str(error))
-    except LeaseLost as error:
-        return None if running.stopping == "lease" else raised(error, bounds)
-    except Escaped as escaped:
-        return _interrupted(running, escaped.error, bounds)
     except BaseException as error:  # noqa: BLE001  neither a cancellation nor SystemExit ends the worker
-        return _interrupted(running, error, bounds)
-    if running.committed is not None:
-        return Succeeded(running.committed, committed=True)
-    return _stored(result, bounds)
+        return ended(running, error, bounds)
+    return stored(running, result, bounds)
 
 
 async def _verified(running: Running, payload: Any, threads: CapacityLimiter) -> Any:
@@ -150,6 +140,20 @@ def _around(
     return call
 
 
+def ended(running: Running, error: BaseException, bounds: Bounds) -> Outcome | None:
+    """The outcome of an attempt that ended with an exception."""
+    match error:
+        case ResultError():  # of job.complete(): trying again would pay again
+            return Refused("result_unstorable", bounded(str(error), bounds))
+        case NotNow():
+            return Released(str(error))
+        case LeaseLost():
+            return None if running.stopping == "lease" else raised(error, bounds)
+        case Escaped():
+            return _interrupted(running, error.error, bounds)
+    return _interrupted(running, error, bounds)
+
+
 def _interrupted(running: Running, error: BaseException, bounds: Bounds) -> Outcome | None:
     """A handler that was asked to stop may do so by raising what it likes."""
     match running.stopping:
@@ -170,20 +174,23 @@ def timed_out(running: Running, bounds: Bounds) -> Raised:
     seconds = running.job.timeout_ms / 1000
     error = JobTimeout(f"it took longer than its timeout of {seconds:g} s")
     unknown = Failure(kind=FailureKind.AMBIGUOUS, code="timeout") if running.entered else None
-    return Raised(error, _bounded(str(error), bounds), "timeout", failure=unknown)
+    return Raised(error, bounded(str(error), bounds), "timeout", failure=unknown)
 
 
 def not_committed(bounds: Bounds) -> Raised:
     """The outcome of an attempt that completed its job in a transaction that vanished."""
     error = NotCommitted("job.complete() was called in a transaction that did not commit")
-    return Raised(error, _bounded(str(error), bounds), "not_committed")
+    return Raised(error, bounded(str(error), bounds), "not_committed")
 
 
-def _stored(result: Any, bounds: Bounds) -> Outcome:
+def stored(running: Running, result: Any, bounds: Bounds) -> Outcome:
+    """The outcome of an attempt whose handler returned."""
+    if running.committed is not None:
+        return Succeeded(running.committed, committed=True)
     try:
         return Succeeded(encode_result(result, limit=bounds.result))
     except ResultError as error:
-        return Refused("result_unstorable", _bounded(str(error), bounds))
+        return Refused("result_unstorable", bounded(str(error), bounds))
 
 
 def raised(error: BaseException, bounds: Bounds) -> Raised:
@@ -193,7 +200,7 @@ def raised(error: BaseException, bounds: Bounds) -> Raised:
     named = text if isinstance(error, Permanent) else f"{type(error).__name__}: {text}"
     lines = "".join(tracebacks.format_exception(error))
     failure = None if isinstance(error, Signal | JobqError) else classify(error)
-    return Raised(error, _bounded(named, bounds), code, _bounded(lines, bounds, tail=True), failure)
+    return Raised(error, bounded(named, bounds), code, bounded(lines, bounds, tail=True), failure)
 
 
 def _text(error: BaseException) -> str:
@@ -203,7 +210,8 @@ def _text(error: BaseException) -> str:
         return "(its text cannot be shown)"
 
 
-def _bounded(text: str, bounds: Bounds, *, tail: bool = False) -> str:
+def bounded(text: str, bounds: Bounds, *, tail: bool = False) -> str:
+    """An error's text as it is stored: without secrets, and not too long."""
     text = mask(text).replace("\x00", "").encode(errors="replace").decode()
     if len(text.encode()) <= bounds.error:
         return text

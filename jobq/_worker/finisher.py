@@ -55,7 +55,7 @@ class Finisher:
         self._claimer = claimer
         self._waiting: list[tuple[Running, Outcome]] = []
         self._wake = asyncio.Event()
-        self._busy = False
+        self._writing = 0
 
     def add(self, running: Running, outcome: Outcome) -> None:
         """Take over an ended attempt."""
@@ -66,7 +66,12 @@ class Finisher:
     @property
     def idle(self) -> bool:
         """Whether everything that was added is durable."""
-        return not self._waiting and not self._busy
+        return not self.unwritten
+
+    @property
+    def unwritten(self) -> int:
+        """How many were added and are not yet durable."""
+        return len(self._waiting) + self._writing
 
     async def run(self) -> None:
         """Write what comes, until cancelled."""
@@ -90,7 +95,7 @@ class Finisher:
         batch, self._waiting = self._waiting[:LARGEST], self._waiting[LARGEST:]
         if not batch:
             return
-        self._busy = True
+        self._writing = len(batch)
         try:
             endings = [self._ending(running, outcome) for running, outcome in batch]
             closings = [closing for ending in endings for closing in ending.transition.closes]
@@ -100,12 +105,13 @@ class Finisher:
             claimed: Sequence[Any] = []
             try:
                 done, claimed = await self._write(endings, wanted)
+                self._writing = 0
                 self._settle(batch, endings, done)
             finally:
                 if self._claimer is not None and wanted is not None:
                     self._claimer.take_back(wanted, claimed)
         finally:
-            self._busy = False
+            self._writing = 0
 
     def _ending(self, running: Running, outcome: Outcome) -> Any:
         transition = (

@@ -15,6 +15,7 @@ from jobq._outcome import Standing
 from jobq._routing import Handler
 
 if TYPE_CHECKING:
+    from jobq._worker.calls import Call
     from jobq._worker.corrections import Corrections
     from jobq.backends.ops.claim import Claimed
 
@@ -65,10 +66,14 @@ class Running:
     """A claimed job and its handler's state; what stands behind a job context."""
 
     task: asyncio.Task[None] | None = None
+    call: Call | None = None
+    """The batch that it is a part of."""
     stopping: Stop | None = None
     abandoned = False
     in_thread = False
     """Whether a thread is running the handler: it cannot be cancelled, only asked."""
+    begun = False
+    """Whether its task has taken its first step."""
     entered = False
     """Whether the handler has begun."""
     finishing = False
@@ -210,7 +215,12 @@ class Running:
         asked_before, self.stopping = self.stopping is not None, reason
         if self.task is None:
             return
+        shared = () if self.call is None else self.call.members
+        if reason in ("timeout", "shutdown"):  # it ends the whole call
+            for other in shared:
+                if other.stopping is None:
+                    other.stop(reason)
         if not asked_before:
             self.task.add_done_callback(partial(self.host.stopped, self))
-        if not self.in_thread:
+        if not self.in_thread and all(one.stopping is not None for one in shared):
             self.task.cancel()

@@ -1,10 +1,15 @@
-"""A worker's slots: the jobs that it holds, from their claim until their outcome is durable."""
+"""A worker's slots: the jobs that it holds, from their claim until their outcome is durable.
+
+A slot is taken while a handler runs. Jobs that were claimed ahead of the slots wait in line.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +17,8 @@ from anyio import CapacityLimiter
 
 from jobq._config import Config
 from jobq._outcome import Outcome, Refused, Released, Stopped
+from jobq._worker.ahead import PATIENCE, Ahead
+from jobq._worker.calls import Call, attempt_together, batches
 from jobq._worker.corrections import Corrections
 from jobq._worker.deadlines import Deadlines
 from jobq._worker.execute import attempt, timed_out
@@ -23,6 +30,15 @@ LINGER = 1.0
 """Seconds that cancelled handlers get to clean up when the worker shuts down."""
 FLUSH = 5.0
 """Seconds that the last outcomes get to be written."""
+
+
+def _started(
+    work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
+) -> asyncio.Task[None]:
+    """A task that has taken its first step already, where Python can do that."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)
 
 
 class Slots:
@@ -68,6 +84,13 @@ class Slots:
         self._threads = CapacityLimiter(threads)
         self._changed = asyncio.Event()
         self._deadlines = Deadlines(lambda: self.held, self._deadline_reached)
+        self._ahead = Ahead()
+        self._line: deque[Running] = deque()
+        """Claimed jobs that wait for a slot, the most urgent first."""
+        self._has_batches = any(handler.batch for handler in config.router)
+        self._executing = 0
+        self._beginning = False
+        self._patience: asyncio.TimerHandle | None = None
         self.finisher: Finisher
         self.held: set[Running] = set()
         self.abandoned: set[Running] = set()
@@ -76,7 +99,18 @@ class Slots:
 
     @property
     def free(self) -> int:
-        return self._count - len(self.held) - len(self.abandoned)
+        return self._count - self._taken_by(self.held) - self._taken_by(self.abandoned)
+
+    def _taken_by(self, jobs: Collection[Running]) -> int:
+        """How many slots these jobs take: a batch takes one."""
+        return len({job.call or job for job in jobs}) if self._has_batches else len(jobs)
+
+    @property
+    def room(self) -> int:
+        """How many jobs without limits may be claimed: for free slots, and ahead of them."""
+        if 2 * len(self._line) > self._ahead.size:
+            return 0  # few at a time would cost as much as many
+        return self.free + self._ahead.size
 
     @property
     def hanging(self) -> list[str]:
@@ -96,6 +130,7 @@ class Slots:
     def start(self, claimed: Sequence[Any], starts: Mapping[str, Start] | None = None) -> None:
         """Run claimed jobs; those with limits when these allow it."""
         observers = self._config.observers
+        together: dict[str, list[Running]] = {}
         for job in claimed:
             running = self._take(job, None if starts is None else starts[job.id])
             if observers:
@@ -107,10 +142,68 @@ class Slots:
             if job.cancel_requested:
                 self.finisher.add(running, Stopped("cancelled before it began"))
                 continue
-            running.task = self._loop.create_task(self._execute(running))
-            if job.timeout_ms:
-                running.deadline = self._loop.time() + job.timeout_ms / 1000
-                self._deadlines.watch(running.deadline)
+            if running.handler.batch:
+                together.setdefault(job.type, []).append(running)
+            elif running.start is not None:
+                self._begin(running)
+            else:
+                self._stand_in_line(running)
+        for some in together.values():
+            for members in batches(some, some[0].handler.batch or 1):
+                self._begin_call(Call(members))
+        self._begin_next()
+
+    def _stand_in_line(self, running: Running) -> None:
+        line = self._line
+        overtakes = bool(line) and line[-1].job.priority < running.job.priority
+        line.append(running)
+        if overtakes:
+            self._line = deque(sorted(line, key=lambda one: -one.job.priority))
+
+    def _begin_next(self) -> None:
+        if self._beginning:
+            return  # a handler has ended at its first step: the loop below goes on
+        self._beginning = True
+        while self._line and self._executing < self._count:
+            self._begin(self._line.popleft())
+        self._beginning = False
+        if self._line and self._patience is None:
+            self._patience = self._loop.call_later(PATIENCE, self._give_back_late)
+
+    def _give_back_late(self) -> None:
+        """Jobs that no slot came free for in time are for other workers."""
+        self._patience = None
+        now = time.monotonic()
+        if any(now - running.started_at >= PATIENCE for running in self._line):
+            self._ahead.failed(now)
+            self._give_back_line("no slot came free in time")
+        self._begin_next()
+
+    def _give_back_line(self, reason: str) -> None:
+        for running in self._line:
+            self.finisher.add(running, Released(reason, waited=True))
+        self.started -= len(self._line)
+        self._line.clear()
+
+    def _begin(self, running: Running) -> None:
+        if running.stopping is not None:
+            self._deliver(running, self._unstarted(running))
+            return
+        self._executing += 1
+        running.task = _started(self._execute(running), self._loop)
+        self._watch_deadline(running)
+
+    def _begin_call(self, call: Call) -> None:
+        self._executing += 1
+        task = self._loop.create_task(self._execute_call(call))
+        for running in call.members:
+            running.task = task
+            self._watch_deadline(running)
+
+    def _watch_deadline(self, running: Running) -> None:
+        if running.job.timeout_ms:
+            running.deadline = self._loop.time() + running.job.timeout_ms / 1000
+            self._deadlines.watch(running.deadline)
 
     def _take(self, job: Any, start: Start | None) -> Running:
         handler = self._config.router.get(job.type)
@@ -120,19 +213,44 @@ class Slots:
         self.started += 1
         return running
 
+    async def _execute_call(self, call: Call) -> None:
+        try:
+            for running in call.members:
+                running.begun = True
+            for running in call.members:
+                await running.wait_for_start()
+                if self._config.observers:
+                    job = running.job
+                    self._config.observers.job_started(job.id, job.type, job.attempts)
+            bounds = self._config.bounds
+            outcomes = await attempt_together(call, threads=self._threads, bounds=bounds)
+            for running, outcome in outcomes.items():
+                self._deliver(running, outcome)
+        finally:
+            self._executing -= 1
+            self._begin_next()
+
     async def _execute(self, running: Running) -> None:
-        job = running.job
-        if running.start is not None:
-            await running.wait_for_start()
-        if self._config.observers:
-            self._config.observers.job_started(job.id, job.type, job.attempts)
-        outcome = await attempt(
-            running,
-            self._config.router.chain(running.handler),
-            threads=self._threads,
-            bounds=self._config.bounds,
-        )
-        self._deliver(running, outcome)
+        running.begun = True
+        began = time.monotonic()
+        try:
+            if running.start is not None:
+                await running.wait_for_start()
+                began = time.monotonic()
+            if self._config.observers:
+                job = running.job
+                self._config.observers.job_started(job.id, job.type, job.attempts)
+            outcome = await attempt(
+                running,
+                self._config.router.chain(running.handler),
+                threads=self._threads,
+                bounds=self._config.bounds,
+            )
+            self._deliver(running, outcome)
+        finally:
+            self._executing -= 1
+            self._ahead.ended(time.monotonic() - began)
+            self._begin_next()
 
     def _deliver(self, running: Running, outcome: Outcome | None) -> None:
         if running.finishing:
@@ -148,6 +266,11 @@ class Slots:
 
     def _stopped(self, running: Running, _: asyncio.Task[None]) -> None:
         """The task of a handler that was asked to stop has ended."""
+        if not running.begun:
+            for one in [running] if running.call is None else running.call.members:
+                one.begun = True
+            self._executing -= 1
+            self._begin_next()
         if running in self.abandoned:
             self.abandoned.discard(running)
             self._on_freed()
@@ -181,7 +304,7 @@ class Slots:
         logger.error("%s ignores its cancellation: its slot is lost until it ends", running.name)
         self.abandoned.add(running)
         self.finisher.add(running, timed_out(running, self._config.bounds))
-        if len(self.abandoned) >= self._count:
+        if self._taken_by(self.abandoned) >= self._count:
             self._on_stuck(self.hanging)
 
     def lost(self, running: Running) -> None:
@@ -195,6 +318,7 @@ class Slots:
     def freed(self, ended: Sequence[Running]) -> None:
         """The outcomes of these are durable, or refused."""
         self.held.difference_update(ended)
+        self._ahead.measure(time.monotonic())
         self._on_freed()
         if not self.held:
             self._changed.set()
@@ -205,6 +329,7 @@ class Slots:
 
     async def close(self, grace: Callable[[], float]) -> None:
         """Give running jobs their grace, then cancel them, and give back what is left."""
+        self._give_back_line("the worker was shutting down")
         for running in [running for running in self.held if running.waits]:
             running.stop("shutdown")
         await self._until_idle(grace)
@@ -221,6 +346,8 @@ class Slots:
             self.finisher.add(running, Released(reason, entered=running.entered))
         await self._until_idle(lambda: FLUSH)
         self._deadlines.close()
+        if self._patience is not None:
+            self._patience.cancel()
 
     async def _until_idle(self, patience: Callable[[], float]) -> None:
         """Wait until nothing is held, or patience has run out (a signal may shorten it)."""

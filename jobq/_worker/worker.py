@@ -177,6 +177,12 @@ class Worker:
             raise ConfigurationError(
                 "this worker has no handlers: import the modules that declare them before it runs"
             )
+        for handler in self._router:
+            if handler.batch and self._router.chain(handler):
+                raise ConfigurationError(
+                    f"handler {handler.type!r} takes batches, and middleware is around one job: "
+                    f"give it to a router without middleware"
+                )
 
     def _is_ready(self) -> bool:
         return not (self._closing or self._stop_requested)
@@ -216,6 +222,7 @@ class Worker:
             lease=self._lease,
             margin=self._margin,
             free=lambda: slots.free,
+            room=lambda: slots.room,
             waiting=lambda: slots.waiting,
             start=slots.start,
             busy=lambda: bool(slots.held),

@@ -211,10 +211,23 @@ class Performance:
     def in_this_thread(self) -> Any:
         payload, record = self._prepared(self.state)
         with _named(record.job):
-            result = self.handler.function(
-                *self.handler.arguments(payload, RecordingSyncJobContext(record))
-            )
-        return _outcome(result, record)
+            result = self.handler.function(*self._arguments(payload, record))
+        return _outcome(self._own(result), record)
+
+    def _arguments(self, payload: Any, record: Record) -> list[Any]:
+        handler = self.handler
+        kind = RecordingJobContext if handler.is_async else RecordingSyncJobContext
+        given = (payload, kind(record))
+        return handler.arguments(*(([one] for one in given) if handler.batch else given))
+
+    def _own(self, result: Any) -> Any:
+        """The job's own result, of those of a batch of one."""
+        if not self.handler.batch or result is None:
+            return result
+        [own] = result
+        if isinstance(own, BaseException):
+            raise own
+        return own
 
     async def run(self) -> Any:
         async with self._opened() as state:
@@ -224,14 +237,13 @@ class Performance:
                 call = partial(around, RecordingJobContext(record), call)
             with _named(record.job):
                 result = await call()
-        return _outcome(result, record)
+        return _outcome(self._own(result), record)
 
     async def _call(self, payload: Any, record: Record) -> Any:
-        handler = self.handler
-        if handler.is_async:
-            return await handler.function(*handler.arguments(payload, RecordingJobContext(record)))
-        arguments = handler.arguments(payload, RecordingSyncJobContext(record))
-        return await to_thread.run_sync(handler.function, *arguments)
+        arguments = self._arguments(payload, record)
+        if self.handler.is_async:
+            return await self.handler.function(*arguments)
+        return await to_thread.run_sync(self.handler.function, *arguments)
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Any]:

@@ -642,7 +642,7 @@ async def test_a_thread_that_does_not_stop_loses_its_job_and_its_slot(
 ) -> None:
     let_go = threading.Event()
 
-    @router.handler("stubborn", timeout=0.02)
+    @router.handler("stubborn", timeout=0.3)
     def stubborn() -> None:
         let_go.wait(30)
 

@@ -252,6 +252,7 @@ def enqueuer(options: Options, history: History, orders: Orders) -> None:
     queue = jobq.Queue(
         options["url"], router=router, observers=[Recorder(history)], **options.get("queue", {})
     )
+    due = time.monotonic()
     with queue:
         while not ending.is_set():
             try:
@@ -259,7 +260,8 @@ def enqueuer(options: Options, history: History, orders: Orders) -> None:
                 history.note("enqueued", ids=ids)
             except jobq.BackendUnavailable as error:
                 history.note("unknown", error=str(error))
-            ending.wait(random.uniform(0.0, options["gap"]))
+            due += random.uniform(0.0, options["gap"])  # an outage is made up for
+            ending.wait(max(0.0, due - time.monotonic()))
 
 
 def _enqueue_batch(queue: jobq.Queue, options: Options) -> list[str]:

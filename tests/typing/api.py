@@ -212,10 +212,40 @@ def verbs() -> None:
     assert_type(job.retry_at, datetime | None)
 
 
+# --- batch handlers -------------------------------------------------------------------------------
+
+
+@jobq.handler("embed", batch=100)
+async def embed(texts: list[str], jobs: list[jobq.JobContext]) -> list[list[float] | Exception]:
+    return [[0.0]] * len(jobs)
+
+
+@jobq.handler("measure", batch=10)
+def measure(texts: list[str]) -> list[int]:
+    return [len(text) for text in texts]
+
+
+@jobq.handler("note", batch=10)
+async def note(texts: list[str]) -> None: ...
+
+
+queue.enqueue(embed, "a text")
+queue.enqueue(measure, "a text")
+queue.enqueue(note, "a text")
+queue.enqueue(embed, ["a text"])  # type: ignore[misc]
+queue.enqueue(measure, 7)  # type: ignore[misc]
+
+
+@jobq.handler("plain", batch=10)  # type: ignore[arg-type]
+async def plain(text: str) -> list[int]:
+    return [len(text)]
+
+
 # --- wrong options of a handler -------------------------------------------------------------------
 
-jobq.handler("t", colour="red")  # type: ignore[call-arg]
-jobq.handler("t", retry=3)  # type: ignore[arg-type]
+jobq.handler("t", colour="red")  # type: ignore[call-overload]
+jobq.handler("t", retry=3)  # type: ignore[call-overload]
+jobq.handler("t", batch="all")  # type: ignore[call-overload]
 jobq.Retry(rules={ValueError: None, OSError: jobq.Exponential(jitter="equal")})
 jobq.Exponential(jitter="some")  # type: ignore[arg-type]
 

@@ -1,0 +1,51 @@
+"""How many jobs a worker may hold ahead of its slots: what it finishes in a tenth of a second.
+
+Short jobs would otherwise wait for a round trip to the database each time that slots come free.
+Slow ones gain nothing by it and would be kept from other workers, so they are never held ahead.
+"""
+
+from __future__ import annotations
+
+HORIZON = 0.1
+"""Seconds of work to hold ahead."""
+MOST = 1000
+SHORT = 0.01
+"""Seconds that an attempt may take on average, where jobs are to be held ahead."""
+PATIENCE = 0.25
+"""Seconds after which a job that still waits for a slot goes back."""
+REST = 5.0
+"""Seconds without jobs held ahead, after some had to go back."""
+WINDOW = 0.05
+GAP = 1.0
+"""Seconds after which what was measured says nothing any more."""
+
+
+class Ahead:
+    """Measures attempts and tells how many jobs to hold ahead. Times are monotonic, in seconds."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._since = 0.0
+        self._ended = 0
+        self._seconds = 0.0
+        self._not_before = 0.0
+
+    def ended(self, took: float) -> None:
+        """An attempt has ended; it took so many seconds."""
+        self._ended += 1
+        self._seconds += took
+
+    def measure(self, now: float) -> None:
+        """Outcomes are durable: see what was done since the last look."""
+        span = now - self._since
+        if span < WINDOW:
+            return
+        mean = self._seconds / self._ended if self._ended else SHORT
+        usable = span < GAP and mean < SHORT and now >= self._not_before
+        self.size = min(MOST, round(self._ended / span * HORIZON)) if usable else 0
+        self._since, self._ended, self._seconds = now, 0, 0.0
+
+    def failed(self, now: float) -> None:
+        """Jobs that were held ahead could not be started in time."""
+        self.size = 0
+        self._not_before = now + REST

@@ -1,0 +1,57 @@
+"""The types that a worker claims without limits, in groups that are claimed each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from attrs import define
+
+from jobq._routing import Handler
+
+
+@define(eq=False)
+class Group:
+    """Types that are claimed together, and how many of their jobs one slot takes."""
+
+    types: list[str]
+    per_slot: int = 1
+    dry: bool = True
+    """Whether the last claim found less than it asked for."""
+
+
+class Groups:
+    """All the plain types together, and each batch handler's type alone. They take turns."""
+
+    def __init__(self, handlers: Iterable[Handler[Any, Any]]) -> None:
+        free = [handler for handler in handlers if not handler.limits]
+        plain = [handler.type for handler in free if not handler.batch]
+        self._all = [Group(plain)] if plain else []
+        self._all += [Group([handler.type], handler.batch) for handler in free if handler.batch]
+
+    @property
+    def plain(self) -> Group | None:
+        """The only group, if it is of plain types."""
+        one = self._all[0] if len(self._all) == 1 else None
+        return one if one is not None and one.per_slot == 1 else None
+
+    @property
+    def dry(self) -> bool:
+        return all(group.dry for group in self._all)
+
+    def are_others_dry(self, group: Group) -> bool:
+        return all(other.dry for other in self._all if other is not group)
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self._all)
+
+    def in_turn(self) -> list[Group]:
+        """All of them, another one first each time."""
+        self._all = self._all[1:] + self._all[:1]
+        return self._all
+
+    def ask_anew(self) -> None:
+        """Let none be kept from its slots by what others hold ahead of theirs."""
+        if len(self._all) > 1:
+            for group in self._all:
+                group.dry = False
