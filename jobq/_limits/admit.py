@@ -50,7 +50,7 @@ class State:
     used: int = 0
     running: int = 0
     frees_at: int | None = None
-    """When the first of the running jobs' leases ends."""
+    """When the first of the running jobs may give its place back, should its worker have died."""
     held_for: str | None = None
     """The job whose turn it is, although cheaper ones could start sooner: they must wait for it."""
     held_priority: int = 0

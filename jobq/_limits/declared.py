@@ -190,8 +190,9 @@ def _midnight(local: datetime, days: int, *, fold: int = 0) -> int:
 class Concurrency:
     """At most `n` jobs at the same time, over all workers.
 
-    A job counts while its lease is valid, so a dead worker's jobs free their places when their
-    leases end; with `while_waiting` also while it is parked on outside work.
+    A job counts until it has ended, so a dead worker's jobs free their places when they are
+    rescued, seconds after their leases end; with `while_waiting` also while it is parked on
+    outside work.
 
     >>> Concurrency("gpu:{model}", 2).n
     2

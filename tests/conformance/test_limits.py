@@ -278,7 +278,7 @@ def test_no_more_jobs_than_its_places_run_at_a_time_and_a_dead_holder_frees_its_
     assert most == 2
 
 
-def test_a_dead_holder_frees_its_place_when_its_lease_ends(
+def test_a_dead_holder_frees_its_place_when_it_is_rescued(
     frozen: jobq.Queue, router: jobq.Router, note: Any, clock: FrozenClock
 ) -> None:
     handler = router.handler("t", limits=[Concurrency("gpu", 1)])(note)
@@ -290,6 +290,23 @@ def test_a_dead_holder_frees_its_place_when_its_lease_ends(
     assert drain(frozen) == 0
     clock.advance(timedelta(seconds=31))
     assert drain(frozen) == 2
+
+
+def test_a_lease_that_is_renewed_late_has_kept_its_place(
+    frozen: jobq.Queue, router: jobq.Router, note: Any, clock: FrozenClock
+) -> None:
+    handler = router.handler("t", limits=[Concurrency("gpu", 1)])(note)
+    frozen.enqueue(handler)
+    frozen.enqueue(handler)
+    lane = ("default", Lane("t", _refs("gpu")).text)
+    [(job, _)] = _claim(frozen, lane).jobs
+    clock.advance(timedelta(seconds=31))
+    grant = _claim(frozen, lane)
+    assert (grant.jobs, grant.openings) == ([], {lane: grant.now + 1_000_000})
+    held = [(job.id, job.fence)]
+    [renewal] = frozen._store().run(backends.ops.renew, held, lease=30_000_000, margin=0)
+    assert renewal.held
+    assert _claim(frozen, lane).jobs == []
 
 
 def _refs(*keys: str) -> Any:

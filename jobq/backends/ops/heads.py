@@ -10,6 +10,7 @@ from sqlalchemy import (
     Executable,
     Integer,
     Text,
+    case,
     cast,
     func,
     null,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from jobq._clock import SECOND
 from jobq._limits import Concurrency, Head, Lane, State
 from jobq._payload import loads
 from jobq.backends import _tables as t
@@ -29,6 +31,8 @@ from jobq.backends.ops.limits import LimitRow, look
 j = t.job.c
 At = tuple[str, str]
 """A queue and a lane."""
+RESCUED_SOON = SECOND
+"""How soon to look again for a place whose holder is about to be rescued, in microseconds."""
 
 
 def _lateral_heads(d: Dialect, lanes: Any) -> Any:
@@ -76,10 +80,13 @@ def _nothing(kind: Any) -> Any:
 
 
 def _holders(d: Dialect) -> Any:
-    """How many jobs hold places, by lane, and when the first of their leases ends."""
-    holding = d.predicate(t.HOLDING)
-    valid = (j.lease_until > d.now()) | (j.status == word("waiting"))
-    first: Any = func.min(j.lease_until)
+    """How many jobs hold places, by lane, and when the first of them may come free.
+
+    A lease that has ended holds its place until the job is rescued: a renewal may come first.
+    """
+    soon = d.later(d.now(), number(RESCUED_SOON))
+    ends = case((j.lease_until > d.now(), j.lease_until), (j.lease_until <= d.now(), soon))
+    first: Any = func.min(ends)
     first.type = j.lease_until.type
     return (
         select(
@@ -93,7 +100,7 @@ def _holders(d: Dialect) -> Any:
             _nothing(BigInteger).label("served_at"),
         )
         .with_hint(t.job, *t.BY_HOLDING)
-        .where(holding, valid)
+        .where(d.predicate(t.HOLDING))
         .group_by(j.lane, j.status)
     )
 
@@ -175,7 +182,7 @@ def _units(costs: str | None) -> dict[str, int]:
 def count_holders(
     holders: Sequence[tuple[str, str, int, int | None]], states: Mapping[str, State]
 ) -> None:
-    """Add up who holds places: (status, lane, how many, first end of a lease)."""
+    """Add up who holds places: (status, lane, how many, when the first may end)."""
     for status, text, count, ends in holders:
         lane = Lane.parse(text)
         for ref in lane.refs if lane is not None else ():
