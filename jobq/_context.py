@@ -32,6 +32,10 @@ class Attempt(Protocol):
         """What the lifespan yielded."""
 
     @property
+    def worker(self) -> str | None:
+        """The id of the worker."""
+
+    @property
     def keep(self) -> int | None:
         """How long a finished job stays by default, in microseconds."""
 
@@ -189,6 +193,7 @@ class _Context:
             "message": self._attempt.message,
             "result": encode_result(result, limit=self._attempt.result_limit),
             "keep": self._attempt.keep,
+            "worker": self._attempt.worker,
         }
 
     def _completed(self, completion: dict[str, Any], *, accepted: bool) -> None:

@@ -51,6 +51,7 @@ class Host:
 
     state: Any = None
     """What the lifespan yielded."""
+    worker: str | None = None
     keep: int | None = None
     dialect: Any = None
     result_limit: int | None = None
@@ -102,6 +103,10 @@ class Running:
     @property
     def state(self) -> Any:
         return self.host.state
+
+    @property
+    def worker(self) -> str | None:
+        return self.host.worker
 
     @property
     def keep(self) -> int | None:

@@ -70,6 +70,7 @@ class Slots:
         self._margin = margin
         self._host = Host(
             state=state,
+            worker=worker,
             keep=config.keep,
             dialect=dialect,
             result_limit=config.bounds.result,

@@ -2,7 +2,7 @@
 
 An op is written once: it yields calls and receives rows. Runners drive it on any connection,
 sync or async, jobq's own or the caller's. An op that is given a caller's connection is a single
-statement, provokes no database error and never commits.
+statement (`complete`, on SQLite, is two), provokes no database error and never commits.
 """
 
 from __future__ import annotations

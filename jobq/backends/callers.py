@@ -1,8 +1,8 @@
 """Run an op on a connection of the caller's, inside whatever transaction it has open.
 
 Known by shape, without importing what is not there: psycopg and sqlite3 connections, aiosqlite
-connections, SQLAlchemy connections and sessions, each sync or async. The op is one statement; it
-is never committed here.
+connections, SQLAlchemy connections and sessions, each sync or async. The op is one statement (to
+complete a job on SQLite takes two); it is never committed here.
 """
 
 from __future__ import annotations

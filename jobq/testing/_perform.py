@@ -122,6 +122,7 @@ class Record:
     state: Any
     progress: Reports
     stopping: str | None
+    worker: str | None = None
     keep: int | None = None
     result_limit: int | None = None
     dialect: Any = None

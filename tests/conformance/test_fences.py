@@ -63,6 +63,7 @@ def complete(queue: jobq.Queue, claimed: Claimed, connection: Any) -> bool:
         fence=claimed.fence,
         result='"mine"',
         keep=None,
+        worker="worker-1",
     )
     return accepted
 
@@ -219,6 +220,24 @@ def test_an_insert_sent_again_is_recognised(frozen: jobq.Queue) -> None:
         row.id for row in rows
     ]
     assert frozen.counts()["pending"] == 2
+
+
+def test_a_completion_in_a_handlers_transaction_is_in_the_history_without_its_worker(
+    frozen: jobq.Queue, known: jobq.Handler[dict, dict], url: str
+) -> None:
+    job = frozen.enqueue(known, {})
+    (claimed,) = claim(frozen)
+    connection = connect(url)
+    assert complete(frozen, claimed, connection)
+    connection.commit()
+    connection.close()
+    [attempt] = history = frozen.history(job)
+    assert (attempt.number, attempt.outcome, attempt.worker) == (1, "completed", "worker-1")
+    committed = ops.Ending(job.id, claimed.fence, 1, 0, "worker-1", COMPLETED, committed=True)
+    for again in (False, True):
+        ended = run(frozen, ops.finish_and_delete, [committed], keep=None, again=again)
+        assert ended == {job.id: "completed"}
+    assert frozen.history(job) == history
 
 
 # --- cancel -------------------------------------------------------------------------------------

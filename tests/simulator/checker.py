@@ -78,8 +78,6 @@ class Checker:
         """When a limited job started, by the database's clock and in truth; its units of `rate`."""
         self.rates: list[tuple[int, int]] = [(0, 3)]
         """The numbers of `rate`, and since when by the monotonic clock."""
-        self.by_themselves: set[tuple[str, int]] = set()
-        """Claims that their handlers completed; the history is left to their workers."""
         self.by_hand: Counter[str] = Counter()
         """How often an ended job was begun anew."""
         self._latest = 0
@@ -175,8 +173,6 @@ class Checker:
         elif op == "give_back":
             self.must(sent.args[0] == before["worker"], "a worker gives back its own", *seen)
         elif op not in DISOWNING:
-            if op == "complete":
-                self.by_themselves.add((before["id"], before["fence"]))
             held = (before["id"], before["fence"]) in _named(sent)
             self.must(held, "a write with an old fence changes nothing", *seen)
 
@@ -285,7 +281,7 @@ class Checker:
         for row in table(self._database, "jobq_attempt", "job_id", "fence", "outcome"):
             more[row["job_id"]] += row["outcome"] in MORE_STARTS
             recorded.add((row["job_id"], row["fence"]))
-        missing = set(self.claims) - recorded - self.by_themselves
+        missing = set(self.claims) - recorded
         self.must(not missing, "each claim has its end in the history", missing)
         self.must(recorded <= set(self.claims), "the history is of claims", recorded)
         starts: Counter[str] = Counter()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -47,7 +46,7 @@ class Ending(NamedTuple):
     deletes: bool = False
     """Whether the job is to be deleted when it completes (`keep=False`)."""
     committed: bool = False
-    """Whether the handler wrote the outcome itself: only the history is left to write."""
+    """Whether the handler wrote the outcome itself, and it is only to be seen whether it did."""
 
     def row(self) -> dict[str, Any]:
         move = self.transition
@@ -229,14 +228,9 @@ def _complete_all(d: Dialect) -> Executable:
 def _record_completed(d: Dialect) -> Executable:
     done = d.rows("rows", id=Text)
     columns, jobs = _recorded(d, j)
-    return insert(t.attempt).from_select(columns, jobs.where(j.id.in_(select(done.c.id))))
-
-
-@statement
-def _complete(d: Dialect) -> Executable:
-    names = {"id": Text, "fence": BigInteger, "result": Text, "message": Text}
-    one = SimpleNamespace(**{name: param(name, kind) for name, kind in names.items()})
-    return _completed(d, SimpleNamespace(c=one)).returning(*d.wires([j.id]))  # type: ignore[no-any-return]
+    # On a connection in autocommit mode somebody may have moved the job since.
+    still = and_(j.id.in_(select(done.c.id)), d.check(j.status) == word("completed"))
+    return insert(t.attempt).from_select(columns, jobs.where(still))
 
 
 @replanned
@@ -260,17 +254,6 @@ def _end_all(d: Dialect) -> Executable:
 def _record_ended(d: Dialect) -> Executable:
     history = _history(d, d.rows("rows", **KINDS))
     return insert(t.attempt).from_select(list(history), select(*history.values()))
-
-
-@replanned
-def _record(d: Dialect) -> Executable:
-    """The history of attempts whose outcome the handler committed itself."""
-    end = d.rows("rows", **KINDS)
-    history = _history(d, end)
-    ours = and_(j.id == d.id(end.c.id), j.fence == end.c.fence, j.status == end.c.status)
-    ended = select(*history.values()).select_from(end.join(t.job, ours))
-    record = insert(t.attempt).from_select(list(history), ended)
-    return record.returning(*d.wires([t.attempt.c.job_id]))
 
 
 @replanned
@@ -317,7 +300,12 @@ def _finish_completions(
         }
         for ending in endings
     ]
-    worker = endings[0].worker
+    return (yield from _complete_rows(d, rows, keep=keep, worker=endings[0].worker))
+
+
+def _complete_rows(
+    d: Dialect, rows: Sequence[dict[str, Any]], *, keep: int | None, worker: str | None
+) -> Op[dict[str, str]]:
     done = yield _complete_all(d, rows=dumps(rows), keep=keep, worker=worker)
     if done and not d.writes_in_ctes:
         yield _record_completed(d, rows=dumps([{"id": id} for (id,) in done]), worker=worker)
@@ -343,8 +331,7 @@ def finish_and_delete(
     committed = [ending for ending in endings if ending.committed]
     done = yield from finish(d, [e for e in endings if not e.committed], keep=keep, again=again)
     if committed:
-        recorded = yield _record(d, rows=dumps([ending.row() for ending in committed]))
-        done |= {row[0]: "completed" for row in recorded}
+        done |= dict((yield _ended_before(d, rows=dumps([ending.row() for ending in committed]))))
     gone = [e.id for e in endings if e.deletes and done.get(e.id) == "completed"]
     if gone:
         yield from remove(d, gone)
@@ -352,8 +339,15 @@ def finish_and_delete(
 
 
 def complete(
-    d: Dialect, *, id: str, fence: int, result: str, keep: int | None, message: str | None = None
+    d: Dialect,
+    *,
+    id: str,
+    fence: int,
+    result: str,
+    keep: int | None,
+    message: str | None = None,
+    worker: str | None = None,
 ) -> Op[bool]:
     """Complete one job on the handler's own connection; whether its claim was still valid."""
-    rows = yield _complete(d, id=id, fence=fence, result=result, message=message, keep=keep)
-    return bool(rows)
+    row = {"id": id, "fence": fence, "result": result, "message": message}
+    return bool((yield from _complete_rows(d, [row], keep=keep, worker=worker)))
