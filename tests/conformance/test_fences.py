@@ -11,11 +11,13 @@ import psycopg
 import pytest
 
 import jobq
+from jobq._enqueue import new_row
 from jobq._model import JobStatus
 from jobq._outcome import CRASHES_ALLOWED, Transition
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.upkeep import after_crash
 from jobq.backends import callers, ops
+from jobq.backends._statement import single
 from jobq.backends.ops.claim import Claimed
 from jobq.testing import FrozenClock
 from tests.conformance.situations import (
@@ -207,8 +209,6 @@ def test_an_outcome_sent_again_that_was_not_stored_is_stored(
 
 
 def test_an_insert_sent_again_is_recognised(frozen: jobq.Queue) -> None:
-    from jobq._enqueue import new_row
-
     rows = [
         new_row(frozen._config, jobq.NewJob(type="t", payload={"n": n}, unique_key=key))
         for n, key in enumerate([None, "k"])
@@ -220,6 +220,34 @@ def test_an_insert_sent_again_is_recognised(frozen: jobq.Queue) -> None:
         row.id for row in rows
     ]
     assert frozen.counts()["pending"] == 2
+
+
+@pytest.mark.parametrize("unique_key", [None, "k"])
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_insert_that_arrives_while_it_is_sent_again_is_recognised(
+    frozen: jobq.Queue, unique_key: str | None, ended: bool
+) -> None:
+    row = new_row(frozen._config, jobq.NewJob(type="t", payload={}, unique_key=unique_key))
+    arrived = []
+
+    @single
+    def sent_again(d: Any) -> Any:
+        op = ops.insert(d, row, again=True)
+        call = next(op)
+        while True:
+            if call.sql.startswith("INSERT") and not arrived:
+                arrived.append(run(frozen, ops.insert, row))
+                if ended:
+                    frozen.cancel(row.id)
+            rows = yield call
+            try:
+                call = op.send(rows)
+            except StopIteration as stop:
+                return stop.value
+
+    job = run(frozen, sent_again)
+    assert (arrived[0].id, job.id, job.created) == (row.id, row.id, True)
+    assert [one.id for one in frozen.list().jobs] == [row.id]
 
 
 def test_a_completion_in_a_handlers_transaction_is_in_the_history_without_its_worker(

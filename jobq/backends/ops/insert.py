@@ -157,12 +157,11 @@ def insert(d: Dialect, row: NewRow, *, notify: bool = False, again: bool = False
     """Store a job; where a live one holds its unique key, return that one instead.
 
     `notify` wakes the workers when the transaction commits. `again` says that the same row was
-    sent before on a connection that was lost, so it may be there already.
+    sent before on a connection that was lost: it may be there already, or arrive any moment.
     """
     if again:
-        known = yield from read.get(d, row.id)
-        if known is not None:
-            return known
+        [job] = yield from insert_many(d, [row], notify=notify, again=True)
+        return job
     notify = notify and d.notifies
     params = row.params()
     [stored] = yield _insert(d, tuple(params), notify, **params)
@@ -172,14 +171,16 @@ def insert(d: Dialect, row: NewRow, *, notify: bool = False, again: bool = False
 
 
 @statement
-def _insert_many(d: Dialect, names: tuple[str, ...]) -> Executable:
+def _insert_many(d: Dialect, names: tuple[str, ...], again: bool) -> Executable:
     source = d.rows("rows", **{name: _KINDS.get(name, Text) for name in names})
     given: dict[str, Any] = {name: source.c[name] for name in names}
     columns = _stored(d, given)
     # SQLite needs a WHERE here to tell ON CONFLICT from the ON of a join.
     values = select(*columns.values()).select_from(source).where(sql("1 = 1"))
     insert = d.insert(t.job).from_select(list(columns), values)
-    if "unique_key" in names:
+    if again:  # what was sent before may have arrived meanwhile
+        insert = insert.on_conflict_do_nothing()
+    elif "unique_key" in names:
         insert = insert.on_conflict_do_nothing(
             index_elements=["type", "unique_key"], index_where=d.predicate(t.UNIQUE)
         )
@@ -215,12 +216,14 @@ def insert_many(
     as in `insert`.
     """
     jobs: dict[str, Job] = {}
-    if again:
-        known = yield from read.get_many(d, [row.id for row in rows])
-        jobs = {job.id: job for job in known}
-    missing = [row for row in rows if row.id not in jobs]
+    missing = list(rows)
     while missing:
-        jobs |= yield from _insert_or_find(d, missing)
+        if again:
+            known = yield from read.get_many(d, [row.id for row in missing])
+            jobs |= {job.id: job for job in known}
+            missing = [row for row in missing if row.id not in jobs]
+        if missing:
+            jobs |= yield from _insert_or_find(d, missing, again=again)
         # A holder that finished between the two statements left its key free: try again.
         missing = [row for row in missing if row.id not in jobs]
     if notify and d.notifies:
@@ -228,20 +231,17 @@ def insert_many(
     return [jobs[row.id] for row in rows]
 
 
-def _insert_or_find(d: Dialect, rows: Sequence[NewRow]) -> Op[dict[str, Job]]:
+def _insert_or_find(d: Dialect, rows: Sequence[NewRow], *, again: bool) -> Op[dict[str, Job]]:
     params = [row.params() for row in rows]
     names = set().union(*params)
     some = tuple(name for name in (*ALWAYS, "delay", *SOMETIMES) if name in names)
-    stored = yield _insert_many(d, some, rows=dumps(params))
+    stored = yield _insert_many(d, some, again, rows=dumps(params))
     jobs = {row[0]: to_job(row) for row in stored}
-    refused = [row for row in rows if row.id not in jobs]
+    refused = [row for row in rows if row.id not in jobs and row.unique_key is not None]
     if refused:
         keys = [{"type": row.type, "unique_key": row.unique_key} for row in refused]
         holders = yield _holders(d, rows=dumps(keys))
-        held = {(row[1], row[19]): to_job(row, created=False) for row in holders}
-        jobs |= {
-            row.id: held[row.type, row.unique_key or ""]
-            for row in refused
-            if (row.type, row.unique_key) in held
-        }
+        held = {(row[1], row[19]): row for row in holders}
+        found = [(row.id, held.get((row.type, row.unique_key))) for row in refused]
+        jobs |= {id: to_job(row, created=row[0] == id) for id, row in found if row is not None}
     return jobs
