@@ -643,6 +643,28 @@ async def test_a_handler_settles_what_its_job_really_cost(
     assert info.used == used
 
 
+@pytest.mark.parametrize(
+    "limit", [RateLimit("tpm", 10_000, per=60, max_cost=1000), DailyQuota("tpm", 1000)]
+)
+@pytest.mark.parametrize("units, used", [(-400, 100), (400, 1300)])
+def test_a_correction_that_is_sent_again_never_gives_units_back_twice(
+    frozen: jobq.Queue,
+    router: jobq.Router,
+    note: Any,
+    clock: FrozenClock,
+    limit: Any,
+    units: int,
+    used: int,
+) -> None:
+    handler = router.handler("t", limits=[limit])(note)
+    frozen.enqueue(handler, cost={"tpm": 500})
+    assert drain(frozen, with_scheduled=True) == 1
+    correction = {"key": "tpm", "template": "tpm", "units": units, "start": clock.now()}
+    for again in (False, True):
+        frozen._store().run(backends.ops.settle, **correction, again=again)
+    assert [info.used for info in frozen.limits()] == [used]
+
+
 # --- what may have been done already ------------------------------------------------------------
 
 

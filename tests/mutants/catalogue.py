@@ -50,6 +50,9 @@ EXPIRES_BETWEEN = (
 THREE_CRASHES = (
     f"{FENCES}::test_a_job_that_crashes_its_workers_three_times_fails_whatever_its_attempts"
 )
+OWN_COMPLETION = (
+    f"{FENCES}::test_a_completion_in_a_handlers_transaction_is_in_the_history_without_its_worker"
+)
 STOPPED = f"{SHUTDOWN}::test_a_worker_that_is_stopped_finishes_what_it_can_and_gives_the_rest_back"
 TOO_LATE = f"{STARTS}::test_a_start_that_would_be_too_late_is_not_made_and_the_attempt_given_back"
 LATE_HINT = (
@@ -367,6 +370,38 @@ MUTANTS = (
         new='        "tat": c.tat,\n        "idle_at"',
         tests=(f"{LIMITS}::test_no_window_holds_more_than_its_limit_and_nothing_is_lost",),
         faults=(WINDOW,),
+    ),
+    Mutant(
+        name="correction-again",
+        promise="units that may have been given back are not given back once more",
+        file="backends/ops/limits.py",
+        old="    if again and units < 0:\n        return False\n",
+        new="",
+        tests=(f"{LIMITS}::test_a_correction_that_is_sent_again_never_gives_units_back_twice",),
+    ),
+    Mutant(
+        name="late-renewal",
+        promise="a lease that is renewed late has kept its place of a limit",
+        file="backends/ops/heads.py",
+        old="        .where(d.predicate(t.HOLDING))\n",
+        new="        .where(d.predicate(t.HOLDING), j.lease_until > d.now())\n",
+        tests=(f"{LIMITS}::test_a_lease_that_is_renewed_late_has_kept_its_place",),
+    ),
+    Mutant(
+        name="insert-arrives-again",
+        promise="an enqueue whose lost statement arrives late is that one job",
+        file="backends/ops/insert.py",
+        old="        insert = insert.on_conflict_do_nothing()\n",
+        new="        insert = _returning_existing(d, insert)\n",
+        tests=(f"{FENCES}::test_an_insert_that_arrives_while_it_is_sent_again_is_recognised",),
+    ),
+    Mutant(
+        name="history-of-completions",
+        promise="a job that its handler completed is in the history, whatever becomes of its worker",
+        file="backends/ops/finish.py",
+        old="    return select(d.wire(done.c.id)).add_cte(record)\n",
+        new="    return select(d.wire(done.c.id))\n",
+        tests=(OWN_COMPLETION,),
     ),
     Mutant(
         name="debit-of-each",

@@ -25,7 +25,7 @@ from jobq._limits.declared import DailyQuota, from_spec
 from jobq._payload import dumps, loads
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, word
-from jobq.backends._statement import Op, Row, atomic, reading, statement
+from jobq.backends._statement import Op, Row, atomic, knows_again, reading, statement
 
 c = t.limit.c
 STATE = (
@@ -294,12 +294,18 @@ def _end(row: Mapping[str, Any]) -> int:
     return row["delay"]  # type: ignore[no-any-return]
 
 
+@knows_again
 @atomic
-def settle(d: Dialect, *, key: str, template: str, units: int, start: int) -> Op[bool]:
+def settle(
+    d: Dialect, *, key: str, template: str, units: int, start: int, again: bool = False
+) -> Op[bool]:
     """Correct what a job was debited at `start` by some units, more or fewer.
 
     Units are given back only as far as the bucket has not been full since: then they are, already.
+    Sent `again`, units are not given back: they may have been, and twice is more than the limit.
     """
+    if again and units < 0:
+        return False
     now, rows = yield from lock(d, {key: template})
     if now is None:
         return False
