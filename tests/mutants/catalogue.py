@@ -397,7 +397,7 @@ MUTANTS = (
     ),
     Mutant(
         name="history-of-completions",
-        promise="a job that its handler completed is in the history, whatever becomes of its worker",
+        promise="a job that its handler completed is in the history without its worker",
         file="backends/ops/finish.py",
         old="    return select(d.wire(done.c.id)).add_cte(record)\n",
         new="    return select(d.wire(done.c.id))\n",

@@ -68,6 +68,7 @@ class Loop(asyncio.BaseEventLoop):
     _scheduled: list[Any]
     _ready: Any
     _timer_cancelled_count: int
+    _run_once: Callable[[], None]
 
     def __init__(self, time: Time, process: Any) -> None:
         super().__init__()
@@ -103,9 +104,18 @@ class Loop(asyncio.BaseEventLoop):
 
     def settle(self) -> None:
         """Run callbacks until all tasks wait for an answer, a handler or a later time."""
-        while self._ready or ((due := self.next_timer()) is not None and due < self.time() + CLOSE):
-            self.stop()
-            self.run_forever()
+        if not self._has_work():
+            return
+        asyncio._set_running_loop(self)
+        try:
+            while self._has_work():
+                self._run_once()
+        finally:
+            asyncio._set_running_loop(None)
+
+    def _has_work(self) -> bool:
+        due = self.next_timer()
+        return bool(self._ready) or (due is not None and due < self.time() + CLOSE)
 
 
 _TIMED = ("jobq._worker.", "jobq.backends.ops.", "jobq.backends.postgres.connections")
