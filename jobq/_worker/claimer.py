@@ -178,7 +178,8 @@ class Claimer:
             self._config.observers.jobs_changed("refuse", grant.refused)
         if grant.jobs:
             self._took(len(grant.jobs))
-            self._start([job for job, _ in grant.jobs], _starts(grant, self._config))
+            claimed = [job for job, _ in grant.jobs]
+            self._start(claimed, _starts(grant, self._config), asked_at=grant.asked_at)
         return bool(grant.jobs or grant.refused) and bool(self._lanes.open())
 
     def _has_room(self) -> bool:
@@ -214,7 +215,7 @@ class Claimer:
             self._lent = False
         if keeps_dead:
             self._edges.reached(claimed, wanted["edges"], began=began, now=time.monotonic())
-        self._receive(group, claimed, jobs)
+        self._receive(group, claimed, jobs, began)
 
     def _arguments(self, group: Group, jobs: int) -> dict[str, Any]:
         return {
@@ -226,11 +227,11 @@ class Claimer:
             "margin": self._margin,
         }
 
-    def _receive(self, group: Group, claimed: Sequence[Any], jobs: int) -> None:
+    def _receive(self, group: Group, claimed: Sequence[Any], jobs: int, asked_at: float) -> None:
         group.dry = len(claimed) < jobs
         if claimed:
             self._took(len(claimed))
-            self._start(claimed)
+            self._start(claimed, asked_at=asked_at)
 
     def _took(self, count: int) -> None:
         self.worked_at = time.monotonic()
@@ -250,11 +251,11 @@ class Claimer:
         self._lent = jobs > 0
         return self._arguments(group, jobs) if self._lent else None
 
-    def take_back(self, wanted: dict[str, Any], claimed: Sequence[Any]) -> None:
-        """What a lent claim brought."""
+    def take_back(self, wanted: dict[str, Any], claimed: Sequence[Any], asked_at: float) -> None:
+        """What a lent claim brought, and when it was asked for (monotonic)."""
         self._lent = False
         if self._groups.plain is not None:
-            self._receive(self._groups.plain, claimed, wanted["slots"])
+            self._receive(self._groups.plain, claimed, wanted["slots"], asked_at)
         self.wake()
 
     async def _survey(self) -> tuple[Any, bool]:

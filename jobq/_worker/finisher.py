@@ -56,6 +56,8 @@ class Finisher:
         self._waiting: list[tuple[Running, Outcome]] = []
         self._wake = asyncio.Event()
         self._writing = 0
+        self._asked_at = 0.0
+        """When a batch was last sent, by the monotonic clock."""
 
     def add(self, running: Running, outcome: Outcome) -> None:
         """Take over an ended attempt."""
@@ -109,7 +111,7 @@ class Finisher:
                 self._settle(batch, endings, done)
             finally:
                 if self._claimer is not None and wanted is not None:
-                    self._claimer.take_back(wanted, claimed)
+                    self._claimer.take_back(wanted, claimed, self._asked_at)
         finally:
             self._writing = 0
 
@@ -159,6 +161,7 @@ class Finisher:
         special = any(ending.deletes or ending.committed for ending in endings)
         again: dict[str, bool] = {}
         while True:
+            self._asked_at = time.monotonic()
             try:
                 if wanted is not None:
                     run = self._store.run

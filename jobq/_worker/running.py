@@ -52,6 +52,8 @@ class Host:
     state: Any = None
     """What the lifespan yielded."""
     worker: str | None = None
+    lease: float = float("inf")
+    """For how many seconds a claim or a renewal is good."""
     keep: int | None = None
     dialect: Any = None
     result_limit: int | None = None
@@ -86,15 +88,21 @@ class Running:
     """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
 
     def __init__(
-        self, job: Claimed, handler: Handler[Any, Any], host: Host, start: Start | None = None
+        self,
+        job: Claimed,
+        handler: Handler[Any, Any],
+        host: Host,
+        start: Start | None = None,
+        *,
+        claimed_at: float | None = None,
     ) -> None:
         self.job = job
         self.handler = handler
         self.host = host
         self.start = start
         self.started_at = time.monotonic()
-        self.renewed_at = self.started_at
-        """When the lease was last known to begin anew, by the monotonic clock."""
+        self.renewed_at = self.started_at if claimed_at is None else claimed_at
+        """When the lease began anew, at the earliest: it was asked for then (monotonic)."""
         self.waits = start is not None and start.not_before > self.started_at
         """Whether its start is still to come."""
         self.unverified = bool(job.ambiguous)
@@ -192,6 +200,8 @@ class Running:
 
     def check_start(self) -> None:
         """Raise `NotNow` where the start comes too late, or a limit has been closed meanwhile."""
+        if time.monotonic() > self.renewed_at + self.host.lease:
+            raise NotNow("its lease ended before it could start")
         if self.start is None:
             return
         late = time.monotonic() - self.start.not_after

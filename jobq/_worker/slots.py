@@ -56,6 +56,7 @@ class Slots:
         state: Any,
         dialect: Any,
         count: int,
+        lease: float,
         threads: int,
         margin: float,
         report: Callable[[Running], None],
@@ -71,6 +72,7 @@ class Slots:
         self._host = Host(
             state=state,
             worker=worker,
+            lease=lease,
             keep=config.keep,
             dialect=dialect,
             result_limit=config.bounds.result,
@@ -128,12 +130,18 @@ class Slots:
         """How many held jobs were granted a start that is still to come."""
         return sum(running.waits for running in self.held)
 
-    def start(self, claimed: Sequence[Any], starts: Mapping[str, Start] | None = None) -> None:
-        """Run claimed jobs; those with limits when these allow it."""
+    def start(
+        self,
+        claimed: Sequence[Any],
+        starts: Mapping[str, Start] | None = None,
+        *,
+        asked_at: float,
+    ) -> None:
+        """Run jobs whose claim was asked for then; those with limits when these allow it."""
         observers = self._config.observers
         together: dict[str, list[Running]] = {}
         for job in claimed:
-            running = self._take(job, None if starts is None else starts[job.id])
+            running = self._take(job, None if starts is None else starts[job.id], asked_at)
             if observers:
                 observers.job_claimed(job.id, job.type, job.attempts, self._worker)
             if job.expires_at is not None and job.expires_at <= job.started_at:
@@ -206,10 +214,10 @@ class Slots:
             running.deadline = self._loop.time() + running.job.timeout_ms / 1000
             self._deadlines.watch(running.deadline)
 
-    def _take(self, job: Any, start: Start | None) -> Running:
+    def _take(self, job: Any, start: Start | None, asked_at: float) -> Running:
         handler = self._config.router.get(job.type)
         assert handler is not None
-        running = Running(job, handler, self._host, start)
+        running = Running(job, handler, self._host, start, claimed_at=asked_at)
         self.held.add(running)
         self.started += 1
         return running

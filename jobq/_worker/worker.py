@@ -205,6 +205,7 @@ class Worker:
             state=self._state,
             dialect=store.dialect,
             count=self._concurrency,
+            lease=self._lease,
             threads=self._threads,
             margin=self._margin,
             report=self._progress.note,

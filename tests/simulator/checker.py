@@ -14,6 +14,7 @@ from tests.simulator.databases import Database, table
 
 if TYPE_CHECKING:
     from jobq._worker.running import Running
+    from tests.simulator.clock import Time
     from tests.simulator.scheduler import Sent, World
 
 Row = dict[str, Any]
@@ -78,6 +79,10 @@ class Checker:
         """When a limited job started, by the database's clock and in truth; its units of `rate`."""
         self.rates: list[tuple[int, int]] = [(0, 3)]
         """The numbers of `rate`, and since when by the monotonic clock."""
+        self.leases: dict[tuple[str, int], int] = {}
+        """When the lease of a claim ends, by the monotonic clock."""
+        self.known_lost: set[tuple[str, int]] = set()
+        """Claims whose workers were told at a renewal that they have lost them."""
         self.by_hand: Counter[str] = Counter()
         """How often an ended job was begun anew."""
         self._latest = 0
@@ -121,6 +126,10 @@ class Checker:
                 self.must(op == "insert", "jobs come from enqueuers alone", op, job)
             elif job != before[id]:
                 self._check_change(sent, before[id], job, time.database)
+                leases = [(row["lease_until"], row["fence"]) for row in (before[id], job)]
+                if job["lease_until"] is not None and leases[0] != leases[1]:
+                    rest = job["lease_until"] - time.database
+                    self.leases[id, job["fence"]] = time.elapsed + rest
                 if self._is_claim(before[id], job):
                     self.claims[id, job["fence"]] = time.offset
         if op == "set_limit" and error is None and sent.kwargs["key"] == "rate":
@@ -234,6 +243,21 @@ class Checker:
             (json.loads(r["spec"])["n"] for r in rows if r["key"] == "places" and r["spec"]), 1
         )
         self.must(held <= places, "no more hold places than there are", op, held, places)
+
+    def answered(self, sent: Sent, result: Any) -> None:
+        """A process was told what has come of its op."""
+        if sent.op.__name__ == "renew":
+            fences = dict(sent.args[0])
+            self.known_lost |= {(r.id, fences[r.id]) for r in result if not r.held}
+
+    def holds(self, running: Running, time: Time) -> None:
+        """A handler is running, in a process that is awake."""
+        key = (running.job.id, running.job.fence)
+        if running.finishing or running.committed is not None or running.stopping == "lease":
+            return
+        is_valid = time.elapsed <= self.leases[key]
+        self.must(is_valid, "a handler stops before its lease ends", running.job)
+        self.must(key not in self.known_lost, "a handler stops when its job is lost", running.job)
 
     # --- what handlers tell ---------------------------------------------------------------------
 

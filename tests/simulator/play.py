@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import jobq
 from jobq import _enqueue
+from jobq.backends import ops
 from tests.simulator.checker import Checker
 from tests.simulator.clock import Time, virtual
 from tests.simulator.databases import Database
@@ -159,6 +161,41 @@ class Play:
         self.go(12)
         process.is_paused = False
 
+    def awake_late(self, index: int, how: str) -> None:
+        """The same; its job is rescued and not yet begun anew when the outcome arrives."""
+        attempts = self._attempts()
+        if not attempts:
+            return
+        process = attempts[index % len(attempts)].process
+        self.end(index, how)
+        self.world.settle()
+        process.is_paused = True
+        self.wait(11.0)
+        self._go_all(lambda sent: sent.op is ops.rescue and not sent.process.is_paused)
+        process.is_paused = False
+        self._go_all(lambda sent: sent.process is process)
+
+    def doze(self, index: int) -> None:
+        """A worker stands still between a claim's commit and its answer, others do not."""
+        claims = (ops.claim, ops.claim_limited, ops.finish_and_claim)
+        waiting = [
+            sent for sent in self.world.pending if sent.op in claims and not sent.process.is_paused
+        ]
+        if not waiting:
+            return
+        process = waiting[index % len(waiting)].process
+        self._go_all(lambda sent: sent is waiting[index % len(waiting)], falls_asleep=True)
+        self.wait((0.5, 3.0, 11.0)[index % 3])
+        self.go(12)
+        process.is_paused = False
+
+    def _go_all(self, chosen: Callable[[Any], bool], *, falls_asleep: bool = False) -> None:
+        """Let the statements be executed that have been sent so far."""
+        for sent in [sent for sent in self.world.pending if chosen(sent)]:
+            while sent in self.world.pending:
+                sent.process.is_paused |= falls_asleep
+                self.world.go(sent)
+
     def stop(self, index: int) -> None:
         """A worker ends gracefully; another comes."""
         at = index % len(self._workers)
@@ -220,6 +257,8 @@ class Play:
     def _check(self) -> None:
         polls = self.world.sent > MOST_STEPS
         self.world.checker.must(not polls, "nobody polls a closed door", self.world.sent)
+        for attempt in self._attempts():
+            self.world.checker.holds(attempt.job._attempt, self.world.time)  # type: ignore[arg-type]
         if self.world.checker.broken:
             raise BrokenPromise("\n".join([*self.done[-12:], *self.world.checker.broken]))
 

@@ -206,3 +206,5 @@ class World:
             self.pending.insert(0, second)
             return
         sent.tell(result, failure)
+        if failure is None and not was_answered:
+            self.checker.answered(sent, result)

@@ -38,6 +38,8 @@ ACTIONS: dict[str, tuple[int, tuple[Sequence[Any], ...]]] = {
     "pause": (2, (ANY,)),
     "resume": (3, (ANY,)),
     "oversleep": (2, (ANY, ("returns", "completes", *HOW))),
+    "awake_late": (1, (ANY, ("returns", "completes", *HOW))),
+    "doze": (2, (ANY,)),
     "stop": (1, (ANY,)),
     "hint": (1, ()),
     "operate": (4, (VERBS, ANY)),
