@@ -256,6 +256,9 @@ def _affinity(kind: Any) -> Any:
 
 _MICROSECOND: Expression = literal_column("interval '1 microsecond'")
 _EPOCH: Expression = literal_column("timestamptz 'epoch'")
+# Whoever writes SQL by hand may store 'infinity'; no datetime is earlier or later than these.
+_FIRST: Expression = literal_column("timestamptz '0001-01-01 00:00:00+00'")
+_LAST: Expression = literal_column("timestamptz '9999-12-31 23:59:59.999999+00'")
 
 
 class PostgresDialect(Dialect):
@@ -303,7 +306,9 @@ class PostgresDialect(Dialect):
     def wire(self, column: Expression) -> Expression:
         kind = column.type.dialect_impl(self.sqlalchemy)
         if isinstance(kind, DateTime):
-            return cast(extract("epoch", column) * number(1_000_000), BigInteger)
+            moment = func.least(func.greatest(column, _FIRST), _LAST)  # which would hide a NULL
+            micros = cast(extract("epoch", moment) * number(1_000_000), BigInteger)
+            return case((column.is_not(None), micros))
         if isinstance(kind, Boolean):
             return cast(column, Integer)
         if isinstance(kind, postgresql.UUID | postgresql.JSON):

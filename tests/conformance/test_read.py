@@ -99,6 +99,53 @@ def test_every_visible_change_raises_the_version(
     assert versions == [*range(1, 8)]
 
 
+def _moment(queue: jobq.Queue, name: str) -> str:
+    """An instant that no datetime can be, as SQL written by hand may store it."""
+    if queue._config.backend.name == "postgresql":
+        return f"'{name}'"
+    return str({"-": -(2**62), "i": 2**62}.get(name[0], 2**60))
+
+
+FARTHEST = datetime.max.replace(tzinfo=UTC)
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+BEYOND = {
+    "infinity": FARTHEST,
+    "20000-01-01 00:00+00": FARTHEST,
+    "294276-12-31 00:00+00": FARTHEST,
+    "-infinity": EARLIEST,
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_an_instant_that_no_datetime_can_be_is_read_as_the_nearest(
+    queue: jobq.Queue, name: str
+) -> None:
+    job, other = queue.enqueue("t", {}), queue.enqueue("t", {})
+    moment = _moment(queue, name)
+    sql(
+        queue, f"UPDATE jobq_job SET run_at = {moment}, expires_at = {moment} WHERE id = '{job.id}'"
+    )
+    stored = queue.get(job)
+    assert (stored.run_at, stored.expires_at) == (BEYOND[name], BEYOND[name])
+    assert stored.started_at is None
+    assert queue.list().jobs == (queue.get(other), stored)
+    assert queue.get_many([job]) == [stored]
+
+
+@pytest.mark.parametrize("name", BEYOND)
+async def test_workers_go_on_beside_a_job_whose_instants_no_datetime_can_be(
+    aqueue: jobq.AsyncQueue, known: jobq.Handler[dict, dict], name: str
+) -> None:
+    queue = aqueue.sync
+    job = await aqueue.enqueue(known, {}, delay=3600)
+    sql(queue, f"UPDATE jobq_job SET run_at = {_moment(queue, name)}")
+    other = await aqueue.enqueue(known, {})
+    await jobq.Worker(aqueue).run(burst=True)
+    assert (await aqueue.get(other)).status == "completed"
+    due = BEYOND[name] == EARLIEST
+    assert (await aqueue.get(job)).status == ("completed" if due else "pending")
+
+
 # --- pages --------------------------------------------------------------------------------------
 
 

@@ -237,18 +237,12 @@ def _survey(d: Dialect, limits: bool) -> Executable:
     types = d.rows("types", type=Text)
     unknown = d.predicate(t.UNDECLARED)
     undeclared = select(number(1)).where(j.type == types.c.type, unknown).correlate(types)
-    next_run_at = select(func.min(j.run_at)).where(d.predicate(t.SCHEDULED))
+    next_run_at = select(d.wire(func.min(j.run_at))).where(d.predicate(t.SCHEDULED))
     next_run_at = next_run_at.with_hint(t.job, *t.BY_RUN_AT)
     p = t.queue.c
-    next_resume = select(func.min(p.paused_until)).where(
+    next_resume = select(d.wire(func.min(p.paused_until))).where(
         d.is_set(p.paused), p.paused_until > d.now()
     )
-
-    def micros(query: Any, column: Any) -> Expression:
-        value: Expression = query.scalar_subquery()
-        value.type = column.type
-        return d.wire(value)
-
     unfit: Any = number(0)
     if limits:
         pairs = d.rows("unfit", queue=Text, type=Text)
@@ -258,8 +252,8 @@ def _survey(d: Dialect, limits: bool) -> Executable:
         _clock(d),
         select(func.count()).select_from(types).where(undeclared.exists()).scalar_subquery(),
         unfit.label("unfit"),
-        micros(next_run_at, j.run_at),
-        micros(next_resume, p.paused_until),
+        next_run_at.scalar_subquery(),
+        next_resume.scalar_subquery(),
     )
 
 
@@ -304,15 +298,14 @@ def promote(d: Dialect) -> Op[int]:
 def _due_within(d: Dialect, some: bool) -> Executable:
     types = d.rows("types", type=Text)
     soon = d.later(d.now(), param("within", BigInteger))
-    due = select(func.min(j.run_at)).select_from(types.join(t.job, j.type == types.c.type))
+    due = select(d.wire(func.min(j.run_at)))
+    due = due.select_from(types.join(t.job, j.type == types.c.type))
     due = due.where(d.predicate(t.SCHEDULED), j.run_at <= soon, ~is_paused(d, j.queue))
     due = due.with_hint(t.job, *t.BY_RUN_AT)
     if some:
         queues = d.rows("queues", queue=Text)
         due = due.where(j.queue.in_(select(queues.c.queue)))
-    first: Expression = due.scalar_subquery()
-    first.type = j.run_at.type
-    return select(_clock(d), d.wire(first))
+    return select(_clock(d), due.scalar_subquery())
 
 
 @reading
