@@ -229,7 +229,7 @@ class Scenario:
     databases: tuple[str, ...] = ("sqlite", "postgresql")
     codes: tuple[str, ...] = ()
     """The faults of the matrix that it injects."""
-    in_quick: bool = True
+    in_quick: bool = False
     """Whether the quick run plays it without being asked for it by name."""
     hits: Sizes = field(default=Sizes(full=20, quick=3, tiny=1))
 
@@ -242,7 +242,7 @@ def scenario(
     *,
     codes: tuple[str, ...] = (),
     databases: tuple[str, ...] = ("sqlite", "postgresql"),
-    in_quick: bool = True,
+    in_quick: bool = False,
     full: int = 20,
     quick: int = 3,
     tiny: int = 1,

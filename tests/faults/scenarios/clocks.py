@@ -33,13 +33,7 @@ def faked_time(**variables: str) -> dict[str, str]:
 
 
 @scenario(
-    "wrong-worker-clocks",
-    codes=("F21",),
-    databases=("postgresql",),
-    in_quick=False,
-    full=60,
-    quick=20,
-    tiny=5,
+    "wrong-worker-clocks", codes=("F21",), databases=("postgresql",), full=60, quick=20, tiny=5
 )
 def wrong_worker_clocks(lab: Lab) -> Findings:
     """Workers whose clocks are two hours wrong start nothing early or late, and lose no lease."""
@@ -92,13 +86,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @scenario(
-    "database-clock-ahead",
-    codes=("F21",),
-    databases=("postgresql",),
-    in_quick=False,
-    full=20,
-    quick=6,
-    tiny=3,
+    "database-clock-ahead", codes=("F21",), databases=("postgresql",), full=20, quick=6, tiny=3
 )
 def database_clock_ahead(lab: Lab) -> Findings:
     """The database's clock jumps ahead two hours: each job is rescued early once at most."""
@@ -106,13 +94,7 @@ def database_clock_ahead(lab: Lab) -> Findings:
 
 
 @scenario(
-    "database-clock-back",
-    codes=("F21",),
-    databases=("postgresql",),
-    in_quick=False,
-    full=20,
-    quick=6,
-    tiny=3,
+    "database-clock-back", codes=("F21",), databases=("postgresql",), full=20, quick=6, tiny=3
 )
 def database_clock_back(lab: Lab) -> Findings:
     """The database's clock jumps back one hour: no limit locks up, and no job is stuck."""

@@ -13,10 +13,10 @@ LEASE = 3.0
 CHILDHOOD = 1.0
 
 
-@scenario("kill", codes=("F1",), full=20, quick=3, tiny=1)
+@scenario("kill", codes=("F1",), in_quick=True, full=20, quick=3, tiny=1)
 def kill(lab: Lab) -> Findings:
     """Workers are killed at random: every job is completed, none is lost, none is stuck."""
-    options = {"lease": lab.choose(full=LEASE, quick=LEASE, tiny=1.5), "concurrency": 8}
+    options = {"lease": lab.choose(full=LEASE, quick=2.0, tiny=1.5), "concurrency": 8}
     workers = lab.workers(lab.choose(full=4, quick=3, tiny=2), **options)
     enqueuer = lab.actor("enqueuer", seconds=0.2, gap=0.1)
     lab.await_ready([enqueuer])
@@ -29,7 +29,7 @@ def kill(lab: Lab) -> Findings:
 
 def _kill_at_random(lab: Lab, workers: list[Actor], options: dict) -> None:
     """Kill one or the other that is at work, and start another in its place."""
-    until = time.monotonic() + lab.choose(full=30.0, quick=8.0, tiny=0.0)
+    until = time.monotonic() + lab.choose(full=30.0, quick=4.0, tiny=0.0)
     kills = 0
     while time.monotonic() < until or kills < lab.choose(full=25, quick=4, tiny=2):
         _keep_busy(lab)
@@ -110,11 +110,11 @@ def slowest_rescue(lab: Lab, tables: checker.Dump) -> float:
     return slowest
 
 
-@scenario("zombie", codes=("F6",), full=20, quick=8, tiny=4)
+@scenario("zombie", codes=("F6",), in_quick=True, full=20, quick=8, tiny=4)
 def zombie(lab: Lab) -> Findings:
     """A worker frozen past its lease cannot overwrite the new owner's outcome, and is told."""
-    each = lab.choose(full=10, quick=3, tiny=1)
-    lease = lab.choose(full=LEASE, quick=2.0, tiny=1.5)
+    each = lab.choose(full=10, quick=2, tiny=1)
+    lease = lab.choose(full=LEASE, quick=1.5, tiny=1.5)
     lab.sql("DROP TABLE IF EXISTS app_row")
     lab.sql("CREATE TABLE app_row (job text, worker text)")
     jobs = each * 4

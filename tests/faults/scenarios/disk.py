@@ -38,7 +38,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@scenario("disk-full", codes=("F15",), in_quick=False, full=20, quick=3, tiny=1)
+@scenario("disk-full", codes=("F15",), full=20, quick=3, tiny=1)
 def disk_full(lab: Lab) -> Findings:
     """A full disk is an error to the enqueuer and a pause to workers; freed, all goes on."""
     with small_disk(lab.folder / "disk", 24 if lab.is_postgres else 2) as disk:
@@ -121,15 +121,7 @@ def integrity(url: str) -> checker.Check:
     return checker.that("the file is sound", rows == [("ok",)], rows)
 
 
-@scenario(
-    "file-size-limit",
-    codes=("F15",),
-    databases=("sqlite",),
-    in_quick=False,
-    full=10,
-    quick=3,
-    tiny=1,
-)
+@scenario("file-size-limit", codes=("F15",), databases=("sqlite",), full=10, quick=3, tiny=1)
 def file_size_limit(lab: Lab) -> Findings:
     """A worker that may not make its files larger backs off, and goes on when it may."""
     rounds = lab.choose(full=10, quick=3, tiny=1)
@@ -165,7 +157,9 @@ def _complained(lab: Lab, since: float) -> bool:
     return bool(lab.histories.of("log", where=_after(since)))
 
 
-@scenario("read-only-disk", codes=("F44",), databases=("sqlite",), full=4, quick=3, tiny=2)
+@scenario(
+    "read-only-disk", codes=("F44",), databases=("sqlite",), in_quick=True, full=4, quick=3, tiny=2
+)
 def read_only_disk(lab: Lab) -> Findings:
     """A file that cannot be written, or has gone, is an error that says so; mended, all goes on."""
     findings = Findings()

@@ -17,13 +17,13 @@ from tests.faults.victims import Victim
 LEASE = 3.0
 
 
-@scenario("no-descriptors", codes=("F46",), in_quick=False, full=10, quick=2, tiny=1)
+@scenario("no-descriptors", codes=("F46",), full=10, quick=2, tiny=1)
 def no_descriptors(lab: Lab) -> Findings:
     """A worker without descriptors complains or ends with an error; with them again all goes on."""
     return _starve(lab, resource.RLIMIT_NOFILE, lambda _: 3)
 
 
-@scenario("no-memory", codes=("F46",), in_quick=False, full=10, quick=2, tiny=1)
+@scenario("no-memory", codes=("F46",), full=10, quick=2, tiny=1)
 def no_memory(lab: Lab) -> Findings:
     """A worker without memory goes on, complains, or ends with an error; jobs are not lost."""
     return _starve(lab, resource.RLIMIT_AS, _size)

@@ -11,10 +11,18 @@ from tests.faults.scenarios.disk import integrity
 from tests.faults.victims import Victim
 
 
-@scenario("killed-while-writing", codes=("F44",), databases=("sqlite",), full=500, quick=30, tiny=5)
+@scenario(
+    "killed-while-writing",
+    codes=("F44",),
+    databases=("sqlite",),
+    in_quick=True,
+    full=500,
+    quick=20,
+    tiny=5,
+)
 def killed_while_writing(lab: Lab) -> Findings:
     """Killed at any moment, a process leaves a sound file with all that was acknowledged."""
-    kills = lab.choose(full=500, quick=30, tiny=5)
+    kills = lab.choose(full=500, quick=20, tiny=5)
     hammer = lab.actor("hammer", kind=Victim, kills=kills, longest=0.15)
     code, _ = hammer.wait(timeout=600)
     acknowledged = lab.acknowledged()
@@ -38,9 +46,7 @@ def killed_while_writing(lab: Lab) -> Findings:
     return findings
 
 
-@scenario(
-    "copied-live", codes=("F44",), databases=("sqlite",), in_quick=False, full=20, quick=5, tiny=2
-)
+@scenario("copied-live", codes=("F44",), databases=("sqlite",), full=20, quick=5, tiny=2)
 def copied_live(lab: Lab) -> Findings:
     """A backup made while workers write is sound, its jobs can be run, and nobody is disturbed."""
     copies = lab.choose(full=20, quick=5, tiny=2)
@@ -72,7 +78,7 @@ def copied_live(lab: Lab) -> Findings:
     return findings
 
 
-@scenario("spawned", codes=("F45",), in_quick=False, full=10, quick=2, tiny=1)
+@scenario("spawned", codes=("F45",), full=10, quick=2, tiny=1)
 def spawned(lab: Lab) -> Findings:
     """Children that are spawned, or forked by a server, and threads use queues at the same time."""
     methods = lab.choose(

@@ -13,7 +13,7 @@ from tests.faults.victims import Victim
 LEASE = 2.0
 
 
-@scenario("stubborn", codes=("F32",), in_quick=False, full=20, quick=3, tiny=2)
+@scenario("stubborn", codes=("F32",), full=20, quick=3, tiny=2)
 def stubborn(lab: Lab) -> Findings:
     """A handler that ignores its cancellation loses its job at the deadline; others get slots."""
     each = lab.choose(full=10, quick=2, tiny=1)
@@ -47,7 +47,7 @@ def stubborn(lab: Lab) -> Findings:
     return findings
 
 
-@scenario("every-slot-hangs", codes=("F32", "F46"), in_quick=False, full=3, quick=1, tiny=1)
+@scenario("every-slot-hangs", codes=("F32", "F46"), full=3, quick=1, tiny=1)
 def every_slot_hangs(lab: Lab) -> Findings:
     """A worker whose slots are all taken by handlers that hang ends loudly, and others go on."""
     trials = lab.choose(full=3, quick=1, tiny=1)
@@ -70,7 +70,7 @@ def every_slot_hangs(lab: Lab) -> Findings:
     return findings
 
 
-@scenario("held-interpreter", codes=("F33",), in_quick=False, full=20, quick=3, tiny=2)
+@scenario("held-interpreter", codes=("F33",), full=20, quick=3, tiny=2)
 def held_interpreter(lab: Lab) -> Findings:
     """A C call that keeps the interpreter past the lease costs that lease, and nothing else."""
     count = lab.choose(full=20, quick=3, tiny=2)
@@ -101,7 +101,7 @@ def held_interpreter(lab: Lab) -> Findings:
     return findings
 
 
-@scenario("function-killed", codes=("F34",), in_quick=False, full=20, quick=3, tiny=1)
+@scenario("function-killed", codes=("F34",), full=20, quick=3, tiny=1)
 def function_killed(lab: Lab) -> Findings:
     """A platform kills or freezes a function in the middle of a job: its next call goes on."""
     rounds = lab.choose(full=12, quick=2, tiny=1)

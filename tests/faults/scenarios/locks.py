@@ -18,15 +18,7 @@ from tests.faults.victims import Victim
 LEASE = 3.0
 
 
-@scenario(
-    "locked-rows",
-    codes=("F27",),
-    databases=("postgresql",),
-    in_quick=False,
-    full=20,
-    quick=5,
-    tiny=3,
-)
+@scenario("locked-rows", codes=("F27",), databases=("postgresql",), full=20, quick=5, tiny=3)
 def locked_rows(lab: Lab) -> Findings:
     """A session idle in a transaction holds the rows of some jobs: the other jobs go on."""
     count = lab.choose(full=20, quick=5, tiny=3)
@@ -71,15 +63,7 @@ TABLE_LOCKS = (
 )
 
 
-@scenario(
-    "locked-tables",
-    codes=("F27",),
-    databases=("postgresql",),
-    in_quick=False,
-    full=5,
-    quick=3,
-    tiny=1,
-)
+@scenario("locked-tables", codes=("F27",), databases=("postgresql",), full=5, quick=3, tiny=1)
 def locked_tables(lab: Lab) -> Findings:
     """While a table is locked workers wait; when it is free they go on, and no job is lost."""
     locks = lab.choose(full=TABLE_LOCKS, quick=TABLE_LOCKS[:3], tiny=TABLE_LOCKS[:1])
@@ -154,9 +138,7 @@ def _try(connection: object, statement: str) -> None:
         return
 
 
-@scenario(
-    "locked-file", codes=("F42",), databases=("sqlite",), in_quick=False, full=4, quick=2, tiny=1
-)
+@scenario("locked-file", codes=("F42",), databases=("sqlite",), full=4, quick=2, tiny=1)
 def locked_file(lab: Lab) -> Findings:
     """Another process keeps the file locked, or is frozen with the lock: everybody waits, within
     bounds, and no lease is lost by waiting."""
@@ -199,7 +181,9 @@ def locked_file(lab: Lab) -> Findings:
     return findings
 
 
-@scenario("impatient", codes=("F42",), databases=("sqlite",), full=5, quick=3, tiny=1)
+@scenario(
+    "impatient", codes=("F42",), databases=("sqlite",), in_quick=True, full=5, quick=3, tiny=1
+)
 def impatient(lab: Lab) -> Findings:
     """A caller who gives up on a locked file is told that it is locked, within its patience."""
     trials = lab.choose(full=5, quick=3, tiny=1)
@@ -223,9 +207,7 @@ def impatient(lab: Lab) -> Findings:
     return findings
 
 
-@scenario(
-    "long-reader", codes=("F43",), databases=("sqlite",), in_quick=False, full=3, quick=1, tiny=1
-)
+@scenario("long-reader", codes=("F43",), databases=("sqlite",), full=3, quick=1, tiny=1)
 def long_reader(lab: Lab) -> Findings:
     """A reader that stays open lets the WAL grow; when it has ended the WAL is used again."""
     rounds = lab.choose(full=3, quick=1, tiny=1)

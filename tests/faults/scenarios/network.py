@@ -21,7 +21,9 @@ CLAIM, OUTCOME, ENQUEUE = "SET status='processing'", "SET status='completed'", "
 POSTGRES = ("postgresql",)
 
 
-@scenario("commit-unknown", codes=("F10",), databases=POSTGRES, full=20, quick=6, tiny=3)
+@scenario(
+    "commit-unknown", codes=("F10",), databases=POSTGRES, in_quick=True, full=20, quick=6, tiny=3
+)
 def commit_unknown(lab: Lab) -> Findings:
     """Answers are lost after their commit: no job is stored twice, none is lost or run in vain."""
     with Proxy(lab.url) as proxy:
@@ -92,11 +94,11 @@ def claim_held(lab: Lab) -> Findings:
     return findings
 
 
-@scenario("half-open", codes=("F11",), databases=POSTGRES, full=20, quick=5, tiny=5)
+@scenario("half-open", codes=("F11",), databases=POSTGRES, in_quick=True, full=20, quick=5, tiny=5)
 def half_open(lab: Lab) -> Findings:
     """Connections freeze without a word: each call returns in time, and work goes on after."""
     rounds = lab.choose(full=4, quick=1, tiny=1)
-    frozen_for = lab.choose(full=12.0, quick=6.0, tiny=1.5)
+    frozen_for = lab.choose(full=12.0, quick=2.5, tiny=1.5)
     hits = 0
     thaws: list[float] = []
     with Proxy(lab.url) as proxy, Proxy(lab.url) as other:

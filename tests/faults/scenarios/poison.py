@@ -69,7 +69,7 @@ def _start(lab: Lab, **options: Any) -> Actor:
     return lab.actor("victim", "worker", kind=Victim, lease=LEASE, **options)
 
 
-@scenario("out-of-memory", codes=("F28", "F46"), in_quick=False, full=20, quick=3, tiny=2)
+@scenario("out-of-memory", codes=("F28", "F46"), full=20, quick=3, tiny=2)
 def out_of_memory(lab: Lab) -> Findings:
     """Where memory is limited, a job that wants too much fails with that reason; the others run."""
     count = lab.choose(full=20, quick=6, tiny=2)

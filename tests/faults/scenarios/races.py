@@ -107,7 +107,7 @@ def _is_so(tables: checker.Dump, job: str, told: str) -> bool:
     return tables.jobs[job].status in expected
 
 
-@scenario("slot-holder-killed", codes=("F37",), in_quick=False, full=10, quick=3, tiny=1)
+@scenario("slot-holder-killed", codes=("F37",), full=10, quick=3, tiny=1)
 def slot_holder_killed(lab: Lab) -> Findings:
     """The worker that held the only slot of a limit dies: the slot is free when its lease ends."""
     rounds = lab.choose(full=10, quick=3, tiny=1)
@@ -149,7 +149,7 @@ def _running(changes: list[tuple[float, int]]) -> list[int]:
     return all_
 
 
-@scenario("limit-deleted", codes=("F35",), in_quick=False, full=8, quick=3, tiny=1)
+@scenario("limit-deleted", codes=("F35",), full=8, quick=3, tiny=1)
 def limit_deleted(lab: Lab) -> Findings:
     """A limit changed at run time holds at once; one whose row is deleted is made again."""
     deletions = lab.choose(full=8, quick=3, tiny=1)

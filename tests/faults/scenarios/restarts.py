@@ -14,10 +14,18 @@ from tests.faults.scenarios.crashes import unfinished
 LEASE = 3.0
 
 
-@scenario("database-restart", codes=("F9",), databases=("postgresql",), full=5, quick=2, tiny=1)
+@scenario(
+    "database-restart",
+    codes=("F9",),
+    databases=("postgresql",),
+    in_quick=True,
+    full=5,
+    quick=2,
+    tiny=1,
+)
 def database_restart(lab: Lab) -> Findings:
     """PostgreSQL crashes under load: workers come back, nothing acknowledged is lost."""
-    workers = lab.workers(lab.choose(full=4, quick=3, tiny=2), lease=LEASE)
+    workers = lab.workers(lab.choose(full=4, quick=2, tiny=2), lease=LEASE)
     enqueuers = [lab.actor("enqueuer", f"enqueuer-{n}", seconds=1.0, gap=0.02) for n in range(2)]
     lab.await_ready(enqueuers)
     # Shorter than what a call endures, about that long, and longer than a lease.

@@ -13,7 +13,7 @@ from tests.faults.lab import Findings, Lab, scenario
 from tests.faults.victims import Victim
 
 
-@scenario("older-worker", codes=("F40",), in_quick=False, full=20, quick=5, tiny=2)
+@scenario("older-worker", codes=("F40",), full=20, quick=5, tiny=2)
 def older_worker(lab: Lab) -> Findings:
     """A worker that does not know a type leaves its jobs to one that does."""
     count = lab.choose(full=20, quick=5, tiny=2)
@@ -88,7 +88,7 @@ def _another(lab: Lab, name: str) -> str:
     return urlunsplit(urlsplit(lab.url)._replace(path=f"/{name}"))
 
 
-@scenario("migration-killed", codes=("F41",), in_quick=False, full=20, quick=3, tiny=1)
+@scenario("migration-killed", codes=("F41",), full=20, quick=3, tiny=1)
 def migration_killed(lab: Lab) -> Findings:
     """A migration killed half-way leaves nothing; the next one, and one beside it, complete it."""
     rounds = lab.choose(full=20, quick=3, tiny=1)
@@ -123,7 +123,7 @@ def _installed(url: str) -> list[tuple[Any, ...]]:
         return []
 
 
-@scenario("migration-under-load", codes=("F41", "F40"), in_quick=False, full=6, quick=2, tiny=1)
+@scenario("migration-under-load", codes=("F41", "F40"), full=6, quick=2, tiny=1)
 def migration_under_load(lab: Lab) -> Findings:
     """The next schema comes while workers of this one run: killed half-way, then to its end."""
     kills = lab.choose(full=5, quick=1, tiny=0)

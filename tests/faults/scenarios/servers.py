@@ -14,15 +14,7 @@ LEASE = 20.0
 """Longer than the server is read-only here: within a lease nothing may be lost."""
 
 
-@scenario(
-    "read-only-server",
-    codes=("F20",),
-    databases=("postgresql",),
-    in_quick=False,
-    full=20,
-    quick=3,
-    tiny=2,
-)
+@scenario("read-only-server", codes=("F20",), databases=("postgresql",), full=20, quick=3, tiny=2)
 def read_only_server(lab: Lab) -> Findings:
     """A server that becomes read-only, as in a failover, is waited for: no outcome is lost."""
     rounds = lab.choose(full=5, quick=1, tiny=1)

@@ -22,14 +22,16 @@ SMALL = {"pool_size": 2, "patience": 1.0}
 OURS = "datname = current_database() AND application_name LIKE 'jobq%'"
 
 
-@scenario("sessions-killed", codes=("F16",), databases=POSTGRES, full=200, quick=25, tiny=3)
+@scenario(
+    "sessions-killed", codes=("F16",), databases=POSTGRES, in_quick=True, full=200, quick=10, tiny=3
+)
 def sessions_killed(lab: Lab) -> Findings:
     """Sessions are ended at random, five a second: nothing is lost, and work goes on."""
     workers = lab.workers(lab.choose(full=3, quick=2, tiny=1), lease=LEASE)
     enqueuers = [lab.actor("enqueuer", f"enqueuer-{n}", seconds=0.2, gap=0.02) for n in range(2)]
     lab.await_ready(enqueuers)
     lab.until_noted("end", 1)
-    until = lab.now() + lab.choose(full=60.0, quick=8.0, tiny=1.0)
+    until = lab.now() + lab.choose(full=60.0, quick=4.0, tiny=1.0)
     tries = killed = 0
     while lab.now() < until:
         time.sleep(0.2)

@@ -134,7 +134,7 @@ def _is_as_left(row: tuple[object, ...] | None, how: str, heir: str) -> bool:
     return row is not None and row[:2] == ("completed", heir)
 
 
-@scenario("same-attempt-number", codes=("F8",), in_quick=False, full=20, quick=4, tiny=2)
+@scenario("same-attempt-number", codes=("F8",), full=20, quick=4, tiny=2)
 def same_attempt_number(lab: Lab) -> Findings:
     """An outcome written twice after its attempt was given back leaves the next attempt alone."""
     each = lab.choose(full=10, quick=2, tiny=1)
@@ -177,7 +177,7 @@ def _written(lab: Lab, event: str) -> set[str]:
     return {job for one in lab.histories.of(event) for job in one["jobs"]}
 
 
-@scenario("sigkill-in-grace", codes=("F5",), in_quick=False, full=20, quick=3, tiny=1)
+@scenario("sigkill-in-grace", codes=("F5",), full=20, quick=3, tiny=1)
 def sigkill_in_grace(lab: Lab) -> Findings:
     """A supervisor that kills a worker within its grace loses nothing: its jobs run elsewhere."""
     rounds = lab.choose(full=4, quick=1, tiny=1)
