@@ -69,17 +69,20 @@ class Config:
         """A store for synchronous callers, watched where there are observers."""
         return self._watched(self.backend.store())
 
-    def async_store(self) -> backends.AsyncStore:
-        """A store for this event loop, watched where there are observers."""
-        return self._watched_async(self.backend.async_store())
+    def async_store(self, within: float | None = None) -> backends.AsyncStore:
+        """A store for this event loop, watched where there are observers.
+
+        Nobody waits longer for an answer than `within`, in seconds: nor do the next two.
+        """
+        return self._watched_async(self.backend.async_store(within))
 
     def lease_store(self, within: float) -> backends.Store:
-        """A store for the renewal of leases, whose calls take no longer than that, in seconds."""
+        """A store for the renewal of leases."""
         return self._watched(self.backend.lease_store(within))
 
-    def outcome_store(self) -> backends.AsyncStore | None:
+    def outcome_store(self, within: float) -> backends.AsyncStore | None:
         """A store for outcomes, where these should not share the others' connections."""
-        store = self.backend.outcome_store()
+        store = self.backend.outcome_store(within)
         return None if store is None else self._watched_async(store)
 
     def _watched(self, store: backends.Store) -> backends.Store:

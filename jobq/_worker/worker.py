@@ -34,6 +34,8 @@ from jobq.observe import logger, name_jobs_in_log_records
 
 BURST_WINDOW = 5.0
 LONGEST = 30 * 86400.0
+SHORTEST_WAIT = 1.0
+"""Seconds that the database has for an answer, however short the lease is."""
 
 
 class Worker:
@@ -155,10 +157,11 @@ class Worker:
         async with AsyncExitStack() as stack:
             if self._config.lifespan is not None:
                 self._state = await stack.enter_async_context(self._config.lifespan())
-            store = self._config.async_store()
+            within = max(SHORTEST_WAIT, self._lease / 2)  # what is claimed later is nearly lost
+            store = self._config.async_store(within)
             stack.push_async_callback(store.aclose)
             await store.run(backends.ops.survey, types=[])  # fail here if it cannot work at all
-            outcomes = self._config.outcome_store() or store
+            outcomes = self._config.outcome_store(within) or store
             if outcomes is not store:
                 stack.push_async_callback(outcomes.aclose)
                 await outcomes.run(backends.ops.survey, types=[])  # have it before others take all
@@ -333,7 +336,7 @@ class Worker:
 
     def _keeper(self, slots: Slots) -> LeaseKeeper:
         return LeaseKeeper(
-            self._config.lease_store(within=max(1.0, self._lease / 4)),
+            self._config.lease_store(within=max(SHORTEST_WAIT, self._lease / 4)),
             lease=self._lease,
             margin=self._margin,
             held=slots.leased,

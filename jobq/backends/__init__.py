@@ -64,11 +64,16 @@ class Backend(Protocol):
     dialect: Dialect
 
     def store(self) -> Store: ...
-    def async_store(self) -> AsyncStore: ...
-    def lease_store(self, within: float) -> Store:
-        """A store for renewals, that nobody else can hold up; its calls end within that time."""
+    def async_store(self, within: float | None = None) -> AsyncStore:
+        """A store for an event loop; nobody waits longer for an answer than `within`, in seconds.
 
-    def outcome_store(self) -> AsyncStore | None:
+        That holds for the next two as well. What waits for a writer on SQLite has a bound already.
+        """
+
+    def lease_store(self, within: float) -> Store:
+        """A store for renewals, that nobody else can hold up."""
+
+    def outcome_store(self, within: float) -> AsyncStore | None:
         """A store for outcomes, that nobody else can hold up; `None` where any will do."""
 
     def script(self, since: int = 0) -> str: ...

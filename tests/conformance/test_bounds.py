@@ -146,7 +146,7 @@ async def test_an_awaited_call_of_a_worker_is_freed(
     far: jobq.Queue, proxy: Proxy, name: str
 ) -> None:
     op, args, kwargs = await asyncio.to_thread(call_of_a_worker, far, name)
-    store = far._config.outcome_store()
+    store = far._config.outcome_store(within=BOUND)
     assert store is not None
     await store.run(ops.survey, types=[])
     proxy.freeze()
@@ -240,6 +240,34 @@ def test_a_migration_may_take_longer_than_a_statement(postgres: str) -> None:
 def test_a_statement_timeout_that_is_none_is_refused(postgres: str, wrong: Any) -> None:
     with pytest.raises(jobq.ConfigurationError, match="statement_timeout"):
         jobq.Queue(postgres, statement_timeout=wrong)
+
+
+async def test_a_worker_waits_no_longer_for_an_answer_than_its_lease_allows(
+    postgres: str, router: jobq.Router
+) -> None:
+    """Every connection that it has falls silent for ever, before its claim and its outcome."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @router.handler("work")
+    async def work(payload: dict) -> None:
+        if payload:
+            begun.set()
+            await go_on.wait()
+
+    with Proxy(postgres) as proxy, jobq.Queue(postgres, router=router) as near:
+        async with jobq.AsyncQueue(proxy.url, router=router, statement_timeout=3600) as far:
+            worker = jobq.Worker(far, lease=2.0)
+            running = asyncio.create_task(worker.run())
+            await near.aio.wait(await near.aio.enqueue("work", {}), timeout=GENEROUS)
+            proxy.forget()
+            job = await near.aio.enqueue("work", {"waits": True})
+            await asyncio.wait_for(begun.wait(), GENEROUS)
+            proxy.forget()
+            go_on.set()
+            assert (await near.aio.wait(job.id, timeout=GENEROUS)).status == "completed"
+            worker.stop()
+            await asyncio.wait_for(running, GENEROUS)
+        await near.aio.aclose()
 
 
 async def test_outcomes_and_renewals_need_nobody_elses_connections(

@@ -55,22 +55,23 @@ class PostgresBackend:
     def store(self) -> PostgresStore:
         return PostgresStore(self.options, self.dialect)
 
-    def async_store(self) -> AsyncPostgresStore:
-        return AsyncPostgresStore(self.options, self.dialect)
+    def async_store(self, within: float | None = None) -> AsyncPostgresStore:
+        return AsyncPostgresStore(self._answering(within), self.dialect)
 
     def lease_store(self, within: float) -> PostgresStore:
         """For renewals: whoever has taken the pool, whatever a pool rests after a failure."""
-        bound = self.options.statement_timeout
-        options = evolve(
-            self.options,
-            patience=min(self.options.patience, within),
-            statement_timeout=within if bound is None else min(bound, within),
-        )
+        patience = min(self.options.patience, within)
+        options = evolve(self._answering(within), patience=patience)
         return PostgresStore(options, self.dialect, reserved="jobq leases")
 
-    def outcome_store(self) -> AsyncPostgresStore | None:
+    def outcome_store(self, within: float) -> AsyncPostgresStore:
         """For outcomes: whoever has taken the pool."""
-        return AsyncPostgresStore(self.options, self.dialect, reserved="jobq outcomes")
+        return AsyncPostgresStore(self._answering(within), self.dialect, reserved="jobq outcomes")
+
+    def _answering(self, within: float | None) -> PostgresOptions:
+        """The options of a store whose answers are not waited for longer than that."""
+        bounds = [one for one in (self.options.statement_timeout, within) if one is not None]
+        return evolve(self.options, statement_timeout=min(bounds, default=None))
 
     def script(self, since: int = 0) -> str:
         return _migrations.script(self.dialect, since=since)

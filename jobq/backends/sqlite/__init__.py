@@ -44,15 +44,14 @@ class SqliteBackend:
     def store(self) -> SqliteStore:
         return SqliteStore(self.options, self.dialect)
 
-    def async_store(self) -> AsyncSqliteStore:
+    def async_store(self, within: float | None = None) -> AsyncSqliteStore:  # noqa: ARG002
+        """How long it waits for the lock is the URL's `patience`; nothing else can last."""
         return AsyncSqliteStore(self.options, self.dialect)
 
-    def lease_store(self, within: float) -> SqliteStore:
-        """For renewals: how long they wait for the lock is the URL's `patience`."""
-        del within
+    def lease_store(self, within: float) -> SqliteStore:  # noqa: ARG002
         return self.store()
 
-    def outcome_store(self) -> None:
+    def outcome_store(self, within: float) -> None:
         """Outcomes are written together with the next claim."""
 
     def script(self, since: int = 0) -> str:
