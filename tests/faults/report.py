@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ import psycopg
 from attrs import field, frozen
 
 from tests.faults.lab import Findings, Scenario, Size
+from tests.pages import between, lines
 
 BEGIN = "<!-- results: what `nox -s faults` wrote, not to be edited -->"
 END = "<!-- results: end -->"
@@ -66,15 +66,6 @@ def write(path: Path, results: Sequence[Result], size: Size) -> None:
     path.write_text(between(text, BEGIN, END, markdown(results, size), path))
 
 
-def between(page: str, begin: str, end: str, text: str, path: Path) -> str:
-    """The page of a file, with the text put between its two marks."""
-    if begin not in page or end not in page:
-        raise SystemExit(f"{path} has no lines {begin!r} and {end!r} to write between")
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
-
-
 def markdown(results: Sequence[Result], size: Size) -> str:
     """The results with the versions that they are true of."""
     head = ("fault", "promise", "database", "trials", "hits", "checked", "broken", "figures")
@@ -86,17 +77,8 @@ def markdown(results: Sequence[Result], size: Size) -> str:
     return f"{_versions(results, size)}\n\n{lines(rows)}"
 
 
-def lines(rows: Sequence[Sequence[str]]) -> str:
-    """The rows of a Markdown table."""
-    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
-
-
 def _fault(scenario: Scenario) -> str:
     return " ".join((*scenario.codes, f"`{scenario.name}`"))
-
-
-def _cell(text: str) -> str:
-    return re.sub(r"\s+", " ", text.replace("|", "\\|"))
 
 
 def _versions(results: Sequence[Result], size: Size) -> str:

@@ -21,9 +21,10 @@ from pathlib import Path
 from attrs import frozen
 
 from jobq.testing._postgres import PostgresServer
-from tests.faults import report
+from tests.pages import between, table
+from tests.rivals.environments import NotInstalled
 from tests.rivals.faults import FAULTS, Fault, Outcome
-from tests.rivals.systems import NAMES, NotInstalled, System, adapter, install
+from tests.rivals.systems import NAMES, System, adapter, install
 from tests.rivals.trial import Trial
 
 BEGIN, END = "<!-- rivals:begin -->", "<!-- rivals:end -->"
@@ -134,10 +135,6 @@ def markdown(cells: Sequence[Cell], missing: Sequence[tuple[str, str]]) -> str:
     return "\n\n".join(parts)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return report.lines([head, ["---"] * len(head), *rows])
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.rivals", description=__doc__)
     parser.add_argument("words", nargs="*", metavar="NAME")
@@ -162,7 +159,7 @@ def main() -> int:
     print(f"\n{text}")
     if options.write:
         page = options.write.read_text()
-        options.write.write_text(report.between(page, BEGIN, END, text, options.write))
+        options.write.write_text(between(page, BEGIN, END, text, options.write))
     return 1 if any(cell.failures for cell in cells) else 0
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 from attrs import frozen
 
+from tests.rivals.environments import python_with, version_in
+
 NAMES = ("jobq", "procrastinate", "pgqueuer", "saq", "huey")
-
-
-class NotInstalled(Exception):
-    """A system cannot be had here."""
 
 
 @frozen
@@ -43,26 +40,6 @@ def adapter(name: str) -> ModuleType:
 def install(name: str, folder: Path) -> list[System]:
     """Install a system by its name into a folder below this one, unless that was done before."""
     packages = adapter(name).PACKAGES
-    python = Path(sys.executable)
-    if packages:
-        home = folder / name
-        python = home / "bin" / "python"
-        if not python.exists():
-            _run("venv", "--python", sys.executable, str(home))
-        _run("pip", "install", "--python", str(python), *packages)
-    found = _output([str(python), "-c", _VERSION, name])
+    python = python_with(name, packages, folder) if packages else Path(sys.executable)
+    found = version_in(python, name)
     return [System(name, store, python, found) for store in adapter(name).STORES]
-
-
-_VERSION = "import sys, importlib.metadata as m; print(m.version(sys.argv[1]))"
-
-
-def _run(*arguments: str) -> None:
-    _output([sys.executable, "-m", "uv", *arguments, "--quiet"])
-
-
-def _output(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NotInstalled((done.stderr.strip() or done.stdout.strip()).splitlines()[-1])
-    return done.stdout.strip()
