@@ -1,185 +1,105 @@
-"""Run the benchmarks, print one table, and exit non-zero where a ratio is missed.
+"""Run the benchmarks, print one table, and exit non-zero where a bound is missed.
 
-    python -m benchmarks [--trials 5] [--quick] [sqlite] [postgresql]
+    python -m benchmarks [--quick] [--trials 5] [ROW …] [sqlite] [postgresql]
 
-Floor and subject take turns within a trial, so that a noisy machine disturbs both; a ratio is the
-median of the trials' own ratios.
+The contestants of a row take turns within a trial, so that a noisy machine disturbs them all; a
+ratio is the median of the trials' own ratios.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
-import sqlite3
-import statistics
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
-import sqlalchemy
-from attrs import frozen
 
-import jobq
-from benchmarks.floors import PostgresFloor, SqliteFloor
-from jobq.testing._postgres import PostgresServer
-
-
-@frozen
-class Line:
-    """One row of the table."""
-
-    work: str
-    floor: list[float]
-    subject: list[float]
-    reach: float
-    is_ratio: bool = True
-
-    @property
-    def figure(self) -> float:
-        if not self.is_ratio:
-            return statistics.median(self.subject)
-        pairs = zip(self.subject, self.floor, strict=True)
-        return statistics.median(ours / bare for ours, bare in pairs)
-
-    @property
-    def holds(self) -> bool:
-        return self.figure >= self.reach if self.is_ratio else self.figure <= self.reach
-
-    def show(self) -> str:
-        verdict = "ok" if self.holds else "MISSED"
-        if not self.is_ratio:
-            runs = " ".join(f"{value:.1f}" for value in self.subject)
-            return (
-                f"{self.work:42} {self.figure:7.1f} ms   ≤ {self.reach:<5g} {verdict:7} runs {runs}"
-            )
-        ours = " ".join(f"{value:,.0f}" for value in self.subject)
-        bare = " ".join(f"{value:,.0f}" for value in self.floor)
-        return (
-            f"{self.work:42} {self.figure:7.2f} ×    ≥ {self.reach:<5g} {verdict:7} "
-            f"jobq {ours} | bare {bare} /s"
-        )
+from benchmarks import rows as _rows  # noqa: F401  they register themselves
+from benchmarks import table
+from benchmarks.bench import ROWS, STORES, Bench, Row
+from benchmarks.contest import Contest, Result, play
+from benchmarks.machine import fsync_cost, setting
 
 
-def compare(
-    work: str,
-    floor: Callable[[], float],
-    subject: Callable[[], float],
-    reach: float,
-    trials: int,
-) -> Line:
-    bare, ours = [], []
-    for _ in range(trials):
-        bare.append(floor())
-        ours.append(subject())
-    line = Line(work, bare, ours, reach)
-    print(line.show(), flush=True)
-    return line
+def results(bench: Bench, rows: Sequence[Row], trials: int) -> Iterator[Result]:
+    """Play row after row; one that cannot be played is a result that says why."""
+    for row in rows:
+        for store in [name for name in row.stores if not name or name in bench.stores]:
+            try:
+                for contest in row.play(bench, store):
+                    yield play(row.name, contest, trials)
+            except Exception as error:  # noqa: BLE001  one row stops no other
+                contest = Contest(title=f"{store}: {row.name}", runs={"jobq": dict})
+                failed = f"{type(error).__name__}: {error}"
+                yield Result(row.name, contest, {"jobq": []}, {"jobq": failed})
 
 
-def measure(work: str, subject: Callable[[], float], reach: float, trials: int) -> Line:
-    line = Line(work, [], [subject() for _ in range(trials)], reach, is_ratio=False)
-    print(line.show(), flush=True)
-    return line
-
-
-def on(
-    name: str, url: str, floor: PostgresFloor | SqliteFloor, trials: int, quick: bool
-) -> list[Line]:
-    import os
-
-    os.environ["BENCH_URL"] = url
-    from benchmarks.subject import Subject, pickup_in_process
-
-    subject = Subject(url)
-    singles = 200 if quick else 500
-    many = 10_000
-    bare_async = "psycopg async" if name == "postgresql" else "aiosqlite"
-    bare_bulk = "COPY" if name == "postgresql" else "executemany"
-    lines = [
-        compare(
-            f"{name}: enqueue one, async / {bare_async}",
-            lambda: floor.enqueue_async(singles),
-            lambda: subject.enqueue_async(singles),
-            0.6,
-            trials,
-        ),
-        compare(
-            f"{name}: enqueue one, sync / bare driver",
-            lambda: floor.enqueue(singles),
-            lambda: subject.enqueue(singles),
-            0.6,
-            trials,
-        ),
-        compare(
-            f"{name}: enqueue_many 10,000 / {bare_bulk}",
-            lambda: floor.enqueue_many(many),
-            lambda: subject.enqueue_many(many),
-            0.5,
-            trials,
-        ),
-        compare(
-            f"{name}: drain 10,000, 100 slots / claim-100",
-            lambda: floor.drain(many),
-            lambda: subject.drain(many),
-            0.4,
-            trials,
-        ),
-    ]
-    subject.clear()
-    pickups = 20 if quick else 60
-    limit = 5.0 if name == "postgresql" else 30.0
-    lines.append(
-        measure(f"{name}: pickup p50, other process", lambda: subject.pickup(pickups), limit, 3)
-    )
-    lines.append(
-        measure(
-            f"{name}: pickup p50, same process", lambda: pickup_in_process(url, pickups), 5.0, 3
-        )
-    )
-    subject.close()
-    return lines
-
-
-def versions(server: str) -> str:
-    return (
-        f"jobq {jobq.__version__} · Python {platform.python_version()} · SQLite "
-        f"{sqlite3.sqlite_version} (WAL, FULL) · psycopg {psycopg.__version__} · SQLAlchemy "
-        f"{sqlalchemy.__version__} · {server} (fsync on) · {platform.machine()}"
-    )
+def server_version(bench: Bench) -> str | None:
+    if "postgresql" not in bench.stores:
+        return None
+    with psycopg.connect(bench.server.superuser_url) as session:
+        row = session.execute("SHOW server_version").fetchone()
+    return f"PostgreSQL {row[0] if row else '?'}"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("databases", nargs="*", default=["sqlite", "postgresql"])
-    parser.add_argument("--trials", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="fewer jobs and two trials")
-    options = parser.parse_args()
-    trials = 2 if options.quick else options.trials
-    lines: list[Line] = []
-    if "sqlite" in options.databases:
-        with tempfile.TemporaryDirectory() as folder:
-            print(versions("no server"))
-            floor = SqliteFloor(Path(folder) / "bare.db")
-            lines += on("sqlite", f"sqlite:///{folder}/jobs.db", floor, trials, options.quick)
-            floor.close()
-    if "postgresql" in options.databases:
-        with PostgresServer.start(durable=True) as server:
-            server.create_database("bench")
-            url = server.url("bench")
-            with psycopg.connect(url) as connection:
-                row = connection.execute("SHOW server_version").fetchone()
-            print(versions(f"PostgreSQL {row[0] if row else '?'}"))
-            bare = PostgresFloor(url)
-            lines += on("postgresql", url, bare, trials, options.quick)
-            bare.close()
-    missed = [line.work for line in lines if not line.holds]
-    print(
-        f"{len(lines) - len(missed)} of {len(lines)} reached"
-        + "".join(f"\n  missed: {m}" for m in missed)
-    )
+    options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave no process behind
+    unknown = set(options.words) - {*ROWS, *STORES}
+    if unknown:
+        raise SystemExit(f"no row or database {sorted(unknown)}; there are {[*ROWS, *STORES]}")
+    chosen = [row for name, row in ROWS.items() if name in options.words]
+    stores = tuple(name for name in STORES if name in options.words) or STORES
+    trials = options.trials or (2 if options.quick else 5)
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        folder = Path(temporary)
+        environments = (options.environments or folder / "environments").absolute()
+        with Bench(folder, environments, stores, options.quick) as bench:
+            size = f"{'quick' if options.quick else 'full'} ({trials} trials)"
+            true_of = setting(server_version(bench), fsync_cost(folder), size)
+            print(true_of, flush=True)
+            found = []
+            for result in results(bench, chosen or list(ROWS.values()), trials):
+                print(table.told(result), flush=True)
+                found.append(result)
+    whole = not chosen and stores == STORES
+    for path in options.write:
+        table.write(path, found, true_of, whole=whole)
+    return _verdict(found)
+
+
+def _verdict(found: Sequence[Result]) -> int:
+    """Print what was missed; the exit code."""
+    bounds = sum(len(result.verdicts) for result in found)
+    missed = [f"{result.contest.title}: {text}" for result in found for text in result.missed]
+    missed += [
+        f"{result.contest.title}: {name} failed: {reason}"
+        for result in found
+        for name, reason in result.failures.items()
+        if name.startswith("jobq")
+    ]
+    print(f"\n{len(missed)} missed, of {bounds} bounds")
+    print("\n".join(f"  {line}" for line in missed))
     return 1 if missed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {row.name:16}{row.about}" for row in ROWS.values())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"Rows:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("words", nargs="*", metavar="NAME", help="rows and databases; all by default")
+    add("--trials", type=int, help="how often each contest is played (default 5)")
+    add("--quick", action="store_true", help="a few jobs and two trials: does everything run?")
+    add("--environments", type=Path, help="a folder to install the peers in")
+    add("--write", type=Path, action="append", default=[], help="a page to fill the sections of")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,0 +1,20 @@
+"""The rows of the table, a file a group; each is registered by its name when it is imported."""
+
+from importlib import import_module
+
+GROUPS = (
+    "enqueue",
+    "drain",
+    "batch",
+    "pickup",
+    "sleepers",
+    "backlogs",
+    "limits",
+    "idle",
+    "memory",
+    "startup",
+    "growth",
+)
+
+for _group in GROUPS:  # in the order of the table
+    import_module(f"benchmarks.rows.{_group}")
