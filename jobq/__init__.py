@@ -11,7 +11,10 @@ promises.
 >>> job = queue.enqueue(image_edit, {"prompt": "a red door"})
 """
 
-from jobq._classify import Failure, FailureKind, classifier, classify
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from jobq._classify.failure import Failure, FailureKind
 from jobq._clock import Clock, SystemClock
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
@@ -52,8 +55,11 @@ from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
 from jobq._routing import Handler, Middleware, Router, handler
 from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
-from jobq._worker import Worker
 from jobq.observe import Observer
+
+if TYPE_CHECKING:
+    from jobq._classify.classifier import classifier, classify
+    from jobq._worker import Worker
 
 __version__ = "0.1.0"
 
@@ -118,3 +124,21 @@ __all__ = [
     "classify",
     "handler",
 ]
+
+_LATER = {
+    "Worker": "jobq._worker",
+    "classifier": "jobq._classify.classifier",
+    "classify": "jobq._classify.classifier",
+}
+"""What enqueuing needs none of is imported when it is first asked for."""
+
+if not TYPE_CHECKING:  # type checkers would take any name for one of jobq's
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(_LATER[name]), name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from jobq import backends
-from jobq._classify.waits import used_up_for
 from jobq._clock import to_datetime
 from jobq._errors import LeaseLost, OptionError
 from jobq._payload import encode_result, loads
@@ -165,6 +164,8 @@ class _Context:
             self._attempt.settle(named, units)
 
     def _heed(self, headers: Mapping[str, str]) -> None:
+        from jobq._classify.waits import used_up_for
+
         seconds = used_up_for(headers)
         for key in self._attempt.heeded if seconds is not None else ():
             self._attempt.close(key, seconds or 0.0)

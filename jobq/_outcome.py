@@ -6,7 +6,7 @@ from typing import assert_never
 
 from attrs import evolve, field, frozen
 
-from jobq._classify import Failure, FailureKind
+from jobq._classify.failure import Failure, FailureKind
 from jobq._clock import SECOND
 from jobq._model import JobStatus
 from jobq._retry import Exponential, Retry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -113,4 +112,6 @@ class Rest(Step):
         time.sleep(self.seconds)
 
     async def ado(self, store: backends.AsyncStore) -> None:  # noqa: ARG002  a step's arguments
+        import asyncio
+
         await asyncio.sleep(self.seconds)

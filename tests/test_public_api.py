@@ -128,6 +128,18 @@ def test_making_a_queue_loads_no_database_either():
     assert loaded_by(f"import jobq; {made}") & HEAVY == set()
 
 
+@pytest.mark.parametrize("code", ["import jobq", "import jobq; jobq.Queue('sqlite:///jobs.db')"])
+def test_enqueuing_loads_nothing_that_only_workers_need(code):
+    later = {"anyio", "asyncio", "email", "hashlib", "ssl", "zoneinfo"}
+    assert loaded_by(code) & later == set()
+
+
+def test_names_that_are_loaded_later_are_listed_and_unknown_ones_refused():
+    assert "Worker" in dir(jobq)
+    with pytest.raises(AttributeError, match="'jobq' has no attribute 'worker'"):
+        _ = jobq.worker
+
+
 def loaded_by(code):
     """The top-level modules that a fresh interpreter has after running this."""
     told = f"{code}; import json, sys; print(json.dumps(list(sys.modules)))"

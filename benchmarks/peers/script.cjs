@@ -63,6 +63,7 @@ const VERBS = {
 async function main(work, open) {
   const [verb, url, ...rest] = process.argv.slice(2);
   if (verb === "work") {
+    process.stdin.on("end", () => process.exit(1)).resume(); // it must not outlive the harness
     const tally = new Tally(rest[0], Number(rest[1]));
     await work(url, tally, Number(rest[2]));
     return;

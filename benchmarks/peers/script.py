@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -35,9 +37,17 @@ def main(work: Callable[[str, int], None], client: Callable[[str], Client]) -> N
     if verb == "work":
         folder, expected, concurrency = arguments
         tally = Tally(folder, int(expected))
+        threading.Thread(target=_end_with_input, daemon=True).start()
         work(url, int(concurrency))
         return
     print(json.dumps(VERBS[verb](client(url), *map(float, arguments))), flush=True)
+
+
+def _end_with_input() -> None:
+    """No worker outlives the harness."""
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
 
 
 def _enqueue(client: Client, count: float) -> float:

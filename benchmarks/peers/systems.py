@@ -113,6 +113,7 @@ class Peer:
                 [*self.system.command, *arguments],
                 cwd=ROOT,
                 env=self._environment,
+                stdin=subprocess.PIPE,
                 stdout=errors,
                 stderr=errors,
             ) as process,

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 SHORTEST, LONGEST = 0.1, 86_400.0
 
@@ -132,6 +131,8 @@ def _until(text: str, since: float) -> float | None:
 
 def _instant(text: str) -> float | None:
     """Seconds since 1970 of an HTTP date, or of an ISO 8601 one."""
+    from email.utils import parsedate_to_datetime
+
     for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             moment = parse(text[:64].strip())

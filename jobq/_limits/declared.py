@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
-from zoneinfo import ZoneInfo
 
 from attrs import evolve, field, frozen
 
@@ -146,7 +144,7 @@ class DailyQuota:
         _whole(f"DailyQuota({self.key!r}): n", self.n)
         _check_cost(f"DailyQuota({self.key!r})", self.cost, self.n)
         try:
-            ZoneInfo(self.tz)
+            _zone(self.tz)
         except (KeyError, ValueError, TypeError, OSError):
             raise ConfigurationError(
                 f"DailyQuota({self.key!r}): tz={self.tz!r} is no time zone, as in "
@@ -163,21 +161,27 @@ class DailyQuota:
 
     def day(self, now: int) -> str:
         """The calendar day of an instant, as `2026-11-22`."""
-        return to_datetime(now).astimezone(ZoneInfo(self.tz)).date().isoformat()
+        return to_datetime(now).astimezone(_zone(self.tz)).date().isoformat()
 
     def begins(self, now: int) -> int:
         """The midnight that began the day of an instant."""
-        local = to_datetime(now).astimezone(ZoneInfo(self.tz))
+        local = to_datetime(now).astimezone(_zone(self.tz))
         return _midnight(local, 0)
 
     def ends(self, now: int) -> int:
         """The midnight that ends the day of an instant; days with a clock change are 23 or 25 h."""
-        local = to_datetime(now).astimezone(ZoneInfo(self.tz))
+        local = to_datetime(now).astimezone(_zone(self.tz))
         first = _midnight(local, 1)
         return first if first > now else _midnight(local, 1, fold=1)  # it comes twice
 
     def describe(self) -> str:
         return f"{self.n:,} a day ({self.tz})"
+
+
+def _zone(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
 
 
 def _midnight(local: datetime, days: int, *, fold: int = 0) -> int:
@@ -296,13 +300,19 @@ def bench_key(pool: str, name: str) -> str:
     return f"@{pool}/{name}"
 
 
+def _short_hash(text: str) -> str:
+    from hashlib import sha256
+
+    return sha256(text.encode()).hexdigest()[:8]
+
+
 def named_keys(pool: str, keys: object) -> dict[str, str]:
     """A pool's keys by name, checked; those without a name go by a short hash."""
     if isinstance(keys, Mapping):
         named = dict(keys)
     elif isinstance(keys, Iterable) and not isinstance(keys, str | bytes):
         secrets = list(keys)
-        named = {hashlib.sha256(str(s).encode()).hexdigest()[:8]: s for s in secrets}
+        named = {_short_hash(str(secret)): secret for secret in secrets}
     else:
         raise ConfigurationError(f"KeyPool({pool!r}): keys must be {{name: secret}} or a list")
     for name, secret in named.items():

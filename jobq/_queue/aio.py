@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import weakref
 from collections.abc import Callable, Iterable
@@ -21,6 +20,8 @@ from jobq._queue.sync import Queue
 from jobq._routing import Handler, WithoutPayload
 
 if TYPE_CHECKING:
+    import asyncio
+
     from jobq import backends
 
 P = TypeVar("P")
@@ -269,7 +270,7 @@ class AsyncQueue(Face):
 
     async def aclose(self) -> None:
         """Close this event loop's connections. The queue may be used again."""
-        store = self._opened.pop(asyncio.get_running_loop(), None)
+        store = self._opened.pop(_loop(), None)
         if store is not None:
             await store.aclose()
 
@@ -285,7 +286,7 @@ class AsyncQueue(Face):
         await self.aclose()
 
     def _store(self) -> backends.AsyncStore:
-        loop = asyncio.get_running_loop()
+        loop = _loop()
         store = self._opened.get(loop)
         if store is None:
             store = self._opened[loop] = self._config.async_store()
@@ -306,3 +307,9 @@ class AsyncQueue(Face):
                     step = steps.send(answer)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    from asyncio import get_running_loop
+
+    return get_running_loop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -66,7 +66,8 @@ _warned = False
 def warn_in_a_loop() -> None:
     """A synchronous verb works on a thread with a running event loop, but it blocks the loop."""
     global _warned  # noqa: PLW0603  once a process
-    if _warned or asyncio._get_running_loop() is None:  # noqa: SLF001  its twin raises, which is slow
+    loops = sys.modules.get("asyncio")
+    if _warned or loops is None or loops._get_running_loop() is None:  # noqa: SLF001  its twin raises
         return
     _warned = True
     warnings.warn(

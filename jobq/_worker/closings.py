@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from attrs import evolve
 
-from jobq._classify import Failure, FailureKind
+from jobq._classify.failure import Failure, FailureKind
 from jobq._clock import SECOND
 from jobq._limits import Lane
 from jobq._limits.declared import DailyQuota, KeyPool, Limit, RateLimit, bench_key

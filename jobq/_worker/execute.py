@@ -10,7 +10,8 @@ from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 
-from jobq._classify import Failure, FailureKind, classify
+from jobq._classify.classifier import classify
+from jobq._classify.failure import Failure, FailureKind
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import JobqError, LeaseLost, PayloadError, ResultError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from argparse import ArgumentParser, Namespace
 from threading import Timer
@@ -12,8 +11,6 @@ from jobq._errors import ConfigurationError, JobqError, WorkerFailed
 from jobq._limits import RateLimit
 from jobq._queue import AsyncQueue, Queue
 from jobq._settings import Settings
-from jobq._worker import Worker
-from jobq._worker.lease import EXIT_BLOCKED
 from jobq.cli import _options as options
 from jobq.cli._app import load_queue
 from jobq.cli._leaving import leave, leave_within
@@ -22,6 +19,7 @@ from jobq.cli._reload import own_command, run_again_on_change
 from jobq.observe import logger
 
 if TYPE_CHECKING:
+    from jobq._worker import Worker
     from jobq.cli._options import Commands
 
 TEARDOWN = 2.0
@@ -93,6 +91,10 @@ def run_worker(args: Namespace, queue: Queue | AsyncQueue) -> int:
     The environment stands in for what was not given. Where a handler ignores its cancellation
     the process ends here: with 0 if the worker was asked to stop, with 70 if all slots hang.
     """
+    import asyncio
+
+    from jobq._worker import Worker
+
     settings = Settings.from_environment()
     set_up_logging(args.log_level or settings.log_level)
     if settings.jobs_per_second is not None:
@@ -121,6 +123,8 @@ async def _until_ended(worker: Worker, args: Namespace) -> tuple[int, Timer]:
         await worker.run(burst=args.burst, max_jobs=args.max_jobs, max_seconds=args.max_seconds)
     except WorkerFailed as error:
         logger.critical("%s", error)
+        from jobq._worker.lease import EXIT_BLOCKED
+
         leave(EXIT_BLOCKED)
     except JobqError:
         raise

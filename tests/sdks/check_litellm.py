@@ -10,7 +10,7 @@ import asyncio
 import litellm
 import pytest
 
-from jobq._classify import classify
+from jobq._classify.classifier import classify
 from tests.sdks.expected import EXPECTED, LOST, UNSENT, of
 from tests.sdks.provider import Provider
 

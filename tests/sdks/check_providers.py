@@ -26,7 +26,8 @@ import tenacity
 from google import genai
 from google.genai import types
 
-from jobq._classify import Failure, classify
+from jobq._classify.classifier import classify
+from jobq._classify.failure import Failure
 from tests.sdks.expected import EXPECTED, LOST, UNSENT, of
 from tests.sdks.provider import Provider
 

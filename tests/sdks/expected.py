@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobq._classify import Failure, FailureKind
+from jobq._classify.failure import Failure, FailureKind
 
 RATE_LIMITED = FailureKind.RATE_LIMITED
 OVERLOADED = FailureKind.OVERLOADED

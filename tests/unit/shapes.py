@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.error import HTTPError
 
-from jobq._classify import FailureKind
+from jobq._classify.failure import FailureKind
 
 K = FailureKind
 NOW = 1_793_606_400.0  # Mon, 02 Nov 2026 08:00:00 GMT

@@ -17,8 +17,9 @@ from urllib.error import URLError
 import pytest
 
 import jobq
-from jobq._classify import Classifier, Failure, FailureKind, classify
-from jobq._classify import classifier as default_classifier
+from jobq._classify.classifier import Classifier, classify
+from jobq._classify.classifier import classifier as default_classifier
+from jobq._classify.failure import Failure, FailureKind
 from tests.unit.shapes import (
     DATE,
     NOW,

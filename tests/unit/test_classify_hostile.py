@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobq._classify import Classifier, Failure, FailureKind, classify
+from jobq._classify.classifier import Classifier, classify
+from jobq._classify.failure import Failure, FailureKind
 from tests.unit.shapes import DATE, NOW, K, busy, httpx, openai, raised, shape
 
 

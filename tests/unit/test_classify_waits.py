@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobq._classify import classify
+from jobq._classify.classifier import classify
 from tests.unit.shapes import A_MINUTE_LATER, NOW, gemini, replicate, retry_info, shape
 
 
