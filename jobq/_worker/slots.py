@@ -200,7 +200,8 @@ class Slots:
             return
         self._executing += 1
         running.task = _started(self._execute(running), self._loop)
-        self._watch_deadline(running)
+        if not running.finishing:
+            self._watch_deadline(running)
 
     def _begin_call(self, call: Call) -> None:
         self._executing += 1
