@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import jobq
+from jobq.testing._postgres import PostgresServer
 from tests.faults import checker
 from tests.faults.history import Event
 from tests.faults.lab import Findings, Lab, NotHere, scenario
@@ -91,6 +92,93 @@ def _fill(lab: Lab, disk: Path) -> Findings:
         findings.check(integrity(lab.url))
     findings.figures = {"complaints/s": round(max(complaints), 1), "jobs": len(tables.jobs)}
     return findings
+
+
+@scenario("log-disk-full", codes=("F15",), databases=("postgresql",), full=3, quick=1, tiny=1)
+def log_disk_full(lab: Lab) -> Findings:
+    """PostgreSQL's log has no room and the server crashes: what it acknowledged is there after."""
+    small = {"min_wal_size": "32MB", "max_wal_size": "32MB"}
+    with (
+        small_disk(lab.folder / "disk", 80) as disk,
+        PostgresServer.start(durable=True, **small) as server,
+    ):
+        _move_log(server, disk)
+        with Lab(server.create_database("jobs"), lab.folder, lab.size, server) as own:
+            return _crash_for_want_of_room(own, server, disk)
+
+
+def _move_log(server: PostgresServer, disk: Path) -> None:
+    """Have the server write ahead on that disk."""
+    server._end_process("fast")
+    shutil.chown(disk, "nobody")
+    log = server.data_dir / "pg_wal"
+    shutil.move(log, disk / "pg_wal")
+    for path in (disk / "pg_wal").rglob("*"):
+        shutil.chown(path, "nobody")
+    shutil.chown(disk / "pg_wal", "nobody")
+    log.symlink_to(disk / "pg_wal")
+    server._launch([server.port])
+
+
+def _crash_for_want_of_room(lab: Lab, server: PostgresServer, disk: Path) -> Findings:
+    rounds = lab.choose(full=3, quick=1, tiny=1)
+    findings = Findings(trials=rounds)
+    workers = lab.workers(2, lease=LEASE, concurrency=5)
+    refused = 0
+    for _ in range(rounds):
+        lab.enqueue_many("step_in_thread", [{"seconds": 0.5}] * 10, max_attempts=5)
+        lab.until(lambda: lab.queue.counts()["processing"] > 0, 30, "jobs run")
+        ballast = _fill_up(disk)
+        refused += _enqueue_until_it_crashes(lab, server)
+        findings.hits += 1
+        ballast.unlink()
+        _start_if_it_ended(lab, server)
+        lab.until_finished(timeout=60)
+    survivors = checker.each("a worker survives", workers, lambda worker: worker.alive)
+    ended = lab.stop(workers)
+    events, tables = lab.histories.refresh(), checker.dump(lab.url)
+    findings.check(
+        survivors,
+        ended,
+        checker.that("an enqueuer is told", refused > 0),
+        *checker.nothing_wrong(tables, events, lab.acknowledged()),
+    )
+    findings.figures = {"jobs": len(tables.jobs), "refused": refused}
+    return findings
+
+
+def _enqueue_until_it_crashes(lab: Lab, server: PostgresServer) -> int:
+    """Enqueue what cannot be compressed, two megabytes at a time; how often that was refused."""
+    refused, before = 0, _crashes(server)
+    while _crashes(server) == before:
+        try:
+            lab.enqueue_many("noop", [{"x": os.urandom(25_000).hex()} for _ in range(40)])
+        except jobq.BackendError:
+            refused += 1
+    return refused
+
+
+def _log(server: PostgresServer) -> str:
+    return (server.data_dir / "server.log").read_text(errors="replace")
+
+
+def _crashes(server: PostgresServer) -> int:
+    """How often it has crashed since it was started."""
+    return _log(server).count("PANIC:")
+
+
+def _start_if_it_ended(lab: Lab, server: PostgresServer) -> None:
+    """It comes back by itself, if that did not need room as well."""
+    process = server._process
+    assert process is not None
+
+    def decided() -> bool:
+        is_back = "ready to accept connections" in _log(server).rpartition("PANIC:")[2]
+        return is_back or process.poll() is not None
+
+    lab.until(decided, 60, "the server is back, or has ended")
+    if process.poll() is not None:
+        server._launch([server.port])
 
 
 def _fill_up(disk: Path) -> Path:
