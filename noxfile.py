@@ -146,6 +146,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def simulator(session: nox.Session) -> None:
+    """Play 20,000 seeds of the simulator, or as many as are given (`-- 1000`)."""
+    install(session, "tests")
+    session.run("python", "-m", "tests.simulator", *session.posargs)
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Break one promise after the other in a copy, and see which test finds it."""
     install(session, "tests")

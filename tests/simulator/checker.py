@@ -10,6 +10,7 @@ from jobq import MOVES, Job
 from jobq._clock import SECOND
 from jobq._errors import BackendUnavailable, UniqueViolation
 from jobq._model import FINISHED, LIVE
+from tests.simulator.clock import BEGINNING
 from tests.simulator.databases import Database, table
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class Checker:
         self.starts: Counter[tuple[str, int]] = Counter()
         self.spent: dict[tuple[str, int], tuple[int, int, int]] = {}
         """When a limited job started, by the database's clock and in truth; its units of `rate`."""
+        self.by_key: dict[str, list[tuple[int, int]]] = {}
+        """When jobs started with each key of the pool, by the database's clock and in truth."""
+        self.daily = 0
+        """How many jobs have started that count for the daily quota."""
+        self.quota: int | None = 2
         self.rates: list[tuple[int, int]] = [(0, 3)]
         """The numbers of `rate`, and since when by the monotonic clock."""
         self.leases: dict[tuple[str, int], int] = {}
@@ -134,6 +140,8 @@ class Checker:
                     self.claims[id, job["fence"]] = time.offset
         if op == "set_limit" and error is None and sent.kwargs["key"] == "rate":
             self.rates.append((time.elapsed, json.loads(sent.kwargs["spec"])["n"]))
+        if op == "set_limit" and sent.kwargs["key"] == "daily":
+            self.quota = None
         self._check_keys(op)
         self._check_places(op, before, time.database)
 
@@ -252,7 +260,7 @@ class Checker:
 
     def holds(self, running: Running, time: Time) -> None:
         """A handler is running, in a process that is awake."""
-        key = (running.job.id, running.job.fence)
+        key = _key(running)
         if running.finishing or running.committed is not None or running.stopping == "lease":
             return
         is_valid = time.elapsed <= self.leases[key]
@@ -267,15 +275,38 @@ class Checker:
         self.starts[id, fence] += 1
         self.must(self.starts[id, fence] == 1, "a claim starts once", running.job)
         self.must((id, fence) in self.claims, "what starts was claimed", running.job)
+        expires_at = running.job.expires_at
+        in_time = expires_at is None or running.job.started_at < expires_at
+        self.must(in_time, "no job is started that has expired", running.job)
+        self.daily += running.job.type == "daily"
+        within = self.quota is None or self.daily <= self.quota
+        self.must(within, "no day holds more than its quota", self.daily)
+        moment = world.time.elapsed + self.claims.get((id, fence), 0)
+        if running.start is not None:
+            punctual = moment <= running.start.permit.good_until - BEGINNING
+            self.must(punctual, "no start is later than its permit allows", running.start)
         units = 0 if running.start is None else running.start.permit.debits.get("rate", 0)
         if units:
-            moment = world.time.elapsed + self.claims.get((id, fence), 0)
             self.spent[id, fence] = (moment, world.time.elapsed, units)
             self._check_rate(moment, world.time.elapsed)
 
+    def given(self, running: Running, secret: str, world: World) -> None:
+        """A handler asked for the key that it may use."""
+        assert running.start is not None
+        name = running.start.permit.keys["keys"]
+        self.must(secret == f"secret of {name}", "a job uses the key that it was granted", name)
+        now, truly = world.time.elapsed + self.claims[_key(running)], world.time.elapsed
+        near = [
+            at
+            for at, then in self.by_key.setdefault(name, [])
+            if now - PER < at <= now and truly - PER < then
+        ]
+        self.must(not near, "no window holds more than a key's limit", name, now, near)
+        self.by_key[name].append((now, truly))
+
     def settled(self, running: Running, units: int) -> None:
         """A handler has told what its job did cost: less."""
-        key = (running.job.id, running.job.fence)
+        key = _key(running)
         moment, elapsed, _ = self.spent[key]
         self.spent[key] = (moment, elapsed, units)
 
@@ -337,6 +368,10 @@ def _reachable(status: str, verbs: set[str]) -> set[str]:
 def _endings(sent: Sent) -> list[Any]:
     has = sent.op.__name__ in ("finish", "finish_and_delete", "finish_and_claim")
     return list(sent.args[0]) if has else []
+
+
+def _key(running: Running) -> tuple[str, int]:
+    return (running.job.id, running.job.fence)
 
 
 def _named(sent: Sent) -> set[tuple[str, int]]:

@@ -10,11 +10,12 @@ from uuid import UUID
 
 import jobq
 from jobq import _enqueue
+from jobq._clock import to_datetime
 from jobq.backends import ops
 from tests.simulator.checker import Checker
 from tests.simulator.clock import Time, virtual
 from tests.simulator.databases import Database
-from tests.simulator.processes import KNOWN, STRANGER, Attempt, Caller, WorkerProcess
+from tests.simulator.processes import DAILY, KNOWN, STRANGER, Attempt, Caller, WorkerProcess
 from tests.simulator.scheduler import Fault, Process, World
 from tests.simulator.script import Script
 
@@ -76,7 +77,15 @@ class Play:
     # --- actions --------------------------------------------------------------------------------
 
     def enqueue(
-        self, kind: int, knows: bool, cost: int, key: int, delay: int, priority: int, attempts: int
+        self,
+        kind: int,
+        knows: bool,
+        cost: int,
+        key: int,
+        delay: int,
+        priority: int,
+        attempts: int,
+        life: int,
     ) -> None:
         """Enqueue a job, as a process does that knows the handlers, or one that does not."""
         type = (*KNOWN, STRANGER)[kind % (len(KNOWN) + 1)]
@@ -89,6 +98,7 @@ class Play:
             delay=delay or None,
             priority=priority,
             max_attempts=attempts or None,
+            expires_at=to_datetime(self.world.time.database + life * SECOND) if life else None,
         )
 
     def go(self, count: int) -> None:
@@ -247,6 +257,7 @@ class Play:
             process.is_paused = False
         self._knowing.call("resume", "default")
         self._knowing.call("resume_limit", "rate")
+        self._knowing.call("set_limit", jobq.DailyQuota("daily", 1000, tz=DAILY.tz))
         until = self.world.time.elapsed + PATIENCE * SECOND
         while not self._is_over() and self.world.time.elapsed < until:
             self._advance()

@@ -12,7 +12,7 @@ from attrs import define
 from sqlalchemy.util import await_only, greenlet_spawn
 
 import jobq
-from jobq import Concurrency, RateLimit
+from jobq import Concurrency, DailyQuota, KeyPool, RateLimit
 from jobq._errors import BackendUnavailable
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.slots import Slots
@@ -24,11 +24,17 @@ LEASE = 10.0
 MARGIN = 5.0
 RATE = RateLimit("rate", 3, per=10, max_cost=2, cost=lambda payload: payload["cost"])
 PLACES = Concurrency("places", 1)
-LIMITS: dict[str, list[RateLimit | Concurrency]] = {
+DAILY = DailyQuota("daily", 2, tz="Europe/Berlin")
+KEYS = KeyPool(
+    "keys", keys={"a": "secret of a", "b": "secret of b"}, limit=RateLimit("key:{key}", 1, per=10)
+)
+LIMITS: dict[str, list[RateLimit | Concurrency | DailyQuota | KeyPool]] = {
     "plain": [],
     "rated": [RATE],
     "placed": [PLACES],
     "both": [RATE, PLACES],
+    "daily": [DAILY],
+    "keyed": [KEYS, PLACES],
 }
 KNOWN = tuple(LIMITS)
 STRANGER = "stranger"
@@ -171,6 +177,12 @@ async def handle(payload: dict[str, int], job: jobq.JobContext) -> str:
     attempt = Attempt(process, job, loop.create_future())
     process.world.checker.started(job._attempt, process.world)  # type: ignore[arg-type]
     process.attempts.append(attempt)
+    if job.type == "keyed":
+        process.world.checker.given(
+            job._attempt,  # type: ignore[arg-type]
+            job.key("keys"),
+            process.world,
+        )
     try:
         while True:
             how = await attempt.end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -101,6 +102,9 @@ class World:
     pending: list[Sent] = field(factory=list)
     sent: int = 0
     """How many statements and transactions were executed."""
+    injected: Counter[str] = field(factory=Counter)
+    hits: Counter[str] = field(factory=Counter)
+    """Faults of statements that somebody waited for, and, but for lost ones, that wrote."""
 
     def settle(self) -> None:
         for process in list(self.processes):
@@ -123,6 +127,15 @@ class World:
 
     def go(self, sent: Sent, fault: Fault | None = None) -> None:
         """Execute the next step of an op, with a fault if there is to be one."""
+        was_awaited, changes = not sent.answer.done(), self.database.changes
+        self._go(sent, fault)
+        if fault is not None:
+            self.injected[fault] += 1
+            needs_change = fault not in ("lost", "overtaken")
+            changed = self.database.changes != changes
+            self.hits[fault] += was_awaited and (changed or not needs_change)
+
+    def _go(self, sent: Sent, fault: Fault | None) -> None:
         if fault == "overtaken":  # the connection is lost, and the statement still under way
             sent.tell(error=BackendUnavailable("the connection was lost"))
             self.settle()

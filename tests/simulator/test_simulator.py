@@ -9,13 +9,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.simulator.__main__ import played_all
 from tests.simulator.clock import Time
 from tests.simulator.databases import Memory, Postgres, Rows, table
 from tests.simulator.play import Play
+from tests.simulator.scheduler import FAULTS
 from tests.simulator.script import Script, scripts, seeded
 
 EXAMPLES = int(os.environ.get("JOBQ_SIMULATOR_EXAMPLES", "100"))
 SEEDS = int(os.environ.get("JOBQ_SIMULATOR_SEEDS", "6"))
+PARTS = int(os.environ.get("JOBQ_SIMULATOR_PARTS", "10"))
+PART = 100
 RANDOM = {"jobq_job": {"fence"}, "jobq_attempt": {"fence"}, "jobq_limit": {"updated_at"}}
 """What the databases choose themselves: a column default is the time of their own clocks."""
 
@@ -35,6 +39,16 @@ def test_whatever_goes_wrong_no_promise_is_broken(script: Script, joins_claims: 
         Play(time, database, joins_claims=joins_claims).run(script)
     finally:
         database.close()
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_seed_breaks_a_promise(part: int) -> None:
+    tally = played_all(part * PART, (part + 1) * PART)
+    assert tally.broken == []
+    assert all(tally.hits[fault] for fault in FAULTS)
+    assert tally.counts["rescues"]
+    assert tally.counts["refused outcomes"]
 
 
 @pytest.mark.timeout(3600)
