@@ -317,14 +317,10 @@ class Checker:
             for at, truly, units in self.spent.values()
             if moment - PER < at <= moment and truly > elapsed - PER
         ]
-        recent = [n for since, n in self.rates[:-1] if self._ended(since) > elapsed - PER - AROUND]
+        changes = zip(self.rates, self.rates[1:], strict=False)
+        recent = [n for (_, n), (ended, _) in changes if ended > elapsed - PER - AROUND]
         allowed = sum(recent) + self.rates[-1][1]
         self.must(sum(used) <= allowed, "no window holds more than its limit", used, allowed)
-
-    def _ended(self, since: int) -> int:
-        """When the numbers that held since then were changed."""
-        index = [began for began, _ in self.rates].index(since)
-        return self.rates[index + 1][0]
 
     # --- at the end -----------------------------------------------------------------------------
 
