@@ -60,6 +60,7 @@ LATE_HINT = (
     "test_a_job_stored_while_another_ones_notify_is_on_its_way_gets_its_own"
 )
 
+SEEDS = "simulator/test_simulator.py::test_no_seed_breaks_a_promise"
 KILL = "processes/test_crashes.py::test_no_job_of_a_killed_worker_is_lost_or_stuck"
 ZOMBIE = "processes/test_crashes.py::test_a_frozen_worker_cannot_overwrite_the_new_owners_outcome"
 SELF_FENCE = (
@@ -94,6 +95,14 @@ MUTANTS = (
         faults=(ZOMBIE,),
     ),
     Mutant(
+        name="status-check",
+        promise="what has ended stays as it is, whoever still holds its fence",
+        file="backends/ops/_moves.py",
+        old='return and_(j.id == d.id(c.id), j.fence == c.fence, may(d, "finish"))',
+        new="return and_(j.id == d.id(c.id), j.fence == c.fence)",
+        tests=(f"{FENCES}::test_every_late_write_of_a_lost_claim_is_refused", SEEDS),
+    ),
+    Mutant(
         name="fence-of-verbs",
         promise="a verb that takes a running job from its worker draws another fence",
         file="backends/ops/control.py",
@@ -118,6 +127,7 @@ MUTANTS = (
         new="                continue",
         tests=(
             f"{FENCES}::test_the_handler_of_a_job_that_was_lost_is_stopped_at_the_next_heartbeat",
+            SEEDS,
         ),
     ),
     Mutant(
@@ -126,8 +136,16 @@ MUTANTS = (
         file="_worker/lease.py",
         old='if running.renewed_at < latest and running.stopping != "lease":',
         new="if False:",
-        tests=(SHUT_OUT,),
+        tests=(SEEDS, SHUT_OUT),
         faults=(SELF_FENCE,),
+    ),
+    Mutant(
+        name="late-claim",
+        promise="a worker whose claim was answered late does not start what it may have lost",
+        file="_worker/running.py",
+        old="self.renewed_at = self.started_at if claimed_at is None else claimed_at",
+        new="self.renewed_at = self.started_at",
+        tests=(SEEDS,),
     ),
     Mutant(
         name="renewal",
@@ -427,9 +445,7 @@ MUTANTS = (
         file="_worker/running.py",
         old="        if late > 0:\n",
         new="        if False:\n",
-        tests=(
-            f"{STARTS}::test_a_start_that_would_be_too_late_is_not_made_and_the_attempt_given_back",
-        ),
+        tests=(TOO_LATE, SEEDS),
     ),
     Mutant(
         name="look-ahead",
