@@ -247,8 +247,8 @@ MUTANTS = (
         name="insert-known-again",
         promise="an enqueue that was sent twice, over a lost connection, is one job",
         file="backends/ops/insert.py",
-        old="        known = yield from read.get(d, row.id)\n",
-        new="        known = None\n",
+        old="    if again:\n        [job]",
+        new="    if False:\n        [job]",
         tests=(f"{FENCES}::test_an_insert_sent_again_is_recognised",),
     ),
     # --- claims ---------------------------------------------------------------------------------
