@@ -144,7 +144,17 @@ class UniqueViolation(BackendError):
 
 
 class BackendUnavailable(BackendError):
-    """The database could not be reached, or did not answer within the bound."""
+    """The database could not be reached, or did not answer within the bound.
+
+    It is an `OutcomeUnknown` where it is open whether what was asked has been done.
+    """
+
+
+class OutcomeUnknown(BackendUnavailable):
+    """The connection was lost during a write: it may have been done, or not.
+
+    What has a `unique_key` can be enqueued once more, and is stored once.
+    """
 
 
 class SchemaError(JobqError):

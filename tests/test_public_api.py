@@ -52,6 +52,7 @@ NAMES = [
     "Observer",
     "OptionError",
     "Outcome",
+    "OutcomeUnknown",
     "Page",
     "PayloadError",
     "Permanent",

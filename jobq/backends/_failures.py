@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from jobq._errors import BackendError, BackendUnavailable, SchemaError, UniqueViolation
+from jobq._errors import (
+    BackendError,
+    BackendUnavailable,
+    OutcomeUnknown,
+    SchemaError,
+    UniqueViolation,
+)
 from jobq._masking import mask
 
 # Connection, operator intervention, insufficient resources, system error, idle transaction ended.
@@ -14,15 +20,19 @@ _MAY_PASS = ("BUSY", "LOCKED", "FULL", "IOERR", "READONLY", "CANTOPEN", "NOMEM",
 _OF_SQLITE = tuple(f"SQLITE_{name}" for name in _MAY_PASS)
 
 
-def translate(error: BaseException) -> BackendError | SchemaError | None:
-    """The jobq error for a driver's error; `None` where it is not a driver's."""
+def translate(error: BaseException, *, writing: bool = False) -> BackendError | SchemaError | None:
+    """The jobq error for a driver's error; `None` where it is not a driver's.
+
+    `writing` is for errors of a write that had been sent: when the connection was lost, nobody
+    knows what became of it.
+    """
     if isinstance(error, BackendError | SchemaError):
         return error
     module = type(error).__module__
     if module.startswith("sqlite3"):
         return _from_sqlite(error)
     if module.startswith("psycopg"):
-        return _from_psycopg(error)
+        return _from_psycopg(error, writing)
     return None
 
 
@@ -38,7 +48,7 @@ def _from_sqlite(error: BaseException) -> BackendError | SchemaError:
     return BackendError(f"SQLite: {text}")
 
 
-def _from_psycopg(error: BaseException) -> BackendError | SchemaError:
+def _from_psycopg(error: BaseException, writing: bool) -> BackendError | SchemaError:
     state = getattr(error, "sqlstate", None)
     text = mask(str(error))
     if state == "23505":
@@ -47,6 +57,8 @@ def _from_psycopg(error: BaseException) -> BackendError | SchemaError:
         reason = text.partition("\n")[0]
         return SchemaError(f"{reason}: run `jobq migrate`, or queue.migrate() in code")
     unreachable = state is None and _is_operational(error)
+    if writing and (unreachable or (state or "").startswith("08")):
+        return OutcomeUnknown(f"PostgreSQL: {text}; whether the write was done is unknown")
     if unreachable or (state or "").startswith(_LOST) or state in _TRY_AGAIN:
         return BackendUnavailable(f"PostgreSQL: {text}")
     return BackendError(f"PostgreSQL: {text}")

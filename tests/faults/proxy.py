@@ -36,6 +36,8 @@ class Trap:
     action: Literal["cut", "hold"]
     name: str | None
     left: int
+    then_refuse: bool = False
+    """Whether the others are cut as well, and no new one is accepted."""
     caught: int = 0
     """How many answers were kept back."""
     happened: threading.Event = Factory(threading.Event)
@@ -77,6 +79,7 @@ class _Pair:
         elif kind == b"P":
             name, _, rest = body.partition(b"\0")
             self.statements[name] = rest.partition(b"\0")[0].decode()
+            self.sql = ""  # the answer to this one says only that it is understood
         elif kind == b"B":
             _, _, rest = body.partition(b"\0")
             self.sql = self.statements.get(rest.partition(b"\0")[0], "")
@@ -149,12 +152,15 @@ class Proxy:
         """Accept connections again."""
         self._in_loop(self._listen())
 
-    def drop_reply(self, text: str, *, times: int = 1, name: str | None = None) -> Trap:
+    def drop_reply(
+        self, text: str, *, times: int = 1, name: str | None = None, then_refuse: bool = False
+    ) -> Trap:
         """Cut connections instead of forwarding the answer to a statement with that text.
 
         Only once it is committed: within a transaction it is the answer to COMMIT that counts.
+        With `then_refuse` all others are cut as well, and nobody connects again until `accept`.
         """
-        return self._set_trap(Trap(text, "cut", name, times))
+        return self._set_trap(Trap(text, "cut", name, times, then_refuse))
 
     def hold_reply(self, text: str, *, name: str | None = None) -> Trap:
         """Keep the answer to the next statement with that text for ever."""
@@ -272,6 +278,9 @@ class Proxy:
                         trap.spring()
                         if trap.action == "hold":
                             await asyncio.Event().wait()
+                        if trap.then_refuse:
+                            await self._stop_listening()
+                            await self._reset()
                         pair.reset()
                         return
                     way.put(answer)

@@ -12,7 +12,7 @@ import psycopg
 from attrs import evolve
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from jobq._errors import BackendUnavailable
+from jobq._errors import BackendUnavailable, OutcomeUnknown
 from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
 from jobq.backends._failures import translate
@@ -60,14 +60,15 @@ class AsyncPostgresStore(hints.Hinting):
         if not self._checked:
             await self._open()  # its check of the schema has a patience of its own
         deadline = time.monotonic() + self._options.patience
-        tries = 0
+        tries, unknown = 0, None
         while True:
             try:
                 return await self._try(op, args, kwargs)
-            except BackendUnavailable:
+            except BackendUnavailable as error:
+                unknown = unknown or (error if isinstance(error, OutcomeUnknown) else None)
                 rest = rest_before(deadline, tries)
                 if rest is None:
-                    raise
+                    raise unknown or error from error.__cause__
                 tries += 1
                 if marked(op, "knows_again"):
                     kwargs = {**kwargs, "again": True}
@@ -87,7 +88,7 @@ class AsyncPostgresStore(hints.Hinting):
                     return await drive_async(op(self.dialect, *args, **kwargs), execute)
             return await drive_async(op(self.dialect, *args, **kwargs), execute)
 
-        return await self._with_connection(work)
+        return await self._with_connection(work, writing=not marked(op, "reading"))
 
     async def bulk(self, rows: Sequence[NewRow]) -> int:
         """Store rows that have no unique keys, by COPY; the instant at which they were created."""
@@ -100,10 +101,12 @@ class AsyncPostgresStore(hints.Hinting):
                     for block in copy_blocks(rows, now):
                         await copy.write(block)
 
-        await asyncio.shield(self._with_connection(work))
+        await asyncio.shield(self._with_connection(work, writing=True))
         return now
 
-    async def _with_connection(self, work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
+    async def _with_connection(
+        self, work: Callable[[AsyncConnection], Awaitable[Any]], *, writing: bool
+    ) -> Any:
         pool = self._pool if self._checked and self._pool is not None else await self._open()
         cancelled = cancellations()
         connection = await self._take(pool)
@@ -112,7 +115,7 @@ class AsyncPostgresStore(hints.Hinting):
                 raise asyncio.CancelledError
             return await work(connection)
         except psycopg.Error as error:
-            raise translate(error) or error from error
+            raise translate(error, writing=writing) or error from error
         finally:
             if connection.silent:
                 self._distrusted = time.monotonic()

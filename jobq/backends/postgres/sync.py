@@ -15,7 +15,7 @@ import psycopg
 from attrs import evolve
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from jobq._errors import BackendUnavailable
+from jobq._errors import BackendUnavailable, OutcomeUnknown
 from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
 from jobq.backends._failures import translate
@@ -63,21 +63,22 @@ class PostgresStore(hints.Hinting):
         if not self._checked:
             self._open()  # its check of the schema has a patience of its own
         deadline = time.monotonic() + self._options.patience
-        tries = 0
+        tries, unknown = 0, None
         while True:
             try:
                 return self._try(op, args, kwargs)
-            except BackendUnavailable:
+            except BackendUnavailable as error:
+                unknown = unknown or (error if isinstance(error, OutcomeUnknown) else None)
                 rest = rest_before(deadline, tries)
                 if rest is None:
-                    raise
+                    raise unknown or error from error.__cause__
                 tries += 1
                 if marked(op, "knows_again"):
                     kwargs = {**kwargs, "again": True}
                 time.sleep(rest)
 
     def _try(self, op: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        with self._connection() as connection:
+        with self._connection(writing=not marked(op, "reading")) as connection:
             cursor = connection.cursor()
 
             def execute(call: Call) -> list[Row]:
@@ -93,7 +94,7 @@ class PostgresStore(hints.Hinting):
     def bulk(self, rows: Sequence[NewRow]) -> int:
         """Store rows that have no unique keys, by COPY; the instant at which they were created."""
         now: int = self.run(clock)
-        with self._connection() as connection, connection.transaction():
+        with self._connection(writing=True) as connection, connection.transaction():
             connection.execute(unbounded())
             with connection.cursor().copy(COPY) as copy:
                 for block in copy_blocks(rows, now):
@@ -101,13 +102,13 @@ class PostgresStore(hints.Hinting):
         return now
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self, *, writing: bool) -> Iterator[Connection]:
         pool = self._open()
         connection = self._take(pool)
         try:
             yield connection
         except psycopg.Error as error:
-            raise translate(error) or error from error
+            raise translate(error, writing=writing) or error from error
         finally:
             if connection.silent:
                 self._distrusted = time.monotonic()

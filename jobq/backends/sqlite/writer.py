@@ -26,6 +26,8 @@ from jobq.backends.ops.insert import NewRow
 
 T = TypeVar("T")
 OLDEST = (3, 37, 0)
+LOG_KEPT = 4 * 1024 * 1024
+"""To how many bytes the write-ahead log shrinks again, after a reader had kept it growing."""
 
 
 def connect(options: SqliteOptions) -> sqlite3.Connection:
@@ -45,6 +47,7 @@ def connect(options: SqliteOptions) -> sqlite3.Connection:
         _use_wal(connection, until=time.monotonic() + options.patience)
         connection.execute(f"PRAGMA synchronous = {options.synchronous}")
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_KEPT}")
     except BaseException:
         connection.close()
         raise
