@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -25,75 +25,12 @@ import jobq
 from jobq import cli
 from jobq.backends.postgres import hints
 from tests.faults.history import History
+from tests.faults.stage import Orders, Recorder, Stage, Warnings
 
 router = jobq.Router()
 queue: jobq.Queue
 """What the role `command` serves."""
 Options = dict[str, Any]
-
-
-class Orders:
-    """Orders to go on, from standard input."""
-
-    def __init__(self) -> None:
-        self.given = threading.Semaphore(0)
-        self.released = threading.Event()
-        """Set by the first order, for all who wait."""
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        while text := os.read(0, 1024):
-            for _ in range(text.count(b"\n")):
-                self.given.release()
-                self.released.set()
-        os._exit(1)
-
-    def await_one(self) -> None:
-        self.given.acquire()
-
-
-LONG = 0.5
-"""Seconds from which a call of the database is worth a note."""
-
-
-class Recorder(jobq.Observer):
-    """Notes what the engine reports."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-
-    def lease_lost(self, job_id: str, type: str) -> None:
-        self._history.note("lease_lost", job=job_id, type=type)
-
-    def jobs_changed(self, verb: str, job_ids: Iterable[str]) -> None:
-        self._history.note("changed", verb=verb, jobs=list(job_ids))
-
-    def database_called(self, op: str, seconds: float, error: BaseException | None) -> None:
-        if op in ("heartbeat", "renew"):
-            self._history.note("beat", op=op, seconds=seconds, well=error is None)
-        elif seconds > LONG:
-            self._history.note("long_call", op=op, seconds=seconds, well=error is None)
-
-
-class Warnings(logging.Handler):
-    """Notes what the engine complains about."""
-
-    def __init__(self, history: History) -> None:
-        super().__init__(logging.WARNING)
-        self._history = history
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._history.note("log", level=record.levelname, text=record.getMessage()[:500])
-
-
-class Stage:
-    """What handlers find in `job.state`."""
-
-    def __init__(self, history: History, url: str, orders: Orders) -> None:
-        self.name = history.actor
-        self.note = history.note
-        self.url = url
-        self.orders = orders
 
 
 # --- handlers -----------------------------------------------------------------------------------
@@ -245,7 +182,7 @@ def never_poll(queue: jobq.Queue, seconds: float) -> None:
 
 @role
 def enqueuer(options: Options, history: History, orders: Orders) -> None:
-    """Enqueues jobs, `batch` after `batch`, until SIGTERM, and notes what was acknowledged."""
+    """Enqueues jobs, `batch` after `batch`, until SIGTERM, and notes what it is told of each."""
     ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
     history.note("ready", pid=os.getpid())
@@ -258,8 +195,10 @@ def enqueuer(options: Options, history: History, orders: Orders) -> None:
             try:
                 ids = _enqueue_batch(queue, options)
                 history.note("enqueued", ids=ids)
-            except jobq.BackendUnavailable as error:
+            except jobq.OutcomeUnknown as error:
                 history.note("unknown", error=str(error))
+            except jobq.BackendUnavailable as error:
+                history.note("refused", error=str(error))
             due += random.uniform(0.0, options["gap"])  # an outage is made up for
             ending.wait(max(0.0, due - time.monotonic()))
 

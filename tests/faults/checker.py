@@ -128,6 +128,11 @@ def is_crash(ended: Ended) -> bool:
     return ended.error_code in ("crashed", "crash_loop")
 
 
+def is_untouched(job: Row) -> bool:
+    """Whether a job waits as if nobody had ever claimed it."""
+    return job.status == "pending" and job.attempts == 0
+
+
 def rescues(tables: Dump) -> int:
     """How often a job was taken from a dead worker."""
     return sum(is_crash(ended) for attempts in tables.attempts.values() for ended in attempts)
@@ -138,6 +143,16 @@ def none_lost(tables: Dump, acknowledged: Iterable[str]) -> Check:
     ids = list(acknowledged)
     return Check(
         "an acknowledged job is stored", len(ids), [i for i in ids if i not in tables.jobs]
+    )
+
+
+def none_in_secret(tables: Dump, acknowledged: Iterable[str], unknown: int) -> Check:
+    """Who was not told that a job is stored was told at least that this is unknown."""
+    more = tables.jobs.keys() - set(acknowledged)
+    return Check(
+        "a job is stored as its enqueuer was told",
+        len(tables.jobs),
+        sorted(more) if len(more) > unknown else (),
     )
 
 

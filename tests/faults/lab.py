@@ -145,6 +145,17 @@ class Lab:
         codes = {actor.name: actor.wait(timeout)[0] for actor in ending}
         return checker.each("a worker ends with code 0", codes.items(), lambda item: item[1] == 0)
 
+    def freeze(self, worker: Actor) -> None:
+        """Freeze a worker between two transactions: SQLite's lock would stop everybody."""
+        for _ in range(100):
+            worker.freeze()
+            time.sleep(0.05)
+            if not self.is_locked():
+                return
+            worker.thaw()
+            time.sleep(0.01)
+        raise AssertionError("the worker holds the write lock all the time")
+
     # --- waiting -----------------------------------------------------------------------------
 
     @staticmethod
@@ -180,6 +191,17 @@ class Lab:
         )
         self.until(lambda: self.sql(sql) == [(0,)], timeout, "all jobs are finished")
 
+    def until_jobs_end_again(self, since: float) -> float:
+        """Wait until a job that was started after a moment has ended; the seconds between."""
+
+        def one_has_ended() -> bool:
+            self.histories.refresh()
+            started = {e["job"] for e in self.histories.of("start") if e.at > since}
+            return any(e["job"] in started for e in self.histories.of("end"))
+
+        self.until(one_has_ended, 60, "jobs run again")
+        return self.now() - since
+
     def _last_words(self) -> str:
         lines = [
             f"\n  {actor.name}: {line}"
@@ -206,10 +228,22 @@ class Lab:
         self.history.note("enqueued", ids=ids)
         return ids
 
+    def renewals(self) -> list[float]:
+        """When the renewals that succeeded were asked for."""
+        self.histories.refresh()
+        beats = self.histories.of("beat", where=lambda e: e["op"] == "renew" and e["well"])
+        return [event.at - event["seconds"] for event in beats]
+
     def acknowledged(self) -> list[str]:
         """The jobs that an enqueuer was told are stored."""
         self.histories.refresh()
         return [id for event in self.histories.of("enqueued") for id in event["ids"]]
+
+    def enqueues_told(self) -> dict[str, int]:
+        """What enqueuers were told, and how often, as figures of a result."""
+        self.histories.refresh()
+        told = {name: len(self.histories.of(name)) for name in ("unknown", "refused")}
+        return {"acknowledged": len(self.acknowledged()), **told}
 
     def is_locked(self) -> bool:
         """Whether somebody holds SQLite's write lock at this moment."""

@@ -30,8 +30,9 @@ from jobq.backends import _tables as tables
 from jobq.backends.sqlite import writer
 from tests.faults import app
 from tests.faults.actors import Actor
-from tests.faults.app import Options, Orders, Recorder, connect, is_sqlite, role, router
+from tests.faults.app import Options, connect, is_sqlite, role, router
 from tests.faults.history import History
+from tests.faults.stage import Orders, Recorder, Stage
 
 
 class Victim(Actor):
@@ -212,7 +213,7 @@ def _write_twice(history: History, orders: Orders) -> None:
 def function(options: Options, history: History, orders: Orders) -> None:
     """One call of a function that a platform runs: what is due, for so many seconds."""
     began = time.monotonic()
-    state = app.Stage(history, options["url"], orders)
+    state = Stage(history, options["url"], orders)
 
     async def call() -> int:
         queue = jobq.Queue(options["url"], router=router, observers=[Recorder(history)])

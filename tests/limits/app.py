@@ -24,8 +24,8 @@ from typing import Any
 import jobq
 from jobq._limits.declared import Single, from_spec, to_spec
 from jobq._worker.slots import Slots
-from tests.faults.app import Orders, Warnings
 from tests.faults.history import History
+from tests.faults.stage import Orders, Warnings
 from tests.limits import provider as providers
 from tests.limits.counting import Statements
 

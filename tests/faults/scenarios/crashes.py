@@ -129,7 +129,7 @@ def zombie(lab: Lab) -> Findings:
     in_thread = lab.enqueue_many("late_in_thread", [{}] * each)
     commits = lab.enqueue_many("late_commit", [{}] * each)
     lab.until_noted("start", jobs)
-    _freeze_without_lock(lab, frozen)
+    lab.freeze(frozen)
     heir = lab.worker("heir", lease=lease, concurrency=jobs)
     lab.until_noted("start", jobs, by=heir)
     frozen.thaw()
@@ -163,15 +163,3 @@ def zombie(lab: Lab) -> Findings:
         checker.starts_bounded(tables, events),
     )
     return findings
-
-
-def _freeze_without_lock(lab: Lab, worker: Actor) -> None:
-    """Freeze a worker between two transactions: who sleeps with SQLite's lock stops everybody."""
-    for _ in range(100):
-        worker.freeze()
-        time.sleep(0.05)
-        if not lab.is_locked():
-            return
-        worker.thaw()
-        time.sleep(0.01)
-    raise AssertionError("the worker holds the write lock all the time")

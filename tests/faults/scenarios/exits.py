@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from tests.faults import checker
 from tests.faults.lab import Findings, Lab, scenario
+from tests.faults.scenarios.disk import integrity
 from tests.faults.scenarios.wakeups import tireless_worker
 
 
@@ -79,12 +78,5 @@ def fork(lab: Lab) -> Findings:
         checker.started_once(tables, lab.histories.refresh()),
     )
     if not lab.is_postgres:
-        findings.check(_integrity(lab))
+        findings.check(integrity(lab.url))
     return findings
-
-
-def _integrity(lab: Lab) -> checker.Check:
-    with sqlite3.connect(lab.url.removeprefix("sqlite:///")) as connection:
-        rows = connection.execute("PRAGMA integrity_check").fetchall()
-    connection.close()
-    return checker.that("the file is sound", rows == [("ok",)], rows)

@@ -58,8 +58,7 @@ def _fail_over(lab: Lab, primary: PostgresServer, second: Standby, proxy: Proxy)
     proxy.reset()
     standby.come_back_stale(primary)
     stale = _rows(primary)
-    lab.until(lambda: _ended_since(lab, died_at), 60, "jobs run on the new server")
-    returned = lab.now() - died_at
+    returned = lab.until_jobs_end_again(died_at)
     heir = lab.actor("worker", "heir", kind=Victim, **options)
     lab.until_noted("start", each, by=heir)
     zombie.thaw()
@@ -69,10 +68,12 @@ def _fail_over(lab: Lab, primary: PostgresServer, second: Standby, proxy: Proxy)
     ended.append(lab.stop([*workers, heir, zombie]))
     events, tables = lab.histories.refresh(), checker.dump(lab.url)
     refused = {e["job"] for e in lab.histories.of("lease_lost") if e.actor == zombie.name}
+    told = lab.enqueues_told()
     findings = Findings(trials=running + each, hits=running + len(refused))
     findings.check(
         *ended,
         *checker.nothing_wrong(tables, events, lab.acknowledged()),
+        checker.none_in_secret(tables, lab.acknowledged(), told["unknown"]),
         checker.each("a zombie is refused", held, refused.__contains__),
         checker.each(
             "the heir's outcome stands", held, lambda j: tables.jobs[j].result == heir.name
@@ -81,8 +82,7 @@ def _fail_over(lab: Lab, primary: PostgresServer, second: Standby, proxy: Proxy)
     )
     findings.figures = {
         "jobs": len(tables.jobs),
-        "acknowledged": len(lab.acknowledged()),
-        "unknown": len(lab.histories.of("unknown")),
+        **told,
         "rescues": checker.rescues(tables),
         "first end after it s": round(returned, 1),
     }
@@ -93,13 +93,6 @@ def _running(lab: Lab) -> int:
     """How many jobs of the ordinary workers have started and not ended."""
     events = lab.histories.refresh()
     return sum(len(unfinished(events, name)) for name in ("by-hosts.1", "by-proxy.1"))
-
-
-def _ended_since(lab: Lab, moment: float) -> bool:
-    """Whether a job was started and has ended since then."""
-    lab.histories.refresh()
-    started = {e["job"] for e in lab.histories.of("start") if e.at > moment}
-    return any(e["job"] in started for e in lab.histories.of("end"))
 
 
 def _rows(server: PostgresServer) -> list[tuple[Any, ...]]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from tests.faults import checker
 from tests.faults.lab import Findings, Lab, scenario
-from tests.faults.scenarios.crashes import _freeze_without_lock
 from tests.faults.victims import Victim
 
 LEASE = 2.0
@@ -115,7 +114,7 @@ def function_killed(lab: Lab) -> Findings:
         lab.until_noted("start", 3, by=call)
         spent = _began(lab, call.name) + budget
         if number % 2:
-            _freeze_without_lock(lab, call)
+            lab.freeze(call)
             _await_leases(lab, jobs)
         time.sleep(max(0.0, spent - lab.now()))
         more = lab.enqueue_many("step", [{}])

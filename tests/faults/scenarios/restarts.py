@@ -31,30 +31,30 @@ def database_restart(lab: Lab) -> Findings:
     # Shorter than what a call endures, about that long, and longer than a lease.
     outages = lab.choose(full=[0.0, 1.0, 2.0, 6.0, 0.5], quick=[0.0, 4.0], tiny=[0.5])
     hits, returns = 0, []
-    _until_jobs_end_again(lab)
+    lab.until_jobs_end_again(lab.now())
     for outage in outages:
         time.sleep(lab.random.uniform(0.3, 1.5))
         with unreachable(lab):
             events = lab.histories.refresh()
             hits += any(unfinished(events, worker.name) for worker in workers)
             time.sleep(outage)
-        returns.append(_until_jobs_end_again(lab))
+        returns.append(lab.until_jobs_end_again(lab.now()))
     ended = [lab.stop(enqueuers)]
     lab.until_finished(timeout=60)
     survivors = checker.each("a worker survives", workers, lambda worker: worker.alive)
     ended.append(lab.stop(workers))
     events, tables = lab.histories.refresh(), checker.dump(lab.url)
-    acknowledged = lab.acknowledged()
+    told = lab.enqueues_told()
     findings = Findings(trials=len(outages), hits=hits)
     findings.check(
         survivors,
         *ended,
-        *checker.nothing_wrong(tables, events, acknowledged),
+        *checker.nothing_wrong(tables, events, lab.acknowledged()),
+        checker.none_in_secret(tables, lab.acknowledged(), told["unknown"]),
     )
     findings.figures = {
         "jobs": len(tables.jobs),
-        "acknowledged": len(acknowledged),
-        "unknown": len(lab.histories.of("unknown")),
+        **told,
         "rescues": checker.rescues(tables),
         "slowest return s": round(max(returns), 1),
     }
@@ -70,14 +70,14 @@ def self_fence(lab: Lab) -> Findings:
     lab.await_ready([worker])
     lab.enqueue_many("step", [{"seconds": 600.0, "again": 0.0}] * jobs)
     lab.until_noted("start", jobs, by=worker)
-    lab.until(lambda: _renewals(lab), 30, "the leases are renewed")
+    lab.until(lab.renewals, 30, "the leases are renewed")
     with unreachable(lab):
         lab.until_noted("told", jobs, by=worker, timeout=4 * lease)
     lab.until_finished(timeout=60)
     ended = lab.stop([worker])
     events, tables = lab.histories.refresh(), checker.dump(lab.url)
     told = lab.histories.of("told")
-    renewed = max(at for at in _renewals(lab) if at < told[0].at)
+    renewed = max(at for at in lab.renewals() if at < told[0].at)
     waits = [event.at - renewed for event in told]
     findings = Findings(trials=jobs, hits=len(told))
     findings.check(
@@ -88,13 +88,6 @@ def self_fence(lab: Lab) -> Findings:
     )
     findings.figures = {"shortest notice s": round(lease - max(waits), 2)}
     return findings
-
-
-def _renewals(lab: Lab) -> list[float]:
-    """When the renewals that succeeded were asked for."""
-    lab.histories.refresh()
-    beats = lab.histories.of("beat", where=lambda e: e["op"] == "renew" and e["well"])
-    return [event.at - event["seconds"] for event in beats]
 
 
 @contextmanager
@@ -112,16 +105,3 @@ def unreachable(lab: Lab) -> Iterator[None]:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
-
-
-def _until_jobs_end_again(lab: Lab) -> float:
-    """Wait until a job that was started after the outage has ended; the seconds that took."""
-    back = time.monotonic()
-
-    def new_jobs() -> bool:
-        lab.histories.refresh()
-        started = {e["job"] for e in lab.histories.of("start") if e.at > back}
-        return any(e["job"] in started for e in lab.histories.of("end"))
-
-    lab.until(new_jobs, 60, "jobs run again after the outage")
-    return time.monotonic() - back

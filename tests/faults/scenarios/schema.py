@@ -32,17 +32,13 @@ def older_worker(lab: Lab) -> Findings:
     findings = Findings(trials=2 * count, hits=len(new))
     findings.check(
         ended,
-        checker.each("it waits untouched", untouched, _is_untouched),
+        checker.each("it waits untouched", untouched, checker.is_untouched),
         checker.all_completed(tables),
         checker.started_once(tables, lab.histories.refresh()),
         checker.each("by who knows it", new, lambda job: tables.jobs[job].result == newer.name),
         checker.each("the others as well", known, lambda job: tables.jobs[job].attempts == 1),
     )
     return findings
-
-
-def _is_untouched(job: checker.Row) -> bool:
-    return job.status == "pending" and job.attempts == 0
 
 
 @scenario("newer-schema", codes=("F40",), full=4, quick=3, tiny=2)

@@ -47,15 +47,17 @@ def sessions_killed(lab: Lab) -> Findings:
     alive = checker.each("a worker survives", workers, lambda worker: worker.alive)
     ended.append(lab.stop(workers))
     events, tables = lab.histories.refresh(), checker.dump(lab.url)
+    told = lab.enqueues_told()
     findings = Findings(trials=tries, hits=killed)
     findings.check(
         alive,
         *ended,
         *checker.nothing_wrong(tables, events, lab.acknowledged()),
+        checker.none_in_secret(tables, lab.acknowledged(), told["unknown"]),
     )
     findings.figures = {
         "jobs": len(tables.jobs),
-        "unknown": len(lab.histories.of("unknown")),
+        **told,
         "rescues": checker.rescues(tables),
     }
     return findings
@@ -95,17 +97,19 @@ def statements_refused(lab: Lab) -> Findings:
         "SELECT deadlocks, xact_rollback FROM pg_stat_database WHERE datname = current_database()"
     )
     events, tables = lab.histories.refresh(), checker.dump(lab.url)
+    told = lab.enqueues_told()
     findings = Findings(trials=tries, hits=cancelled + deadlocks)
     findings.check(
         *ended,
         *checker.nothing_wrong(tables, events, lab.acknowledged()),
+        checker.none_in_secret(tables, lab.acknowledged(), told["unknown"]),
     )
     findings.figures = {
         "jobs": len(tables.jobs),
         "cancelled": cancelled,
         "deadlocks": deadlocks,
         "transactions rolled back": refused,
-        "told to the enqueuer": len(lab.histories.of("unknown")),
+        **told,
         "rescues": checker.rescues(tables),
     }
     return findings

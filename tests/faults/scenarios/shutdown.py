@@ -54,10 +54,12 @@ def _one_shutdown(lab: Lab, findings: Findings, signals: tuple[signal.Signals, .
         checker.that("the exit code is 0", code == 0, (signals, code)),
         lab.in_time("it ends within the grace and 2 s", [seconds], bound + 2.0),
         checker.none_leased(tables),
-        checker.each("a job cut short is pending again", given_back, _is_untouched),
+        checker.each("a job cut short is pending again", given_back, checker.is_untouched),
         checker.each("and its release is counted", given_back, lambda job: job.released_count == 1),
         _not_started(events, unstarted),
-        checker.each("no attempt is used", [tables.jobs[id] for id in unstarted], _is_untouched),
+        checker.each(
+            "no attempt is used", [tables.jobs[id] for id in unstarted], checker.is_untouched
+        ),
     )
     if not at_once:
         ended = [tables.jobs[id] for id in short]
@@ -66,10 +68,6 @@ def _one_shutdown(lab: Lab, findings: Findings, signals: tuple[signal.Signals, .
         )
     lab.queue.cancel_where()
     return seconds
-
-
-def _is_untouched(job: checker.Row) -> bool:
-    return job.status == "pending" and job.attempts == 0
 
 
 def _not_started(events: list[Event], ids: list[str]) -> Check:

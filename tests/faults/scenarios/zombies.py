@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tests.faults import checker
 from tests.faults.lab import Findings, Lab, scenario
-from tests.faults.scenarios.crashes import _freeze_without_lock, unfinished
+from tests.faults.scenarios.crashes import unfinished
 from tests.faults.victims import Victim
 
 LEASE = 2.0
@@ -60,7 +60,7 @@ def zombie_moved_by_hand(lab: Lab) -> Findings:
     late = lab.enqueue_many("tarry_in_thread", [{"zombie": 1.0}] * (trials // 2))
     endless = lab.enqueue_many("tarry", [{"zombie": 600.0}] * (trials // 2))
     lab.until_noted("start", trials)
-    _freeze_without_lock(lab, frozen)
+    lab.freeze(frozen)
     jobs = [*late, *endless]
     for number, job in enumerate(jobs):
         _move_by_hand(lab, job, BY_HAND[number % len(BY_HAND)])
