@@ -39,7 +39,7 @@ def after_release(orphan: Any) -> Transition:
 
 
 class Upkeep:
-    """Looks for expired leases every few seconds, and for old jobs every minute."""
+    """Looks every few seconds for ended leases and for jobs to fail or to delete by their time."""
 
     def __init__(
         self,
@@ -66,10 +66,9 @@ class Upkeep:
         rounds = 0
         while True:
             try:
-                await self.rescue()
-                await self.expire()
+                await self._tidy()
                 if rounds % 12 == 0:
-                    await self._prune()
+                    await self._store.run(backends.ops.prune_limits)
                     await self.warn()
                     if rounds and self._declare_limits is not None:
                         await self._declare_limits()
@@ -77,6 +76,16 @@ class Upkeep:
                 logger.warning("upkeep: %s", error)
             rounds += 1
             await asyncio.sleep(self._pause * random.uniform(0.75, 1.25))
+
+    async def _tidy(self) -> None:
+        """One look, and what it found to do: mostly nothing."""
+        overdue = await self._store.run(backends.ops.overdue)
+        if overdue.rescue:
+            await self.rescue()
+        if overdue.expire:
+            await self.expire()
+        if overdue.prune:
+            await self._prune()
 
     async def rescue(self) -> int:
         """Take jobs from workers whose lease has ended; how many."""
@@ -110,7 +119,6 @@ class Upkeep:
             logger.warning("%s", reason)
 
     async def _prune(self) -> None:
-        await self._store.run(backends.ops.prune_limits)
         while ids := await self._store.run(backends.ops.prune):
             self._observers.jobs_changed("prune", ids)
             await asyncio.sleep(0.05)

@@ -260,9 +260,10 @@ UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
 UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
 EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
 
-# Hints: SQLite would rather walk all pending jobs by their status.
+# Hints: SQLite would rather walk all pending jobs by their status, or all jobs there are.
 BY_RUN_AT = ("INDEXED BY jobq_job_scheduled", "sqlite")
 BY_HOLDING = ("INDEXED BY jobq_job_holding", "sqlite")
+BY_STATUS = ("INDEXED BY jobq_job_status", "sqlite")
 BY_EXPIRY = ("INDEXED BY jobq_job_expiry", "sqlite")
 
 # The claim: one range for each (queue, type), already in the order of service.

@@ -65,6 +65,7 @@ IDLE: dict[str, Op] = {
     "expire": expire,
     "rescue": rescue,
     "prune": ops.prune,
+    "overdue": ops.overdue,
 }
 """What a worker asks for while there is nothing to do."""
 
@@ -277,6 +278,11 @@ RANGES = {
     "expire": ["jobq_job USING INDEX jobq_job_expiry (expires_at>? AND expires_at<?)"],
     "rescue": ["jobq_job USING INDEX jobq_job_status (status=?)"],
     "prune": ["jobq_job USING INDEX jobq_job_prune (prune_at>? AND prune_at<?)"],
+    "overdue": [
+        "jobq_job USING INDEX jobq_job_status (status=?)",
+        "jobq_job USING INDEX jobq_job_expiry (expires_at>? AND expires_at<?)",
+        "jobq_job USING INDEX jobq_job_prune (prune_at>? AND prune_at<?)",
+    ],
 }
 BY_ID = (
     "jobq_job USING COVERING INDEX sqlite_autoindex_jobq_job_1 (id=?)",

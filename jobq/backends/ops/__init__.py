@@ -21,7 +21,16 @@ from jobq.backends.ops.declare import declare, declare_refused, undeclare, undec
 from jobq.backends.ops.finish import Ending, complete, finish, finish_and_delete
 from jobq.backends.ops.heads import stand
 from jobq.backends.ops.insert import NewRow, insert, insert_many
-from jobq.backends.ops.keep import expire, give_back, progress, prune, renew, rescue
+from jobq.backends.ops.keep import (
+    Overdue,
+    expire,
+    give_back,
+    overdue,
+    progress,
+    prune,
+    renew,
+    rescue,
+)
 from jobq.backends.ops.lanes import Ready, ready
 from jobq.backends.ops.limit_control import (
     declare_limits,
@@ -55,6 +64,7 @@ __all__ = [
     "Grant",
     "LimitRow",
     "NewRow",
+    "Overdue",
     "QueueState",
     "Ready",
     "Request",
@@ -88,6 +98,7 @@ __all__ = [
     "insert_many",
     "look",
     "matching",
+    "overdue",
     "page",
     "pause",
     "pause_limit",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from attrs import frozen
 from sqlalchemy import (
@@ -21,8 +22,8 @@ from jobq._model import FINISHED
 from jobq._outcome import Transition
 from jobq._payload import dumps
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, is_one_of, number, param, word
-from jobq.backends._statement import Call, Op, atomic, replanned, statement
+from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
+from jobq.backends._statement import Call, Op, atomic, reading, replanned, statement
 from jobq.backends.ops._moves import held, lease_end, may
 from jobq.backends.ops.finish import Ending, finish, refusal
 from jobq.backends.ops.remove import remove
@@ -119,9 +120,45 @@ class Orphan:
     on_ambiguous: str | None
 
 
+@frozen
+class Overdue:
+    """What of the upkeep has something to do."""
+
+    rescue: bool
+    expire: bool
+    prune: bool
+
+
+def _lost(d: Dialect) -> Expression:
+    return and_(j.status == word("processing"), j.lease_until < d.now())
+
+
+def _late(d: Dialect) -> Any:
+    late = select(j.id).where(d.predicate(t.EXPIRING), may(d, "refuse"), j.expires_at <= d.now())
+    return late.with_hint(t.job, *t.BY_EXPIRY)
+
+
+def _past_retention(d: Dialect) -> Expression:
+    return and_(j.prune_at.is_not(None), j.prune_at <= d.now())
+
+
+@statement
+def _overdue(d: Dialect) -> Executable:
+    lost = select(j.id).where(_lost(d)).with_hint(t.job, *t.BY_STATUS)
+    some = (lost, _late(d), select(j.id).where(_past_retention(d)))
+    return select(*(case((found.exists(), number(1)), else_=number(0)) for found in some))
+
+
+@reading
+def overdue(d: Dialect) -> Op[Overdue]:
+    """Look whether there is anything to rescue, to expire or to prune."""
+    [row] = yield _overdue(d)
+    return Overdue(*map(bool, row))
+
+
 @statement
 def _orphans(d: Dialect, of_worker: bool) -> Executable:
-    lost = and_(j.status == word("processing"), j.lease_until < d.now())
+    lost = _lost(d)
     if of_worker:
         lost = and_(j.status == word("processing"), j.worker == param("worker"))
     orphans = select(*d.wires(EXPIRED)).where(lost).order_by(j.id).limit(number(BATCH))
@@ -159,9 +196,7 @@ def _take(
 
 @statement
 def _expire(d: Dialect) -> Executable:
-    late = select(j.id).where(d.predicate(t.EXPIRING), may(d, "refuse"), j.expires_at <= d.now())
-    late = late.with_hint(t.job, *t.BY_EXPIRY)
-    late = d.skip_locked(late.limit(number(BATCH)))
+    late = d.skip_locked(_late(d).limit(number(BATCH)))
     reason = word("it was not started before its expires_at")
     values = refusal(d, reason, word("expired"))
     return update(t.job).where(j.id.in_(late)).values(values).returning(*d.wires([j.id]))
@@ -180,7 +215,7 @@ def _prunable(d: Dialect, by_age: bool) -> Executable:
         age = d.later(d.now(), number(0) - param("age", BigInteger))
         old = finished.where(is_one_of(j.status, FINISHED), j.completed_at < age).order_by(j.id)
     else:
-        old = finished.where(j.prune_at.is_not(None), j.prune_at <= d.now()).order_by(j.prune_at)
+        old = finished.where(_past_retention(d)).order_by(j.prune_at)
     return d.skip_locked(old.limit(number(BATCH)))
 
 

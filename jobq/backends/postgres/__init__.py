@@ -28,6 +28,9 @@ from jobq.backends.postgres.snapshots import oldest_snapshot
 from jobq.backends.postgres.sync import PostgresStore
 from jobq.observe import logger
 
+QUIET = 30.0
+"""Seconds between two looks for what no NOTIFY told of, where each ping of ours has come back."""
+
 
 def _check(url: str) -> None:
     try:
@@ -112,7 +115,7 @@ class PostgresBackend:
             await connection.execute(f"LISTEN {ping}")
             while True:
                 await connection.execute(f"NOTIFY {ping}")
-                self.fallback_poll = 5.0 if await self._hear(connection, ping, hint) else 1.0
+                self.fallback_poll = QUIET if await self._hear(connection, ping, hint) else 1.0
         finally:
             await connection.close()
 
@@ -122,7 +125,7 @@ class PostgresBackend:
         async for note in connection.notifies(timeout=2.0):
             if note.channel == ping:
                 heard = True
-                self.fallback_poll = 5.0
+                self.fallback_poll = QUIET
             hint()
             if heard:
                 break

@@ -1,0 +1,253 @@
+"""What a worker and an enqueuer do all day costs the same, however much lies in the tables.
+
+Whole units of work, on both databases: their pages on PostgreSQL, the steps of its virtual machine
+on SQLite. No plan may walk a table of jobs or attempts.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+
+import jobq
+from jobq.backends import ops
+from jobq.backends._statement import Call, drive
+from jobq.backends.ops.insert import NewRow
+from tests.conformance.situations import COMPLETED, LEASE, MARGIN, SECOND, ending, run, sql
+
+SLOTS = 10
+MANY = 10_000
+TABLES = ("jobq_job", "jobq_attempt")
+CLAIM: dict[str, Any] = {
+    "queues": ["default"],
+    "types": ["work"],
+    "slots": SLOTS,
+    "worker": "worker-1",
+    "lease": LEASE,
+    "margin": MARGIN,
+}
+
+
+# --- the units of work ---------------------------------------------------------------------------
+
+
+def row(number: int) -> NewRow:
+    return NewRow(id=f"01900000-0000-7000-8000-{number:012x}", type="work", payload="{}")
+
+
+def enqueue(d: Any) -> Any:
+    return (yield from ops.insert(d, row(1)))
+
+
+def enqueue_with_unique_key(d: Any) -> Any:
+    unique = row(1)
+    unique.unique_key = "one"
+    return (yield from ops.insert(d, unique))
+
+
+def enqueue_many(d: Any) -> Any:
+    return (yield from ops.insert_many(d, [row(n) for n in range(SLOTS)]))
+
+
+def claim(d: Any) -> Any:
+    claimed = yield from ops.claim(d, **CLAIM)
+    assert len(claimed) == SLOTS
+    return [ending(job, COMPLETED) for job in claimed]
+
+
+def finish(d: Any) -> Any:
+    done = yield from ops.finish(d, (yield from claim(d)), keep=86_400 * SECOND)
+    assert len(done) == SLOTS
+    return done
+
+
+def finish_and_delete(d: Any) -> Any:
+    endings = [ending._replace(deletes=True) for ending in (yield from claim(d))]
+    done = yield from ops.finish_and_delete(d, endings, keep=None)
+    assert len(done) == SLOTS
+    return done
+
+
+def finish_and_claim(d: Any) -> Any:
+    done, claimed = yield from ops.finish_and_claim(d, (yield from claim(d)), CLAIM, keep=None)
+    assert len(done) == len(claimed) == SLOTS
+    return claimed
+
+
+def claim_limited(d: Any) -> Any:
+    ready = yield from ops.ready(d)
+    request = ops.Request(
+        lanes=ready.lanes,
+        slots=SLOTS,
+        ahead=SLOTS // 2,
+        look_ahead=SECOND,
+        worker="worker-1",
+        lease=LEASE,
+        margin=MARGIN,
+        keep=None,
+        pools={},
+        rivals=([], []),
+    )
+    grant = yield from ops.claim_limited(d, request)
+    assert len(grant.jobs) == SLOTS
+    return grant
+
+
+def survey(d: Any) -> Any:
+    return (yield from ops.survey(d, types=["work", "limited"], unfit=[("default", "limited")]))
+
+
+UNITS: dict[str, Callable[[Any], Any]] = {
+    unit.__name__: unit
+    for unit in (
+        enqueue,
+        enqueue_with_unique_key,
+        enqueue_many,
+        claim,
+        finish,
+        finish_and_delete,
+        finish_and_claim,
+        claim_limited,
+        survey,
+        ops.ready,
+        ops.overdue,
+    )
+}
+
+
+# --- what they cost ------------------------------------------------------------------------------
+
+
+class Meter:
+    """Runs units of work whose changes are taken back, and says what they cost."""
+
+    def __init__(self, url: str, queue: jobq.Queue) -> None:
+        self.url = url
+        self.is_postgres = url.startswith("postgresql")
+        self._dialect = queue._store().dialect
+        self.walks: list[str] = []
+        if self.is_postgres:  # one session: a new one reads catalogs first
+            self._session = psycopg.connect(url, autocommit=True)
+
+    def close(self) -> None:
+        if self.is_postgres:
+            self._session.close()
+
+    def of(self, unit: Callable[[Any], Any]) -> int:
+        # The first time also pays for what others left to be tidied.
+        return min(self._once(unit) for _ in range(2))
+
+    def _once(self, unit: Callable[[Any], Any]) -> int:
+        made = unit(self._dialect)
+        return self._on_postgres(made) if self.is_postgres else self._on_sqlite(made)
+
+    def settle(self) -> None:
+        """Let the planner know the tables as they are."""
+        if self.is_postgres:
+            self._session.execute("VACUUM (ANALYZE)")
+        else:
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection:
+                connection.execute("ANALYZE")
+
+    def _on_postgres(self, made: Any) -> int:
+        pages = 0
+
+        def execute(call: Call) -> list[Any]:
+            nonlocal pages
+            explain: Any = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {call.sql}"
+            with self._session.transaction(force_rollback=True):
+                told = self._session.execute(explain, call.params, prepare=False).fetchall()
+            top = told[0][0][0]["Plan"]
+            pages += top["Shared Hit Blocks"] + top["Shared Read Blocks"]
+            self.walks += [f"{name}: {call.sql}" for name in walked(top)]
+            sent: Any = call.sql
+            cursor = self._session.execute(sent, call.params)
+            return cursor.fetchall() if cursor.description else []
+
+        with self._session.transaction(force_rollback=True):
+            drive(made, execute)
+        return pages
+
+    def _on_sqlite(self, made: Any) -> int:
+        steps = 0
+
+        def step() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        path = self.url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+
+            def execute(call: Call) -> list[Any]:
+                plan = connection.execute(f"EXPLAIN QUERY PLAN {call.sql}", call.params)
+                scans = (line[3] for line in plan if line[3].startswith("SCAN"))
+                self.walks += [f"{scan}: {call.sql}" for scan in scans if scan.endswith(TABLES)]
+                connection.set_progress_handler(step, 1)
+                found = connection.execute(call.sql, call.params).fetchall()
+                connection.set_progress_handler(None, 0)
+                return found
+
+            connection.execute("BEGIN IMMEDIATE")
+            drive(made, execute)
+            connection.execute("ROLLBACK")
+        return steps
+
+
+def walked(plan: dict[str, Any]) -> Iterator[str]:
+    """The tables of jobs that a plan reads from end to end."""
+    if plan["Node Type"] == "Seq Scan" and plan["Relation Name"] in TABLES:
+        yield json.dumps(plan["Relation Name"])
+    for part in plan.get("Plans", ()):
+        yield from walked(part)
+
+
+def fill(queue: jobq.Queue) -> None:
+    """As many jobs that are finished, that are to come and that nobody knows."""
+    for owner in ("finished", "future"):
+        options = {"owner": owner, "delay": 3600}
+        queue.enqueue_many(("work", {}, options) for _ in range(MANY))
+    queue.enqueue_many(("stranger", {}) for _ in range(MANY))
+    sql(
+        queue,
+        "UPDATE jobq_job SET status = 'completed', completed_at = created_at, prune_at = run_at "
+        "WHERE owner = 'finished'",
+    )
+    sql(
+        queue,
+        "INSERT INTO jobq_attempt (job_id, fence, number, outcome, started_at, ended_at) "
+        "SELECT id, 1, 1, 'completed', created_at, created_at FROM jobq_job "
+        "WHERE owner = 'finished'",
+    )
+
+
+@pytest.mark.timeout(240)
+def test_units_of_work_cost_the_same_however_full_the_tables_are(
+    url: str,
+    queue: jobq.Queue,
+    router: jobq.Router,
+    record_property: Callable[[str, object], None],
+) -> None:
+    router.handler("work")(lambda payload: None)
+    limit = jobq.RateLimit("provider", 1_000, per=1)
+    router.handler("limited", limits=[limit])(lambda payload: None)
+    run(queue, ops.ensure_limits, ["provider"])
+    for type in ("work", "limited"):
+        queue.enqueue_many((type, {}) for _ in range(3 * SLOTS))
+    with closing(Meter(url, queue)) as meter:
+        few = {name: meter.of(unit) for name, unit in UNITS.items()}
+        fill(queue)
+        meter.settle()
+        meter.walks.clear()  # a table of one page is best read whole
+        many = {name: meter.of(unit) for name, unit in UNITS.items()}
+    found = {name: (few[name], many[name]) for name in UNITS}
+    record_property("costs", found)
+    assert meter.walks == []
+    # Indexes are a level or two deeper, and each level is a page.
+    assert all(after <= 2 * before + 10 for before, after in found.values()), found
