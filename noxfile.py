@@ -130,11 +130,18 @@ def sdks(session: nox.Session, what: str) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks."""
+    """Measure jobq beside bare drivers and other queues (`-- --quick`, `-- drain postgresql`)."""
     install(session, "tests")
+    session.install("uv")
     # Without cached bytecode, start-up times would be several times those of users.
     session.run(
-        "python", "-m", "benchmarks", *session.posargs, env={"PYTHONDONTWRITEBYTECODE": None}
+        "python",
+        "-m",
+        "benchmarks",
+        "--environments",
+        session.create_tmp(),
+        *session.posargs,
+        env={"PYTHONDONTWRITEBYTECODE": None},
     )
 
 

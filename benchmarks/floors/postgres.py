@@ -1,24 +1,17 @@
-"""psycopg on a bare table.
-
-`python -m benchmarks.floors.postgres URL` is one of several drains: it says that it is ready, waits
-for a line, and prints when it began and ended.
-"""
+"""psycopg on a bare table."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import psycopg
 
 from benchmarks.database import Database, metered
+from benchmarks.several import seconds_of
 
 PAYLOAD = {"n": 1}
 BATCH = 100
@@ -102,7 +95,7 @@ class PostgresFloor:
 
         def work() -> float:
             started = time.perf_counter()
-            _drain(self._conn, jobs)
+            drain(self._conn, jobs)
             rate = jobs / (time.perf_counter() - started)
             self._conn.execute("SELECT pg_stat_force_next_flush()")
             return rate
@@ -110,36 +103,18 @@ class PostgresFloor:
         return metered(self._database, work, jobs)
 
     def drain_by(self, processes: int, count: int) -> dict[str, float]:
-        """The same by several processes; the time is from the first one's begin to the last end."""
+        """The same by several processes."""
         self.clear()
         self.enqueue_many(count)
         self._database.settle()
-        command = [sys.executable, "-m", "benchmarks.floors.postgres", self.url]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        with ExitStack() as stack:
-            drains = [
-                stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(processes)
-            ]
-            assert all(drain.stdout and drain.stdout.readline() for drain in drains)
-            told = _go(drains)
-        spans = [tuple(map(float, line.split())) for line in told]
-        seconds = max(end for _, end in spans) - min(begin for begin, _ in spans)
-        return {"jobs/s": count / seconds}
+        return {"jobs/s": count / seconds_of(self.url, processes)}
 
     def round_trips(self, count: int) -> list[float]:
         """Milliseconds from a NOTIFY's commit to its arrival at another session, each."""
         return asyncio.run(_round_trips(self.url, count))
 
 
-def _go(drains: Sequence[subprocess.Popen[str]]) -> list[str]:
-    for drain in drains:
-        assert drain.stdin is not None
-        drain.stdin.write("go\n")
-        drain.stdin.flush()
-    return [drain.stdout.readline() for drain in drains if drain.stdout is not None]
-
-
-def _drain(conn: psycopg.Connection[Any], most: int | None = None) -> None:
+def drain(conn: psycopg.Connection[Any], most: int | None = None) -> None:
     done = 0
     while rows := conn.execute(CLAIM, prepare=True).fetchall():
         conn.execute(FINISH, ([row[0] for row in rows],), prepare=True)
@@ -166,16 +141,3 @@ async def _round_trips(url: str, count: int) -> list[float]:
     await sender.close()
     await hearer.close()
     return [(end - begin) * 1000 for begin, end in zip(sent, heard, strict=True)]
-
-
-def _main() -> None:
-    with psycopg.connect(sys.argv[1], autocommit=True) as conn:
-        print("ready", flush=True)
-        sys.stdin.readline()
-        began = time.time()
-        _drain(conn)
-        print(began, time.time(), flush=True)
-
-
-if __name__ == "__main__":
-    _main()

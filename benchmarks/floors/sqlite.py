@@ -1,24 +1,19 @@
-"""sqlite3 and aiosqlite on a bare table.
-
-`python -m benchmarks.floors.sqlite PATH` is one of several drains, as in `postgres`.
-"""
+"""sqlite3 and aiosqlite on a bare table."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sqlite3
-import subprocess
-import sys
 import time
 import uuid
-from contextlib import ExitStack
 from typing import Any
 
 import aiosqlite
 
 from benchmarks.database import Database, metered
-from benchmarks.floors.postgres import BATCH, PAYLOAD, _go
+from benchmarks.floors.postgres import BATCH, PAYLOAD
+from benchmarks.several import seconds_of
 
 INSERT = (
     "INSERT INTO bare (id, status, priority, run_at, payload) "
@@ -43,7 +38,7 @@ class SqliteFloor:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.path = database.path
-        self._conn = _connect(self.path)
+        self._conn = connect(self.path)
         self._conn.execute(
             "CREATE TABLE bare (id TEXT PRIMARY KEY, status TEXT NOT NULL, priority INT NOT NULL, "
             "run_at INT NOT NULL, payload TEXT NOT NULL, result TEXT)"
@@ -103,37 +98,27 @@ class SqliteFloor:
 
         def work() -> float:
             started = time.perf_counter()
-            _drain(self._conn, jobs)
+            drain(self._conn, jobs)
             return jobs / (time.perf_counter() - started)
 
         return metered(self._database, work, jobs)
 
     def drain_by(self, processes: int, count: int) -> dict[str, float]:
-        """The same by several processes; the time is from the first one's begin to the last end."""
+        """The same by several processes."""
         self.clear()
         self.enqueue_many(count)
         self._database.settle()
-        command = [sys.executable, "-m", "benchmarks.floors.sqlite", str(self.path)]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        with ExitStack() as stack:
-            drains = [
-                stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(processes)
-            ]
-            assert all(drain.stdout and drain.stdout.readline() for drain in drains)
-            told = _go(drains)
-        spans = [tuple(map(float, line.split())) for line in told]
-        seconds = max(end for _, end in spans) - min(begin for begin, _ in spans)
-        return {"jobs/s": count / seconds}
+        return {"jobs/s": count / seconds_of(self._database.url, processes)}
 
 
-def _connect(path: Any) -> sqlite3.Connection:
+def connect(path: Any) -> sqlite3.Connection:
     conn = sqlite3.connect(path, isolation_level=None, timeout=60)
     conn.execute("PRAGMA journal_mode = WAL")
     conn.execute("PRAGMA synchronous = FULL")
     return conn
 
 
-def _drain(conn: sqlite3.Connection, most: int | None = None) -> None:
+def drain(conn: sqlite3.Connection, most: int | None = None) -> None:
     done = 0
     while rows := conn.execute(CLAIM).fetchall():
         conn.execute("BEGIN IMMEDIATE")
@@ -142,17 +127,3 @@ def _drain(conn: sqlite3.Connection, most: int | None = None) -> None:
         done += len(rows)
         if most is not None and done >= most:
             return
-
-
-def _main() -> None:
-    conn = _connect(sys.argv[1])
-    print("ready", flush=True)
-    sys.stdin.readline()
-    began = time.time()
-    _drain(conn)
-    print(began, time.time(), flush=True)
-    conn.close()
-
-
-if __name__ == "__main__":
-    _main()

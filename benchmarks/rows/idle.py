@@ -11,6 +11,10 @@ from benchmarks.contest import Contest, Reach, Sample
 from benchmarks.database import Database, idled, worker_counters
 from benchmarks.subject import Subject
 
+CONNECTIONS = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 LONG = 60.0
 """Seconds without work after which a worker on SQLite looks less often."""
 
@@ -39,6 +43,7 @@ def _bounds(is_postgres: bool, *, long: bool) -> list[Reach]:
 
 
 def _idle(bench: Bench, subject: Subject, database: Database) -> Sample:
+    subject.close()  # its own connections
     with subject.worker() as worker:
         subject.until_at_work(1)
         time.sleep(bench.size(5.0, 1.0))
@@ -52,6 +57,7 @@ def _idle(bench: Bench, subject: Subject, database: Database) -> Sample:
         if "statements" in before:
             sent = database.counters()["statements"] - before["statements"]
             found["statements/s"] = sent / seconds
+            found["connections"] = float(database.sql(CONNECTIONS)[0][0])
         if not bench.quick:
             time.sleep(LONG - seconds)
             later = idled(30.0, counters)

@@ -85,8 +85,8 @@ def blocked(bench: Bench, store: str) -> Iterator[Contest]:
         yield Contest(
             title=f"{store}: claims of {SLOTS} beside {depth:,} jobs of a blocked key",
             runs={
-                UNLIMITED: lambda: _claims(unlimited, claims, _plain_claim, "noop"),
-                KEYED: lambda: _claims(keyed, claims, _keyed_claim, "keyed"),
+                UNLIMITED: lambda: _claims(unlimited, claims, _plain_claim, "noop", keys),
+                KEYED: lambda: _claims(keyed, claims, _keyed_claim, "keyed", keys),
             },
             floor=UNLIMITED,
             reaches=[Reach("ms a claim", most=2.0, of=KEYED, to=UNLIMITED)],
@@ -102,10 +102,10 @@ def _fill(subject: Subject, keys: int, depth: int) -> None:
 
 
 def _claims(
-    subject: Subject, count: int, claim: Callable[[Subject, Any], Any], type: str
+    subject: Subject, count: int, claim: Callable[[Subject, Any], Any], type: str, keys: int
 ) -> Sample:
     """The middle one of so many claims, each with ready jobs to take; they are not run."""
-    items = ((type, {}, {"owner": str(n % 999)}) for n in range(2 * count * SLOTS))
+    items = ((type, {}, {"owner": str(n % (keys - 1))}) for n in range(2 * count * SLOTS))
     subject.queue.enqueue_many(items)
     subject.database.settle()
     lanes = _run(subject, ops.ready).lanes

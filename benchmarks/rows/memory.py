@@ -13,9 +13,9 @@ from benchmarks.rows.contestants import contestants
 from tests.faults.actors import ROOT, _environment
 
 ENQUEUE = """
-import json, os, sys
+import os, sys
 import jobq
-
+from benchmarks.machine import peak_memory_mb
 url, count = sys.argv[1], int(sys.argv[2])
 with jobq.Queue(url, router=jobq.Router()) as queue:
     for outcome in queue.enqueue_many(("noop", {"n": n}) for n in range(count)):
