@@ -22,6 +22,7 @@ from benchmarks import table
 from benchmarks.bench import ROWS, STORES, Bench, Row
 from benchmarks.contest import Contest, Result, play
 from benchmarks.machine import fsync_cost, setting
+from benchmarks.subject import Subject
 
 
 def results(bench: Bench, rows: Sequence[Row], trials: int) -> Iterator[Result]:
@@ -35,6 +36,15 @@ def results(bench: Bench, rows: Sequence[Row], trials: int) -> Iterator[Result]:
                 contest = Contest(title=f"{store}: {row.name}", runs={"jobq": dict})
                 failed = f"{type(error).__name__}: {error}"
                 yield Result(row.name, contest, {"jobq": []}, {"jobq": failed})
+
+
+def _warm_up(bench: Bench) -> None:
+    """Have all that a worker imports compiled: the first one would take time and memory for it."""
+    for store in bench.stores:
+        with bench.database(store) as database:
+            subject = Subject(database)
+            subject.drained(10)
+            subject.close()
 
 
 def server_version(bench: Bench) -> str | None:
@@ -61,6 +71,7 @@ def main() -> int:
             size = f"{'quick' if options.quick else 'full'} ({trials} trials)"
             true_of = setting(server_version(bench), fsync_cost(folder), size)
             print(true_of, flush=True)
+            _warm_up(bench)
             found = []
             for result in results(bench, chosen or list(ROWS.values()), trials):
                 print(table.told(result), flush=True)

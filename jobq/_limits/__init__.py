@@ -1,22 +1,19 @@
-"""Limits: how they are declared, what they come to, and which jobs they let start."""
+"""Limits: how they are declared, what they come to, and which jobs they let start.
 
-from jobq._limits.admit import Admission, Head, Permit, State, admit
+Who declares limits and enqueues needs none of `admit`, so it is not imported here.
+"""
+
 from jobq._limits.bucket import TokenBucket
 from jobq._limits.declared import Concurrency, DailyQuota, KeyPool, Limit, RateLimit
 from jobq._limits.lanes import Lane, Wanted
 
 __all__ = [
-    "Admission",
     "Concurrency",
     "DailyQuota",
-    "Head",
     "KeyPool",
     "Lane",
     "Limit",
-    "Permit",
     "RateLimit",
-    "State",
     "TokenBucket",
     "Wanted",
-    "admit",
 ]

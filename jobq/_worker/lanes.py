@@ -10,8 +10,8 @@ from typing import Any
 from jobq import backends
 from jobq._clock import SECOND
 from jobq._config import Config
-from jobq._limits import Concurrency, KeyPool, Lane, State
-from jobq._limits.admit import NEVER, lane_opening
+from jobq._limits import Concurrency, KeyPool, Lane
+from jobq._limits.admit import NEVER, State, lane_opening
 from jobq._limits.declared import Limit, Single, to_spec
 from jobq._payload import dumps
 

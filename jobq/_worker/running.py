@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
-from jobq._limits import KeyPool, Lane, Permit, RateLimit
+from jobq._limits import KeyPool, Lane, RateLimit
+from jobq._limits.admit import Permit
 from jobq._outcome import Standing
 from jobq._routing import Handler
 

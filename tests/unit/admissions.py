@@ -7,7 +7,8 @@ from random import Random
 from attrs import evolve, frozen
 
 from jobq import Concurrency, DailyQuota, RateLimit
-from jobq._limits import Admission, Head, Lane, State, admit
+from jobq._limits import Lane
+from jobq._limits.admit import Admission, Head, State, admit
 from jobq._limits.lanes import Ref
 
 SECOND = 1_000_000

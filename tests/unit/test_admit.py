@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from jobq import Concurrency, DailyQuota, KeyPool, RateLimit
 from jobq._clock import to_datetime
-from jobq._limits import Lane, State
-from jobq._limits.admit import FAR, NEVER, keys_of, lane_opening
+from jobq._limits import Lane
+from jobq._limits.admit import FAR, NEVER, State, keys_of, lane_opening
 from tests.unit.admissions import (
     MIDNIGHT,
     NOON,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import jobq
 from jobq import Concurrency, DailyQuota, Failure, KeyPool, RateLimit
-from jobq._limits import Limit, Permit
+from jobq._limits import Limit
+from jobq._limits.admit import Permit
 from jobq._limits.lanes import wanted
 from jobq._outcome import Closing, Raised
 from jobq._signals import RateLimited

@@ -17,8 +17,8 @@ from sqlalchemy import (
     update,
 )
 
-from jobq._limits import Admission, Lane, Permit, State, admit
-from jobq._limits.admit import lane_opening, options_of
+from jobq._limits import Lane
+from jobq._limits.admit import Admission, Permit, State, admit, lane_opening, options_of
 from jobq._limits.declared import Concurrency
 from jobq._payload import dumps
 from jobq.backends import _tables as t

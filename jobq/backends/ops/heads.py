@@ -20,7 +20,8 @@ from sqlalchemy import (
 )
 
 from jobq._clock import SECOND
-from jobq._limits import Concurrency, Head, Lane, State
+from jobq._limits import Concurrency, Lane
+from jobq._limits.admit import Head, State
 from jobq._payload import loads
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, param, word

@@ -20,7 +20,8 @@ from sqlalchemy import (
     update,
 )
 
-from jobq._limits import RateLimit, State
+from jobq._limits import RateLimit
+from jobq._limits.admit import State
 from jobq._limits.declared import DailyQuota, from_spec
 from jobq._payload import dumps, loads
 from jobq.backends import _tables as t

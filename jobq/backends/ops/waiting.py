@@ -9,8 +9,8 @@ from attrs import evolve
 from sqlalchemy import BigInteger, Executable, Integer, SmallInteger, Text, func, or_, select
 
 from jobq._clock import SECOND, to_datetime
-from jobq._limits import Lane, RateLimit, State
-from jobq._limits.admit import NEVER, options_of
+from jobq._limits import Lane, RateLimit
+from jobq._limits.admit import NEVER, State, options_of
 from jobq._limits.lanes import Ref
 from jobq._limits.report import describe
 from jobq._model import Job, JobStatus, LimitInfo, WaitingFor
