@@ -28,8 +28,8 @@ from jobq.backends.postgres.snapshots import oldest_snapshot
 from jobq.backends.postgres.sync import PostgresStore
 from jobq.observe import logger
 
-QUIET = 30.0
-"""Seconds between two looks for what no NOTIFY told of, where each ping of ours has come back."""
+QUIET = 60.0
+"""Seconds between two looks for what no NOTIFY told of; the pings, which come sooner, are heeded."""
 
 
 def _check(url: str) -> None:
