@@ -29,7 +29,7 @@ from jobq.backends.postgres.sync import PostgresStore
 from jobq.observe import logger
 
 QUIET = 60.0
-"""Seconds between two looks for what no NOTIFY told of; the pings, which come sooner, are heeded."""
+"""Seconds between two looks for what no NOTIFY told of; a ping that comes back is one too."""
 
 
 def _check(url: str) -> None:
