@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import time
 
@@ -17,7 +16,6 @@ PROVIDER = jobq.RateLimit("provider", 6_000, per=60)
 
 router = jobq.Router()
 tally = Tally(os.environ[TALLY], int(os.environ[EXPECTED])) if TALLY in os.environ else None
-has_batches = "batch" in inspect.signature(router.handler).parameters
 
 
 @router.handler("noop")
@@ -45,12 +43,10 @@ async def sleeper(payload: dict) -> None:
     await asyncio.sleep(payload["seconds"])
 
 
-if has_batches:
-
-    @router.handler("batched", batch=100)  # type: ignore[call-overload, untyped-decorator]
-    async def batched(payloads: list[dict]) -> list[None]:
-        """One call for up to a hundred jobs."""
-        return [None] * len(payloads)
+@router.handler("batched", batch=100)
+async def batched(payloads: list[dict]) -> list[None]:
+    """One call for up to a hundred jobs."""
+    return [None] * len(payloads)
 
 
 @router.handler("limited", limits=[PROVIDER])

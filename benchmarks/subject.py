@@ -9,8 +9,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +31,6 @@ SECONDS = {
     "sqlite": "(max(completed_at) - min(started_at)) / 1e6",
     "postgresql": "extract(epoch FROM max(completed_at) - min(started_at))::float",
 }
-
-
-@cache
-def no_buffer() -> tuple[str, ...] | None:
-    """The options of a worker that holds no jobs ahead of its slots; None if it always may."""
-    command = [sys.executable, "-m", "jobq", "worker", "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "--ahead" in told:
-        return ("--ahead", "0")
-    return None if find_spec("jobq._worker.ahead") else ()
 
 
 class Subject:

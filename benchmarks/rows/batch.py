@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.app import has_batches
 from benchmarks.bench import Bench, row
 from benchmarks.contest import Contest, Reach, Run
 from benchmarks.rows.contestants import contestants
@@ -18,17 +17,14 @@ def batch(bench: Bench, store: str) -> Iterator[Contest]:
     count = bench.size(10_000, 1_000)
     with contestants(bench, store, peers=False) as found:
         name = found.floor.drain_name
-        runs: dict[str, Run] = {name: lambda: found.floor.drain(count)}
-        missing = {}
-        if has_batches:
-            runs[BATCHES] = lambda: found.jobq.drained(count, type="batched")
-        else:
-            missing[BATCHES] = "this version has no batch handlers"
+        runs: dict[str, Run] = {
+            name: lambda: found.floor.drain(count),
+            BATCHES: lambda: found.jobq.drained(count, type="batched"),
+        }
         least = 1.2 if store == "postgresql" else None
         yield Contest(
             title=f"{store}: drain {count:,} no-ops in batches",
             runs=runs,
             floor=name,
             reaches=[Reach("jobs/s", least=least, of=BATCHES, to=name)] if least else [],
-            missing=missing,
         )

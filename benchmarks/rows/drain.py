@@ -8,7 +8,7 @@ from benchmarks.bench import Bench, row
 from benchmarks.contest import Contest, Reach, Run, Sample
 from benchmarks.floors import floor
 from benchmarks.rows.contestants import contestants, named
-from benchmarks.subject import Subject, no_buffer
+from benchmarks.subject import Subject
 
 RATE = "jobs/s"
 SLOTS = ("--concurrency", "100")
@@ -17,14 +17,12 @@ COSTS = ("worker CPU µs", "database CPU µs", "WAL bytes", "commits", "statemen
 
 def _drains(jobq: Subject, count: int) -> dict[str, Run]:
     """jobq as a user gets it, and by other settings, which the names say."""
-    runs: dict[str, Run] = {
+    return {
         "jobq": lambda: jobq.drained(count),
         "jobq, 100 slots": lambda: jobq.drained(count, *SLOTS),
+        "jobq, 100 slots, no buffer": lambda: jobq.drained(count, *SLOTS, "--ahead", "0"),
         "jobq, keep=False": lambda: jobq.drained(count, type="deleted"),
     }
-    if (option := no_buffer()) is not None:
-        runs["jobq, 100 slots, no buffer"] = lambda: jobq.drained(count, *SLOTS, *option)
-    return runs
 
 
 @row("drain")
@@ -33,15 +31,11 @@ def drain(bench: Bench, store: str) -> Iterator[Contest]:
     count = bench.size(10_000, 1_000)
     with contestants(bench, store) as found:
         name = found.floor.drain_name
-        ours = _drains(found.jobq, count)
-        missing = dict(found.missing)
-        if "jobq, 100 slots, no buffer" not in ours:
-            missing["jobq, 100 slots, no buffer"] = "this version has no such setting"
         yield Contest(
             title=f"{store}: drain {count:,} no-ops, one worker process",
             runs={
                 name: lambda: found.floor.drain(count),
-                **ours,
+                **_drains(found.jobq, count),
                 **found.peers_by(lambda peer: peer.drained(count)),
             },
             floor=name,
@@ -55,7 +49,7 @@ def drain(bench: Bench, store: str) -> Iterator[Contest]:
                 Reach("peak MB", most=60.0),
             ],
             settings={"jobq": "defaults: 10 slots, history and heartbeats on", **found.settings},
-            missing=missing,
+            missing=found.missing,
         )
 
 

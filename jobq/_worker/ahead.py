@@ -9,6 +9,7 @@ from __future__ import annotations
 HORIZON = 0.1
 """Seconds of work to hold ahead."""
 MOST = 1000
+"""How many jobs to hold ahead at most, unless a worker is told otherwise."""
 SHORT = 0.01
 """Seconds that an attempt may take on average, where jobs are to be held ahead."""
 PATIENCE = 0.25
@@ -23,8 +24,9 @@ GAP = 1.0
 class Ahead:
     """Measures attempts and tells how many jobs to hold ahead. Times are monotonic, in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
         self.size = 0
+        self._most = most
         self._since = 0.0
         self._ended = 0
         self._seconds = 0.0
@@ -42,7 +44,7 @@ class Ahead:
             return
         mean = self._seconds / self._ended if self._ended else SHORT
         usable = span < GAP and mean < SHORT and now >= self._not_before
-        self.size = min(MOST, round(self._ended / span * HORIZON)) if usable else 0
+        self.size = min(self._most, round(self._ended / span * HORIZON)) if usable else 0
         self._since, self._ended, self._seconds = now, 0, 0.0
 
     def failed(self, now: float) -> None:

@@ -244,8 +244,8 @@ class Claimer:
         `freed` slots come free with it. `None` while there is nothing to claim, or a claim is
         under way. Whatever comes of it must be told to `take_back`.
         """
-        group = self._groups.plain
-        if group is None or group.dry or self._lent or self.done or self._lanes.open():
+        group = self._groups.only_plain
+        if group is None or self._lent or self.done or self._lanes.open():
             return None
         jobs = self._jobs(group, freed)
         self._lent = jobs > 0
@@ -254,8 +254,8 @@ class Claimer:
     def take_back(self, wanted: dict[str, Any], claimed: Sequence[Any], asked_at: float) -> None:
         """What a lent claim brought, and when it was asked for (monotonic)."""
         self._lent = False
-        if self._groups.plain is not None:
-            self._receive(self._groups.plain, claimed, wanted["slots"], asked_at)
+        group = self._groups.having(wanted["types"])
+        self._receive(group, claimed, wanted["slots"], asked_at)
         self.wake()
 
     async def _survey(self) -> tuple[Any, bool]:

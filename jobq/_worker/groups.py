@@ -30,14 +30,18 @@ class Groups:
         self._all += [Group([handler.type], handler.batch) for handler in free if handler.batch]
 
     @property
-    def plain(self) -> Group | None:
-        """The only group, if it is of plain types."""
-        one = self._all[0] if len(self._all) == 1 else None
-        return one if one is not None and one.per_slot == 1 else None
+    def only_plain(self) -> Group | None:
+        """The group of plain types, if it is the only one that has jobs."""
+        some = [group for group in self._all if not group.dry]
+        return some[0] if len(some) == 1 and some[0].per_slot == 1 else None
 
     @property
     def dry(self) -> bool:
         return all(group.dry for group in self._all)
+
+    def having(self, types: list[str]) -> Group:
+        """The group of these types."""
+        return next(group for group in self._all if group.types is types)
 
     def are_others_dry(self, group: Group) -> bool:
         return all(other.dry for other in self._all if other is not group)
@@ -46,12 +50,12 @@ class Groups:
         return iter(self._all)
 
     def in_turn(self) -> list[Group]:
-        """All of them, another one first each time."""
+        """Those that had jobs, or else all of them; another one first each time."""
         self._all = self._all[1:] + self._all[:1]
-        return self._all
+        return [group for group in self._all if not group.dry] or self._all
 
     def ask_anew(self) -> None:
-        """Let none be kept from its slots by what others hold ahead of theirs."""
+        """See whether those that had no jobs have some now."""
         if len(self._all) > 1:
             for group in self._all:
                 group.dry = False

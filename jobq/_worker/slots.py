@@ -56,6 +56,7 @@ class Slots:
         state: Any,
         dialect: Any,
         count: int,
+        ahead: int,
         lease: float,
         threads: int,
         margin: float,
@@ -87,7 +88,7 @@ class Slots:
         self._threads = CapacityLimiter(threads)
         self._changed = asyncio.Event()
         self._deadlines = Deadlines(lambda: self.held, self._deadline_reached)
-        self._ahead = Ahead()
+        self._ahead = Ahead(ahead)
         self._line: deque[Running] = deque()
         """Claimed jobs that wait for a slot, the most urgent first."""
         self._has_batches = any(handler.batch for handler in config.router)

@@ -19,6 +19,7 @@ from jobq._masking import hide_environment
 from jobq._payload import dumps
 from jobq._queue import AsyncQueue, Queue
 from jobq._wakeup import listen
+from jobq._worker.ahead import MOST
 from jobq._worker.claimer import Claimer
 from jobq._worker.corrections import Corrections
 from jobq._worker.finisher import Finisher
@@ -26,6 +27,7 @@ from jobq._worker.health import health_server
 from jobq._worker.lanes import Lanes
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.limits import declare_limits, warn_of_few_slots
+from jobq._worker.options import are_names, check_above_zero, check_batches, check_whole
 from jobq._worker.progress import ProgressWriter
 from jobq._worker.signals import shutdown_signals
 from jobq._worker.slots import Slots
@@ -33,7 +35,6 @@ from jobq._worker.upkeep import Upkeep, after_release
 from jobq.observe import logger, name_jobs_in_log_records
 
 BURST_WINDOW = 5.0
-LONGEST = 30 * 86400.0
 SHORTEST_WAIT = 1.0
 """Seconds that the database has for an answer, however short the lease is."""
 
@@ -44,6 +45,8 @@ class Worker:
     - `queue`: a `Queue` or `AsyncQueue`, with the handlers.
     - `queues`: the names of the queues to serve; by default all.
     - `concurrency`: how many jobs at a time. `threads`: how many of them in `def` handlers.
+    - `ahead`: how many short jobs to hold ahead of the slots at most, as far as what is measured
+      allows; 0 for none.
     - `lease`: seconds after which another worker takes the jobs of a dead one.
     - `grace`: seconds that running jobs get to finish at shutdown.
     - `label`: a name for people; the identity is random for each process.
@@ -62,6 +65,7 @@ class Worker:
         queues: Sequence[str] | None = None,
         concurrency: int = 10,
         threads: int | None = None,
+        ahead: int = MOST,
         lease: float = 30.0,
         grace: float = 8.0,
         label: str | None = None,
@@ -70,15 +74,17 @@ class Worker:
     ) -> None:
         self._config: Config = queue._config  # noqa: SLF001  a face of the configuration
         self._router = self._config.router
-        _whole(concurrency=concurrency, threads=concurrency if threads is None else threads)
-        _above_zero(lease=lease, margin=margin)
+        check_whole(concurrency=concurrency, threads=concurrency if threads is None else threads)
+        check_whole(ahead=ahead, least=0)
+        check_above_zero(lease=lease, margin=margin)
         if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:
             raise ConfigurationError(f"Worker(grace={grace!r}) must be 0 or more")
-        if queues is not None and not _are_names(queues):
+        if queues is not None and not are_names(queues):
             raise ConfigurationError(f"queues={queues!r} must be a list of names")
         self._queues = queues
         self._concurrency = concurrency
         self._threads = concurrency if threads is None else threads
+        self._ahead = ahead
         self._lease = lease
         self._grace = grace
         self._margin = margin
@@ -180,12 +186,7 @@ class Worker:
             raise ConfigurationError(
                 "this worker has no handlers: import the modules that declare them before it runs"
             )
-        for handler in self._router:
-            if handler.batch and self._router.chain(handler):
-                raise ConfigurationError(
-                    f"handler {handler.type!r} takes batches, and middleware is around one job: "
-                    f"give it to a router without middleware"
-                )
+        check_batches(self._router)
 
     def _is_ready(self) -> bool:
         return not (self._closing or self._stop_requested)
@@ -208,6 +209,7 @@ class Worker:
             state=self._state,
             dialect=store.dialect,
             count=self._concurrency,
+            ahead=self._ahead,
             lease=self._lease,
             threads=self._threads,
             margin=self._margin,
@@ -401,22 +403,3 @@ def _tell_failure(worker: asyncio.Task[int]) -> None:
     """An app learns of the end of its worker when it ends itself; the log says it at once."""
     if not worker.cancelled() and worker.exception() is not None:
         logger.critical("the worker failed", exc_info=worker.exception())
-
-
-def _whole(**options: int) -> None:
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigurationError(f"Worker({name}={value!r}) must be an integer from 1")
-
-
-def _are_names(queues: Sequence[str]) -> bool:
-    named = not isinstance(queues, str) and all(isinstance(name, str) for name in queues)
-    return named and len(queues) > 0
-
-
-def _above_zero(**options: float) -> None:
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise ConfigurationError(f"Worker({name}={value!r}) must be above 0")
-        if value > LONGEST:
-            raise ConfigurationError(f"Worker({name}={value!r}) is longer than 30 days")

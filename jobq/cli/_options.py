@@ -138,6 +138,13 @@ def count(text: str) -> int:
     return value
 
 
+def count_or_none(text: str) -> int:
+    """An integer of at least 0."""
+    if not (text.isascii() and text.isdigit()):
+        raise ArgumentTypeError(f"{text!r} must be an integer of at least 0")
+    return int(text)
+
+
 def port(text: str) -> int:
     """A TCP port; 0 is any free one."""
     value = int(text) if text.isascii() and text.isdigit() else -1

@@ -46,6 +46,12 @@ def add_worker_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="how many of them in def handlers (default: as many as --concurrency)",
     )
+    add(
+        "--ahead",
+        type=options.count_or_none,
+        metavar="N",
+        help="how many short jobs to hold ahead of the slots at most, 0 for none (default 1000)",
+    )
     add("--burst", action="store_true", help="end when no job is due, running or due within 5 s")
     add("--max-jobs", type=options.count, metavar="N", help="end after this many jobs")
     add("--max-seconds", type=options.seconds, metavar="S", help="end after this many seconds")
@@ -145,6 +151,7 @@ def _worker_options(args: Namespace, settings: Settings) -> dict[str, Any]:
         "queues": queues,
         "concurrency": _first(args.concurrency, settings.concurrency),
         "threads": args.threads,
+        "ahead": args.ahead,
         "lease": _first(args.lease, settings.lease),
         "grace": _first(args.grace, settings.grace),
         "label": _first(args.label, settings.worker_id),
