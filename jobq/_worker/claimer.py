@@ -39,7 +39,7 @@ class Claimer:
         *,
         worker: str,
         queues: Sequence[str] | None,
-        lease: float,
+        lease: Callable[[], float],
         margin: float,
         free: Callable[[], int],
         waiting: Callable[[], int],
@@ -56,7 +56,7 @@ class Claimer:
         self._worker = worker
         self._chosen = queues
         self._queues = list(queues) if queues is not None else ["default"]
-        self._lease = round(lease * SECOND)
+        self._seconds = lease
         self._margin = round(margin * SECOND)
         self._free = free
         self._waiting = waiting
@@ -79,6 +79,9 @@ class Claimer:
         self._owes_look = False
         self.worked_at = time.monotonic()
         """When there was last something to claim."""
+
+    def _lease(self) -> int:
+        return round(self._seconds() * SECOND)
 
     def wake(self) -> None:
         """There may be jobs, or a slot may be free: look."""
@@ -156,7 +159,7 @@ class Claimer:
             rivals=(queues, self._lanes.unlimited_types),
             yields=yields,
             worker=self._worker,
-            lease=self._lease,
+            lease=self._lease(),
             margin=self._margin,
         )
         self._lent = True
@@ -203,7 +206,7 @@ class Claimer:
             "types": self._lanes.unlimited_types,
             "slots": slots,
             "worker": self._worker,
-            "lease": self._lease,
+            "lease": self._lease(),
             "margin": self._margin,
         }
 

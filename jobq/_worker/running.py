@@ -37,7 +37,7 @@ class NotNow(Exception):
     """A start that its limits do not allow any more: the job goes back, and asks again."""
 
 
-Stop = Literal["cancel", "timeout", "lease", "shutdown"]
+Stop = Literal["cancel", "timeout", "lease", "shutdown", "budget"]
 
 
 def _nothing(*_: Any) -> None:
@@ -118,6 +118,7 @@ class Running:
             crash_count=self.job.crash_count,
             rate_limited_count=self.job.rate_limited_count,
             released_count=self.job.released_count,
+            overrun_count=self.job.overrun_count,
             started_at=self.job.started_at,
             limited_for=self.limited_for,
             on_ambiguous=self.handler.on_ambiguous,

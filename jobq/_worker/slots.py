@@ -11,12 +11,12 @@ from typing import Any
 from anyio import CapacityLimiter
 
 from jobq._config import Config
-from jobq._outcome import Outcome, Refused, Released, Stopped
+from jobq._outcome import Outcome, Refused, Stopped
 from jobq._worker.corrections import Corrections
 from jobq._worker.deadlines import Deadlines
-from jobq._worker.execute import attempt, timed_out
+from jobq._worker.execute import attempt, given_back, timed_out
 from jobq._worker.finisher import Finisher
-from jobq._worker.running import Host, Running, Start
+from jobq._worker.running import Host, Running, Start, Stop
 from jobq.observe import logger
 
 LINGER = 1.0
@@ -164,7 +164,7 @@ class Slots:
             case "timeout":
                 return timed_out(running, self._config.bounds)
             case _:
-                return Released("the worker was shutting down")
+                return given_back(running)
 
     def _deadline_reached(self, running: Running) -> None:
         """Ask the handler to stop; the second time, give its slot up."""
@@ -203,26 +203,25 @@ class Slots:
         """The patience of `close` has changed."""
         self._changed.set()
 
-    async def close(self, grace: Callable[[], float]) -> None:
+    async def close(self, grace: Callable[[], float], reason: Stop = "shutdown") -> None:
         """Give running jobs their grace, then cancel them, and give back what is left."""
         for running in [running for running in self.held if running.waits]:
             running.stop("shutdown")
-        await self._until_idle(grace)
+        await self.until_idle(grace)
         left = [running for running in self.held if not running.finishing]
         if left:
             logger.warning("giving %d unfinished jobs back", len(left))
         for running in left:
-            running.stop("shutdown")
-        await self._until_idle(lambda: LINGER)
+            running.stop(reason)
+        await self.until_idle(lambda: LINGER)
         for running in [running for running in self.held if not running.finishing]:
             logger.warning("%s does not stop; its job is given back", running.name)
             self.abandoned.add(running)
-            reason = "the worker was shutting down"
-            self.finisher.add(running, Released(reason, entered=running.entered))
-        await self._until_idle(lambda: FLUSH)
+            self.finisher.add(running, given_back(running))
+        await self.until_idle(lambda: FLUSH)
         self._deadlines.close()
 
-    async def _until_idle(self, patience: Callable[[], float]) -> None:
+    async def until_idle(self, patience: Callable[[], float]) -> None:
         """Wait until nothing is held, or patience has run out (a signal may shorten it)."""
         started = time.monotonic()
         while self.held or not self.finisher.idle:

@@ -26,6 +26,7 @@ from jobq._worker.health import health_server
 from jobq._worker.lanes import Lanes
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.limits import declare_limits, warn_of_few_slots
+from jobq._worker.options import check_numbers, check_queues
 from jobq._worker.progress import ProgressWriter
 from jobq._worker.signals import shutdown_signals
 from jobq._worker.slots import Slots
@@ -33,7 +34,6 @@ from jobq._worker.upkeep import Upkeep, after_release
 from jobq.observe import logger, name_jobs_in_log_records
 
 BURST_WINDOW = 5.0
-LONGEST = 30 * 86400.0
 
 
 class Worker:
@@ -68,12 +68,15 @@ class Worker:
     ) -> None:
         self._config: Config = queue._config  # noqa: SLF001  a face of the configuration
         self._router = self._config.router
-        _whole(concurrency=concurrency, threads=concurrency if threads is None else threads)
-        _above_zero(lease=lease, margin=margin)
-        if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:
-            raise ConfigurationError(f"Worker(grace={grace!r}) must be 0 or more")
-        if queues is not None and not _are_names(queues):
-            raise ConfigurationError(f"queues={queues!r} must be a list of names")
+        check_numbers(
+            whole={
+                "concurrency": concurrency,
+                "threads": concurrency if threads is None else threads,
+            },
+            seconds={"lease": lease, "margin": margin},
+            grace=grace,
+        )
+        check_queues(queues)
         self._queues = queues
         self._concurrency = concurrency
         self._threads = concurrency if threads is None else threads
@@ -213,7 +216,7 @@ class Worker:
             lanes,
             worker=self.id,
             queues=self._queues,
-            lease=self._lease,
+            lease=self._lasting,
             margin=self._margin,
             free=lambda: slots.free,
             waiting=lambda: slots.waiting,
@@ -273,7 +276,14 @@ class Worker:
             self._closing = True
             if budget is not None:
                 budget.cancel()
-            await slots.close(lambda: 0.0 if self._at_once else self._grace)
+            await self._close(slots)
+
+    async def _close(self, slots: Slots) -> None:
+        await slots.close(lambda: 0.0 if self._at_once else self._grace)
+
+    def _lasting(self) -> float:
+        """How many seconds a lease that begins now is to last."""
+        return self._lease
 
     def _services(
         self, store: backends.AsyncStore, slots: Slots, claimer: Claimer
@@ -327,6 +337,7 @@ class Worker:
         return LeaseKeeper(
             self._config.lease_store(within=max(1.0, self._lease / 4)),
             lease=self._lease,
+            lasting=self._lasting,
             margin=self._margin,
             held=slots.leased,
             report=self._report,
@@ -390,22 +401,3 @@ def _tell_failure(worker: asyncio.Task[int]) -> None:
     """An app learns of the end of its worker when it ends itself; the log says it at once."""
     if not worker.cancelled() and worker.exception() is not None:
         logger.critical("the worker failed", exc_info=worker.exception())
-
-
-def _whole(**options: int) -> None:
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigurationError(f"Worker({name}={value!r}) must be an integer from 1")
-
-
-def _are_names(queues: Sequence[str]) -> bool:
-    named = not isinstance(queues, str) and all(isinstance(name, str) for name in queues)
-    return named and len(queues) > 0
-
-
-def _above_zero(**options: float) -> None:
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise ConfigurationError(f"Worker({name}={value!r}) must be above 0")
-        if value > LONGEST:
-            raise ConfigurationError(f"Worker({name}={value!r}) is longer than 30 days")

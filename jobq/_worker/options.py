@@ -1,0 +1,31 @@
+"""What a worker is given, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from jobq._errors import ConfigurationError
+
+LONGEST = 30 * 86400.0
+
+
+def check_numbers(*, whole: Mapping[str, int], seconds: Mapping[str, float], grace: float) -> None:
+    """Raise `ConfigurationError` for a number that cannot be meant."""
+    for name, value in whole.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigurationError(f"Worker({name}={value!r}) must be an integer from 1")
+    for name, span in seconds.items():
+        if isinstance(span, bool) or not isinstance(span, int | float) or not span > 0:
+            raise ConfigurationError(f"Worker({name}={span!r}) must be above 0")
+        if span > LONGEST:
+            raise ConfigurationError(f"Worker({name}={span!r}) is longer than 30 days")
+    if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:
+        raise ConfigurationError(f"Worker(grace={grace!r}) must be 0 or more")
+
+
+def check_queues(queues: Sequence[str] | None) -> None:
+    """Raise `ConfigurationError` for anything but names."""
+    if queues is None:
+        return
+    if isinstance(queues, str) or not queues or not all(isinstance(name, str) for name in queues):
+        raise ConfigurationError(f"queues={queues!r} must be a list of names")
