@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as NativeRequest
@@ -141,6 +141,14 @@ def accepted(
     )
 
 
+def queue_lifespan(queue: Queue | AsyncQueue, *, inner: Lifespan | None = None) -> Lifespan:
+    """A lifespan that closes the queue's connections after `inner`, the app's own, has ended.
+
+    >>> app = Starlette(routes=jobs_routes(queue), lifespan=queue_lifespan(queue))
+    """
+    return _around(partial(closing, queue), inner)
+
+
 def worker_lifespan(
     queue: Queue | AsyncQueue, *, inner: Lifespan | None = None, **options: Any
 ) -> Lifespan:
@@ -149,15 +157,26 @@ def worker_lifespan(
     `inner` is the app's own lifespan; the options are those of `jobq.Worker`. With several server
     processes each has a worker; no job is run twice.
 
-    >>> app = Starlette(routes=[...], lifespan=worker_lifespan(queue, concurrency=5))
+    >>> app = Starlette(routes=jobs_routes(queue), lifespan=worker_lifespan(queue, concurrency=5))
     """
+    Worker(queue, **options)  # wrong options are told of where they are written
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[Any]:
+    async def working() -> AsyncIterator[None]:
+        async with closing(queue), Worker(queue, **options).running():
+            yield
+
+    return _around(working, inner)
+
+
+def _around(
+    own: Callable[[], AbstractAsyncContextManager[None]], inner: Lifespan | None
+) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
         async with AsyncExitStack() as stack:
             state = await stack.enter_async_context(inner(app)) if inner is not None else None
-            await stack.enter_async_context(closing(queue))
-            await stack.enter_async_context(Worker(queue, **options).running())
+            await stack.enter_async_context(own())
             yield state
 
     return lifespan

@@ -60,10 +60,10 @@ def _router(api: JobsApi, owner: Callable[..., Any] | None, name: str) -> APIRou
         for route in methods.values():
             user = owner if route.part == "jobs" else None
             _add(router, api, route, _endpoint(api, path, user), name)
-        others = [method for method in METHODS if method not in methods]
-        router.add_api_route(
-            path, _endpoint(api, path, None), methods=others, include_in_schema=False
-        )
+        user = owner if all(route.part == "jobs" for route in methods.values()) else None
+        _add_hidden(router, path, ["HEAD"], _endpoint(api, path, user))
+        others = [method for method in METHODS if method not in {*methods, "HEAD"}]
+        _add_hidden(router, path, others, _endpoint(api, path, None))
     return router
 
 
