@@ -80,11 +80,13 @@ def start(queue: jobq.Queue, adapter: Adapter) -> Iterator[Start]:
     """Start a site with these options of the API."""
     with ExitStack() as stack:
 
-        def begin(*, owned: bool = True, debug: bool = False, **options: Any) -> Site:
+        def begin(
+            served: jobq.Queue = queue, *, owned: bool = True, debug: bool = False, **options: Any
+        ) -> Site:
             usual = {"allow": ["add", "fail"], "keys": [KEY]}
-            setup = Setup(queue=queue, options=usual | options, owned=owned, debug=debug)
+            setup = Setup(queue=served, options=usual | options, owned=owned, debug=debug)
             mounts = stack.enter_context(adapter(setup))
-            return Site(queue, mounts, stack.enter_context(ExitStack()))
+            return Site(served, mounts, stack.enter_context(ExitStack()))
 
         yield begin
 

@@ -77,9 +77,7 @@ def test_no_type_may_be_created_that_was_not_allowed(start: Start) -> None:
     assert "allow=[" in answer.json()["detail"]
 
 
-def test_a_payload_is_checked_where_the_handler_is_known(
-    start: Start, router: jobq.Router
-) -> None:
+def test_a_payload_is_checked_where_the_handler_is_known(start: Start, router: jobq.Router) -> None:
     @router.handler("resize")
     def resize(payload: dict[str, int], job: jobq.SyncJobContext) -> None: ...
 

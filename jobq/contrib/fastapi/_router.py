@@ -87,6 +87,13 @@ def _add(
     )
 
 
+def _add_hidden(
+    router: APIRouter, path: str, methods: list[str], endpoint: Callable[..., Any]
+) -> None:
+    """Methods that OpenAPI need not know: those that answer 405, and HEAD."""
+    router.add_api_route(path, endpoint, methods=methods, include_in_schema=False)
+
+
 def _endpoint(api: JobsApi, path: str, owner: Callable[..., Any] | None) -> Callable[..., Any]:
     """The function that FastAPI calls; with the app's own dependency where there is an owner."""
     if owner is None:
