@@ -25,6 +25,7 @@ REQUIREMENTS = {
     "lint": (None, ["lint"]),
     "nox": (None, ["nox"]),
     "audit": (None, ["audit"]),
+    "openapi": (["all"], ["test", "openapi"]),
 }
 
 # What `sdks` tries, always in current versions. litellm holds the others back, so it goes alone.
@@ -196,6 +197,13 @@ def security(session: nox.Session) -> None:
     install(session, "tests")
     more = {"JOBQ_EXAMPLES": "1000"}
     session.run("pytest", "tests/security", "-n", "2", "--timeout=600", *session.posargs, env=more)
+
+
+@nox.session
+def openapi(session: nox.Session) -> None:
+    """Send the HTTP API what its OpenAPI document allows, and what it does not."""
+    install(session, "openapi")
+    session.run("pytest", "tests/contract/check_openapi.py", "--timeout=600", *session.posargs)
 
 
 @nox.session

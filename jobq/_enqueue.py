@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from jobq import backends
@@ -15,7 +16,7 @@ from jobq._errors import OptionError, PayloadError, UnknownType
 from jobq._limits import Limit, Wanted
 from jobq._limits.lanes import NOTHING, wanted
 from jobq._model import Job, NewJob, new_id
-from jobq._payload import PLAIN, encode_json, loads
+from jobq._payload import PLAIN, encode_json, loads, sorted_json
 from jobq._routing import Handler, keep_span, timeout_seconds
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def new_row(config: Config, new: NewJob) -> NewRow:
         delay=delay,
         expires_at=_instant(new.expires_at, "expires_at"),
         unique_key=short_text(new.unique_key, "unique_key"),
+        idempotency_key=short_text(new.idempotency_key, "idempotency_key", limit=200),
+        idempotency_hash=_idempotency_hash(new, name, payload),
         owner=short_text(new.owner, "owner"),
         metadata=metadata,
         keep_seconds=None if keep is None else keep // 1_000_000,
@@ -65,6 +68,15 @@ def new_row(config: Config, new: NewJob) -> NewRow:
         costs=limited.costs,
         **defaulted,
     )
+
+
+def _idempotency_hash(new: NewJob, name: str, payload: str) -> str | None:
+    """What tells the same request from another with the same key, however its payload is put."""
+    if new.idempotency_key is None:
+        return None
+    if new.unique_key is not None:
+        raise OptionError("give unique_key or idempotency_key, not both")
+    return sha256(f"{name}\n{sorted_json(loads(payload))}".encode()).hexdigest()
 
 
 def limited_job(

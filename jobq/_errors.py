@@ -9,7 +9,7 @@
     ├── ResultError (ValueError)          a handler's result that cannot be stored
     ├── JobNotFound (LookupError)         no job has this id
     ├── IllegalMove                       the job's status does not allow the verb
-    ├── DuplicateJob                      a live job holds the unique key
+    ├── DuplicateJob                      another job holds the unique or idempotency key
     ├── WorkerFailed                      a worker had to end: its handlers hang, or a part broke
     ├── LeaseLost                         the job is no longer this worker's
     ├── WaitTimeout (TimeoutError)        the job was not finished in time
@@ -98,12 +98,20 @@ class IllegalMove(JobqError):
 
 
 class DuplicateJob(JobqError):
-    """A live job already holds the unique key, with another payload."""
+    """A live job holds the unique key, or any job the idempotency key, with another payload."""
 
-    def __init__(self, type: str, unique_key: str, existing_id: str | None) -> None:
+    def __init__(
+        self, type: str, unique_key: str, existing_id: str | None, *, what: str = "unique_key"
+    ) -> None:
         self.type = type
         self.unique_key = unique_key
         self.existing_id = existing_id
+        if what == "idempotency_key":
+            super().__init__(
+                f"the {what} {unique_key!r} was used for another job, {existing_id}: a key belongs "
+                f"to one type and payload; use a new key for a new job"
+            )
+            return
         holder = f"job {existing_id}" if existing_id else "another live job"
         super().__init__(
             f"{holder} of type {type!r} holds the unique_key {unique_key!r}; wait until it is "

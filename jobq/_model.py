@@ -128,7 +128,8 @@ def job_id(value: object) -> str:
         raise OptionError(f"{value!r} is not a job id (a UUID)") from None
 
 
-def _iso(value: datetime | None) -> str | None:
+def iso(value: datetime | None) -> str | None:
+    """An instant as JSON shows it: ISO 8601 in UTC, to the millisecond."""
     return None if value is None else value.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
@@ -205,7 +206,7 @@ class Job:
     def to_dict(self) -> dict[str, Any]:
         """The JSON shape that HTTP, the CLI and the dashboard show: camelCase, ISO 8601 in UTC."""
         held = self.waiting_for
-        until = None if held is None else _iso(held.until)
+        until = None if held is None else iso(held.until)
         return {
             "id": self.id,
             "type": self.type,
@@ -219,12 +220,12 @@ class Job:
             "errorCode": self.error_code,
             "attempts": self.attempts,
             "maxAttempts": self.max_attempts,
-            "createdAt": _iso(self.created_at),
-            "runAt": _iso(self.run_at),
-            "startedAt": _iso(self.started_at),
-            "completedAt": _iso(self.completed_at),
-            "updatedAt": _iso(self.updated_at),
-            "retryAt": _iso(self.retry_at),
+            "createdAt": iso(self.created_at),
+            "runAt": iso(self.run_at),
+            "startedAt": iso(self.started_at),
+            "completedAt": iso(self.completed_at),
+            "updatedAt": iso(self.updated_at),
+            "retryAt": iso(self.retry_at),
             "waitingFor": None if held is None else {"limit": held.limit, "until": until},
             "position": self.position,
             "etaSeconds": None if self.eta is None else round(self.eta, 1),
@@ -265,6 +266,7 @@ class NewJob:
     """Seconds, a timedelta, or `None` for no timeout; `...` is the handler's default."""
     expires_at: datetime | None = None
     unique_key: str | None = None
+    idempotency_key: str | None = None
     owner: str | None = None
     keep: Any = None
     cost: Mapping[str, int] | None = None

@@ -15,6 +15,8 @@ from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
 CRASHES_ALLOWED = 3
 OVERLOADS_FORGIVEN = 20
 """How many refusals of an overloaded provider cost no attempt."""
+OVERRUNS_ALLOWED = 3
+"""How often a job may be longer than the time budget of whoever drives it."""
 UNSENT_FORGIVEN = 5
 """How many failures to connect cost no attempt."""
 VERIFICATIONS = 3
@@ -78,6 +80,8 @@ class Released:
     """Whether the handler had begun: then it may have done its work, or a part of it."""
     waited: bool = False
     """Whether it only waited for a slot: that counts for nothing."""
+    overran: bool = False
+    """Whether it was cut off because a time budget was used up."""
 
 
 @frozen
@@ -106,6 +110,7 @@ class Standing:
     crash_count: int = 0
     rate_limited_count: int = 0
     released_count: int = 0
+    overrun_count: int = 0
     started_at: int = 0
     limited_for: int = 0
     """For how long providers have been refusing it, in microseconds."""
@@ -130,12 +135,19 @@ class Transition:
     traceback: str | None = field(default=None, repr=False)
     given_back: int = 0
     released: int = 0
+    overran: int = 0
     snoozed: int = 0
     crashed: int = 0
     rate_limited: int = 0
     ambiguous: int = 0
     closes: tuple[Closing, ...] = ()
     """The limits to close along with it."""
+
+
+LONGER_THAN_BUDGET = (
+    "it was cut off so often that it will not fit; raise the time budget (JOBQ_TIME_BUDGET) if the "
+    "platform allows, run `jobq worker` for jobs this long, or split the work"
+)
 
 
 def decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Transition:
@@ -150,15 +162,18 @@ def _decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Tran
             return completed(result)
         case Refused(code, error, started):
             return _failed(error, code, given_back=0 if started else 1)
-        case Released(reason, entered, waited):
+        case Released(reason, entered, waited, overran):
             if entered and job.on_ambiguous == "fail":
                 return _failed(reason, "ambiguous")
+            if overran and job.overrun_count + 1 >= OVERRUNS_ALLOWED:
+                return _failed(f"{reason}: {LONGER_THAN_BUDGET}", "longer_than_budget")
             return Transition(
                 status=JobStatus.PENDING,
                 outcome="released",
                 error=reason,
                 given_back=1,
                 released=int(not waited),
+                overran=int(overran),
                 ambiguous=int(entered),
             )
         case Stopped(reason):

@@ -221,6 +221,11 @@ def _steps(location: tuple[int | str, ...]) -> str:
 PLAIN = Codec()
 
 
+def sorted_json(value: Any) -> str:
+    """JSON text that is the same for equal values, in whatever order their keys came."""
+    return msgspec.json.encode(value, order="sorted").decode()
+
+
 def encode_json(value: Any, *, what: str) -> str:
     """The JSON text of a plain value such as metadata; `PayloadError` names `what` otherwise."""
     try:

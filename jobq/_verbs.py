@@ -76,7 +76,7 @@ def enqueue(config: Config, item: Any, connection: Any) -> Verb[Job]:
 
 def _same_payload(row: NewRow, job: Job) -> None:
     """A job that holds the unique key answers for the new one only if it does the same work."""
-    if not job.created and job.payload != loads(row.payload):
+    if not job.created and row.unique_key is not None and job.payload != loads(row.payload):
         raise DuplicateJob(job.type, row.unique_key or "", job.id)
 
 
@@ -114,9 +114,12 @@ def _enqueue_chunk(config: Config, items: list[Any], connection: Any) -> Verb[li
 
 def _prepared(config: Config, item: Any) -> NewRow | Exception:
     try:
-        return row_of(config, item)
+        row = row_of(config, item)
     except JobqError as error:
         return error
+    if row.idempotency_key is not None:
+        return OptionError("idempotency_key is for jobs that are enqueued one by one")
+    return row
 
 
 def _store_plain(rows: list[NewRow]) -> Verb[dict[str, Outcome]]:

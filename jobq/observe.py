@@ -86,6 +86,10 @@ class Observer:
 class Observers:
     """Calls each observer's hook, and survives those that raise."""
 
+    def joined(self, observer: Observer) -> Observers:
+        """These, and one more."""
+        return Observers([*self._observers, observer])
+
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = tuple(observers)
 

@@ -23,6 +23,7 @@ class EnqueueOptions(TypedDict, total=False):
     timeout: float | timedelta | None
     expires_at: datetime
     unique_key: str
+    idempotency_key: str
     owner: str
     keep: float | timedelta | bool
     cost: Mapping[str, int]

@@ -90,6 +90,8 @@ class Queue(Face):
         - `expires_at`: fail it, code `expired`, if it has not started by then.
         - `unique_key`: while a job of this type and key is unfinished, the same payload returns
           that job (`job.created` is false), another payload raises `DuplicateJob`.
+        - `idempotency_key`: as long as the job is kept, finished or not, the same key of the same
+          owner returns that job; with another type or payload it raises `DuplicateJob`.
         - `owner`: whose job it is. `metadata`: a mapping that the handler sees.
         - `cost`: units of its limits, `{key: units}`; otherwise what the handler says, or 1.
         - `keep`: how long it stays when finished; `False` deletes it when it completes.

@@ -43,7 +43,7 @@ class Claimer:
         *,
         worker: str,
         queues: Sequence[str] | None,
-        lease: float,
+        lease: Callable[[], float],
         margin: float,
         free: Callable[[], int],
         room: Callable[[], int],
@@ -61,7 +61,7 @@ class Claimer:
         self._worker = worker
         self._chosen = queues
         self._queues = list(queues) if queues is not None else ["default"]
-        self._lease = round(lease * SECOND)
+        self._seconds = lease
         self._margin = round(margin * SECOND)
         self._free = free
         self._room = room
@@ -84,6 +84,9 @@ class Claimer:
         self._owes_look = False
         self.worked_at = time.monotonic()
         """When there was last something to claim."""
+
+    def _lease(self) -> int:
+        return round(self._seconds() * SECOND)
 
     def wake(self) -> None:
         """There may be jobs, or a slot may be free: look."""
@@ -162,7 +165,7 @@ class Claimer:
             rivals=(queues, self._lanes.unlimited_types),
             yields=yields,
             worker=self._worker,
-            lease=self._lease,
+            lease=self._lease(),
             margin=self._margin,
         )
         self._lent = True
@@ -223,7 +226,7 @@ class Claimer:
             "types": group.types,
             "slots": jobs,
             "worker": self._worker,
-            "lease": self._lease,
+            "lease": self._lease(),
             "margin": self._margin,
         }
 

@@ -162,12 +162,20 @@ def _interrupted(running: Running, error: BaseException, bounds: Bounds) -> Outc
             return timed_out(running, bounds)
         case "cancel":
             return Stopped("cancelled while it was running")
-        case "shutdown":
-            return Released("the worker was shutting down", entered=running.entered)
+        case "shutdown" | "budget":
+            return given_back(running)
         case "lease":
             return None
         case None:
             return raised(error, bounds)
+
+
+def given_back(running: Running) -> Released:
+    """The outcome of an attempt that its worker has no more time for."""
+    if running.stopping == "budget":
+        reason = "the time budget was used up"
+        return Released(reason, entered=running.entered, overran=running.entered)
+    return Released("the worker was shutting down", entered=running.entered)
 
 
 def timed_out(running: Running, bounds: Bounds) -> Raised:

@@ -55,6 +55,13 @@ class Lanes:
         """Where the next look at the lanes begins."""
         return self._after
 
+    def leave_out(self, types: Iterable[str]) -> None:
+        """Claim no more jobs of these types."""
+        gone = frozenset(types)
+        self._types -= gone
+        self.unlimited_types = [type for type in self.unlimited_types if type not in gone]
+        self._asks = {at: ask for at, ask in self._asks.items() if self._is_mine(at)}
+
     def queues_without_limits(self, queues: Iterable[str]) -> list[str]:
         return [queue for queue in queues if not self._config.limits.get(queue)]
 

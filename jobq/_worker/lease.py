@@ -25,7 +25,8 @@ EXIT_BLOCKED = 70
 class LeaseKeeper(threading.Thread):
     """Renews the leases of everything held, in one statement, with a connection of its own.
 
-    `held` gives the running jobs; the callbacks run in the event loop: `lost` for a job that is
+    `held` gives the running jobs, `lasting` how long a lease is to last that is renewed now, at
+    most `lease` seconds; the callbacks run in the event loop: `lost` for a job that is
     no longer ours (or could not be renewed in time), `cancelled` for one asked to stop, `failed`
     if the thread itself cannot go on.
     """
@@ -35,6 +36,7 @@ class LeaseKeeper(threading.Thread):
         store: backends.Store,
         *,
         lease: float,
+        lasting: Callable[[], float],
         margin: float,
         held: Callable[[], list[Running]],
         report: Callable[[], dict[str, Any]],
@@ -46,6 +48,7 @@ class LeaseKeeper(threading.Thread):
         super().__init__(name="jobq lease keeper", daemon=True)
         self._store = store
         self._lease = lease
+        self._lasting = lasting
         self._margin = margin
         self._held = held
         self._report = report
@@ -102,7 +105,7 @@ class LeaseKeeper(threading.Thread):
         renewals = self._store.run(
             backends.ops.renew,
             [(running.job.id, running.job.fence) for running in held],
-            lease=round(self._lease * SECOND),
+            lease=round(self._lasting() * SECOND),
             margin=round(self._margin * SECOND),
         )
         for renewal in renewals:

@@ -1,8 +1,8 @@
-"""Check a worker's options."""
+"""What a worker is given, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jobq._errors import ConfigurationError
 from jobq._routing import Router
@@ -10,26 +10,35 @@ from jobq._routing import Router
 LONGEST = 30 * 86400.0
 
 
-def check_whole(*, least: int = 1, **options: int) -> None:
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ConfigurationError(f"Worker({name}={value!r}) must be an integer from {least}")
+def check_numbers(*, whole: Mapping[str, int], seconds: Mapping[str, float], grace: float) -> None:
+    """Raise `ConfigurationError` for a number that cannot be meant."""
+    for name, value in whole.items():
+        check_whole(name, value)
+    for name, span in seconds.items():
+        if isinstance(span, bool) or not isinstance(span, int | float) or not span > 0:
+            raise ConfigurationError(f"Worker({name}={span!r}) must be above 0")
+        if span > LONGEST:
+            raise ConfigurationError(f"Worker({name}={span!r}) is longer than 30 days")
+    if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:
+        raise ConfigurationError(f"Worker(grace={grace!r}) must be 0 or more")
 
 
-def are_names(queues: Sequence[str]) -> bool:
-    named = not isinstance(queues, str) and all(isinstance(name, str) for name in queues)
-    return named and len(queues) > 0
+def check_whole(name: str, value: int, *, least: int = 1) -> None:
+    """Raise `ConfigurationError` for anything but an integer from `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigurationError(f"Worker({name}={value!r}) must be an integer from {least}")
 
 
-def check_above_zero(**options: float) -> None:
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise ConfigurationError(f"Worker({name}={value!r}) must be above 0")
-        if value > LONGEST:
-            raise ConfigurationError(f"Worker({name}={value!r}) is longer than 30 days")
+def check_queues(queues: Sequence[str] | None) -> None:
+    """Raise `ConfigurationError` for anything but names."""
+    if queues is None:
+        return
+    if isinstance(queues, str) or not queues or not all(isinstance(name, str) for name in queues):
+        raise ConfigurationError(f"queues={queues!r} must be a list of names")
 
 
 def check_batches(router: Router) -> None:
+    """Raise `ConfigurationError` where middleware, which is around one job, meets batches."""
     for handler in router:
         if handler.batch and router.chain(handler):
             raise ConfigurationError(

@@ -39,7 +39,7 @@ class NotNow(Exception):
     """A start that its limits do not allow any more: the job goes back, and asks again."""
 
 
-Stop = Literal["cancel", "timeout", "lease", "shutdown"]
+Stop = Literal["cancel", "timeout", "lease", "shutdown", "budget"]
 
 
 def _nothing(*_: Any) -> None:
@@ -137,6 +137,7 @@ class Running:
             crash_count=self.job.crash_count,
             rate_limited_count=self.job.rate_limited_count,
             released_count=self.job.released_count,
+            overrun_count=self.job.overrun_count,
             started_at=self.job.started_at,
             limited_for=self.limited_for,
             on_ambiguous=self.handler.on_ambiguous,
@@ -232,7 +233,7 @@ class Running:
         if self.task is None:
             return
         shared = () if self.call is None else self.call.members
-        if reason in ("timeout", "shutdown"):  # it ends the whole call
+        if reason in ("timeout", "shutdown", "budget"):  # it ends the whole call
             for other in shared:
                 if other.stopping is None:
                     other.stop(reason)

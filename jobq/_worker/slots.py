@@ -21,9 +21,9 @@ from jobq._worker.ahead import PATIENCE, Ahead
 from jobq._worker.calls import Call, attempt_together, batches
 from jobq._worker.corrections import Corrections
 from jobq._worker.deadlines import Deadlines
-from jobq._worker.execute import attempt, timed_out
+from jobq._worker.execute import attempt, given_back, timed_out
 from jobq._worker.finisher import Finisher
-from jobq._worker.running import Host, Running, Start
+from jobq._worker.running import Host, Running, Start, Stop
 from jobq.observe import logger
 
 LINGER = 1.0
@@ -298,7 +298,7 @@ class Slots:
             case "timeout":
                 return timed_out(running, self._config.bounds)
             case _:
-                return Released("the worker was shutting down")
+                return given_back(running)
 
     def _deadline_reached(self, running: Running) -> None:
         """Ask the handler to stop; the second time, give its slot up."""
@@ -338,29 +338,28 @@ class Slots:
         """The patience of `close` has changed."""
         self._changed.set()
 
-    async def close(self, grace: Callable[[], float]) -> None:
+    async def close(self, grace: Callable[[], float], reason: Stop = "shutdown") -> None:
         """Give running jobs their grace, then cancel them, and give back what is left."""
         self._give_back_line("the worker was shutting down")
         for running in [running for running in self.held if running.waits]:
             running.stop("shutdown")
-        await self._until_idle(grace)
+        await self.until_idle(grace)
         left = [running for running in self.held if not running.finishing]
         if left:
             logger.warning("giving %d unfinished jobs back", len(left))
         for running in left:
-            running.stop("shutdown")
-        await self._until_idle(lambda: LINGER)
+            running.stop(reason)
+        await self.until_idle(lambda: LINGER)
         for running in [running for running in self.held if not running.finishing]:
             logger.warning("%s does not stop; its job is given back", running.name)
             self.abandoned.add(running)
-            reason = "the worker was shutting down"
-            self.finisher.add(running, Released(reason, entered=running.entered))
-        await self._until_idle(lambda: FLUSH)
+            self.finisher.add(running, given_back(running))
+        await self.until_idle(lambda: FLUSH)
         self._deadlines.close()
         if self._patience is not None:
             self._patience.cancel()
 
-    async def _until_idle(self, patience: Callable[[], float]) -> None:
+    async def until_idle(self, patience: Callable[[], float]) -> None:
         """Wait until nothing is held, or patience has run out (a signal may shorten it)."""
         started = time.monotonic()
         while self.held or not self.finisher.idle:

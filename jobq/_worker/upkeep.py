@@ -87,6 +87,15 @@ class Upkeep:
         if overdue.prune:
             await self._prune()
 
+    async def share(self) -> None:
+        """One round with an end that is known: for those who have no worker that goes on."""
+        await self.rescue()
+        await self._store.run(backends.ops.expire, keep=self._keep)
+        await self._store.run(backends.ops.prune_limits)
+        pruned = await self._store.run(backends.ops.prune)
+        if pruned:
+            self._observers.jobs_changed("prune", pruned)
+
     async def rescue(self) -> int:
         """Take jobs from workers whose lease has ended; how many."""
         rescued = await self._store.run(backends.ops.rescue, after_crash, keep=self._keep)

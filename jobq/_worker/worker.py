@@ -27,7 +27,7 @@ from jobq._worker.health import health_server
 from jobq._worker.lanes import Lanes
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.limits import declare_limits, warn_of_few_slots
-from jobq._worker.options import are_names, check_above_zero, check_batches, check_whole
+from jobq._worker.options import check_batches, check_numbers, check_queues, check_whole
 from jobq._worker.progress import ProgressWriter
 from jobq._worker.signals import shutdown_signals
 from jobq._worker.slots import Slots
@@ -74,13 +74,16 @@ class Worker:
     ) -> None:
         self._config: Config = queue._config  # noqa: SLF001  a face of the configuration
         self._router = self._config.router
-        check_whole(concurrency=concurrency, threads=concurrency if threads is None else threads)
-        check_whole(ahead=ahead, least=0)
-        check_above_zero(lease=lease, margin=margin)
-        if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:
-            raise ConfigurationError(f"Worker(grace={grace!r}) must be 0 or more")
-        if queues is not None and not are_names(queues):
-            raise ConfigurationError(f"queues={queues!r} must be a list of names")
+        check_numbers(
+            whole={
+                "concurrency": concurrency,
+                "threads": concurrency if threads is None else threads,
+            },
+            seconds={"lease": lease, "margin": margin},
+            grace=grace,
+        )
+        check_whole("ahead", ahead, least=0)
+        check_queues(queues)
         self._queues = queues
         self._concurrency = concurrency
         self._threads = concurrency if threads is None else threads
@@ -225,7 +228,7 @@ class Worker:
             lanes,
             worker=self.id,
             queues=self._queues,
-            lease=self._lease,
+            lease=self._lasting,
             margin=self._margin,
             free=lambda: slots.free,
             room=lambda: slots.room,
@@ -286,7 +289,14 @@ class Worker:
             self._closing = True
             if budget is not None:
                 budget.cancel()
-            await slots.close(lambda: 0.0 if self._at_once else self._grace)
+            await self._close(slots)
+
+    async def _close(self, slots: Slots) -> None:
+        await slots.close(lambda: 0.0 if self._at_once else self._grace)
+
+    def _lasting(self) -> float:
+        """How many seconds a lease that begins now is to last."""
+        return self._lease
 
     def _services(
         self, store: backends.AsyncStore, slots: Slots, claimer: Claimer
@@ -340,6 +350,7 @@ class Worker:
         return LeaseKeeper(
             self._config.lease_store(within=max(SHORTEST_WAIT, self._lease / 4)),
             lease=self._lease,
+            lasting=self._lasting,
             margin=self._margin,
             held=slots.leased,
             report=self._report,

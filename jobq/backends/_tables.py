@@ -123,6 +123,9 @@ job = Table(
     # Whether an attempt ended without it being known whether the provider did the work.
     _column("ambiguous", Flag, NO),
     _column("unique_key", Text()),
+    # Unique among the jobs of an owner as long as the row is kept; the hash tells what was asked.
+    _column("idempotency_key", Text()),
+    _column("idempotency_hash", Text()),
     _column("owner", Text()),
     _column("metadata", Json),
     _column("keep_seconds", Big),
@@ -131,6 +134,8 @@ job = Table(
     _column("attempts", Number, "0"),
     _column("rate_limited_count", Number, "0"),
     _column("released_count", Number, "0"),
+    # How often a time budget was used up before it had ended.
+    _column("overrun_count", Number, "0"),
     _column("snoozed_count", Number, "0"),
     _column("crash_count", Number, "0"),
     _column("fence", Big),
@@ -258,6 +263,7 @@ HOLDING = "lane IS NOT NULL AND status IN ('processing', 'waiting')"
 SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited')"
 UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
 UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
+IDEMPOTENT = "idempotency_key IS NOT NULL"
 EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
 
 # Hints: SQLite would rather walk all pending jobs by their status, or all jobs there are.
@@ -277,6 +283,14 @@ _index("jobq_job_scheduled", job, "run_at", where=SCHEDULED)
 _index("jobq_job_undeclared", job, "type", "id", where=UNDECLARED)
 _index("jobq_job_status", job, "status", "id")
 _index("jobq_job_unique", job, "type", "unique_key", where=UNIQUE, unique=True)
+_index(
+    "jobq_job_idempotency",
+    job,
+    "coalesce(owner, '')",
+    "idempotency_key",
+    where=IDEMPOTENT,
+    unique=True,
+)
 _index("jobq_job_owner", job, "owner", "id", where="owner IS NOT NULL")
 _index("jobq_job_expiry", job, "expires_at", where=EXPIRING)
 _index("jobq_job_prune", job, "prune_at", where="prune_at IS NOT NULL")

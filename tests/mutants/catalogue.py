@@ -39,6 +39,7 @@ class Rotten(Exception):
 
 
 FENCES, CLAIMS = "conformance/test_fences.py", "conformance/test_claims.py"
+AHEAD, BATCHES = "conformance/test_ahead.py", "conformance/test_batches.py"
 MOVES, OUTCOMES = "conformance/test_moves.py", "conformance/test_outcomes.py"
 LIMITS, STARTS = "conformance/test_limits.py", "conformance/test_limited_starts.py"
 ENQUEUE, TRANSACTIONS = "conformance/test_enqueue.py", "conformance/test_transactions.py"
@@ -188,8 +189,8 @@ MUTANTS = (
         name="rescue-horizon",
         promise="a job is taken from its worker when its lease has ended, not before",
         file="backends/ops/keep.py",
-        old='lost = and_(j.status == word("processing"), j.lease_until < d.now())',
-        new='lost = j.status == word("processing")',
+        old='return and_(j.status == word("processing"), j.lease_until < d.now())',
+        new='return j.status == word("processing")',
         tests=(f"{FENCES}::test_a_lease_lasts_until_it_is_renewed_no_more",),
         faults=(ONCE, KILL),
     ),
@@ -222,8 +223,8 @@ MUTANTS = (
         name="release",
         promise="a shutdown uses up no attempt",
         file="_outcome.py",
-        old="given_back=1,\n                released=int(not waited),\n                ambiguous",
-        new="released=int(not waited),\n                ambiguous",
+        old="given_back=1,\n                released=int(not waited),\n                overran",
+        new="released=int(not waited),\n                overran",
         tests=(STOPPED,),
         faults=(SIGTERM,),
     ),
@@ -280,10 +281,28 @@ MUTANTS = (
         name="back-pressure",
         promise="a worker holds no more jobs than it has slots",
         file="_worker/slots.py",
-        old="return self._count - len(self.held) - len(self.abandoned)",
-        new="return self._count - len(self.abandoned)",
+        old="return self._count - self._taken_by(self.held) - self._taken_by(self.abandoned)",
+        new="return self._count - self._taken_by(self.abandoned)",
         tests=(f"{CLAIMS}::test_two_workers_of_ten_slots_never_hold_more_than_ten_of_forty_jobs",),
         faults=(SLOTS,),
+    ),
+    Mutant(
+        name="held-ahead",
+        promise="jobs that no slot comes free for are not kept from other workers",
+        file="_worker/slots.py",
+        old="if any(now - running.started_at >= PATIENCE for running in self._line):",
+        new="if False:",
+        tests=(
+            f"{AHEAD}::test_jobs_held_ahead_go_back_where_no_slot_comes_free_and_that_counts_for_nothing",
+        ),
+    ),
+    Mutant(
+        name="batch-order",
+        promise="each job of a batch gets its own result",
+        file="_worker/calls.py",
+        old="for running, result in zip(taking_part, results, strict=True)",
+        new="for running, result in zip(taking_part, reversed(results), strict=True)",
+        tests=(f"{BATCHES}::test_one_call_takes_many_jobs_and_gives_each_its_result",),
     ),
     Mutant(
         name="pause",

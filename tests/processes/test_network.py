@@ -39,3 +39,9 @@ def test_leases_and_outcomes_do_without_the_connections_that_others_took(
     play_on_own_server: Play,
 ) -> None:
     play_on_own_server("no-connection-left")
+
+
+def test_the_http_api_refuses_in_time_while_its_database_cannot_be_reached(
+    play_on_postgres: Play,
+) -> None:
+    play_on_postgres("http-outage")

@@ -52,6 +52,7 @@ from jobq.backends.ops.read import (
     matching,
     page,
     queues,
+    versions,
 )
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
@@ -123,6 +124,7 @@ __all__ = [
     "survey",
     "undeclare",
     "undeclared",
+    "versions",
     "wanted_keys",
     "workers",
 ]

@@ -59,6 +59,7 @@ class Claimed(NamedTuple):
     released_count: int = 0
     limited_since: int | None = None
     ambiguous: int = 0
+    overrun_count: int = 0
     lane: str | None = None
     costs: str | None = None
 
@@ -86,6 +87,7 @@ CLAIMED = (
     j.released_count,
     j.limited_since,
     j.ambiguous,
+    j.overrun_count,
 )
 LIMITED = (*CLAIMED, j.lane, j.costs)
 

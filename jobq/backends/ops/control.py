@@ -106,6 +106,7 @@ def _retry(d: Dialect) -> Executable:
         "cancel_requested": d.flag(number(0)),
         "attempts": number(0),
         "crash_count": number(0),
+        "overrun_count": number(0),
         "progress": number(0),
         "message": null(),
         "result": null(),

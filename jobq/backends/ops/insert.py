@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Executable, Integer, SmallInteger, Text, and_
 from sqlalchemy import text as sql
 
 from jobq._clock import to_datetime
+from jobq._errors import DuplicateJob
 from jobq._model import LIVE, Job, JobStatus
 from jobq._payload import dumps, loads
 from jobq.backends import _tables as t
@@ -38,6 +39,8 @@ class NewRow:
     timeout_ms: int | None = None
     expires_at: int | None = None
     unique_key: str | None = None
+    idempotency_key: str | None = None
+    idempotency_hash: str | None = None
     owner: str | None = None
     metadata: str | None = None
     keep_seconds: int | None = None
@@ -85,6 +88,8 @@ SOMETIMES = (
     "timeout_ms",
     "expires_at",
     "unique_key",
+    "idempotency_key",
+    "idempotency_hash",
     "owner",
     "metadata",
     "keep_seconds",
@@ -95,6 +100,7 @@ SOMETIMES = (
 )
 """What a row may leave out; most leave out most, and that is much quicker."""
 _sometimes = attrgetter(*SOMETIMES)
+_KEYS = frozenset({"unique_key", "idempotency_key"})
 _KINDS = {
     "declared": Integer,
     "priority": SmallInteger,
@@ -127,8 +133,14 @@ def _stored(d: Dialect, given: dict[str, Expression]) -> dict[str, Any]:
     return stored
 
 
-def _returning_existing(d: Dialect, insert: Any) -> Any:
-    """A conflict of the unique key updates nothing, but returns (and locks) the job in the way."""
+def _returning_existing(d: Dialect, insert: Any, names: tuple[str, ...]) -> Any:
+    """A conflict of the key updates nothing, but returns (and locks) the job in the way."""
+    if "idempotency_key" in names:
+        return insert.on_conflict_do_update(
+            index_elements=[sql("coalesce(owner, '')"), "idempotency_key"],
+            index_where=d.predicate(t.IDEMPOTENT),
+            set_={"idempotency_key": insert.excluded.idempotency_key},
+        )
     return insert.on_conflict_do_update(
         index_elements=["type", "unique_key"],
         index_where=d.predicate(t.UNIQUE),
@@ -139,22 +151,26 @@ def _returning_existing(d: Dialect, insert: Any) -> Any:
 @statement
 def _insert(d: Dialect, names: tuple[str, ...], notify: bool) -> Executable:
     given = {name: param(name, _KINDS.get(name, Text)) for name in names}
-    unique = "unique_key" in names
+    keyed = not _KEYS.isdisjoint(names)
     insert = d.insert(t.job).values(_stored(d, given))
-    if unique:
-        insert = _returning_existing(d, insert)
-    columns = JOB if unique else (t.job.c.created_at, t.job.c.run_at)
+    if keyed:
+        insert = _returning_existing(d, insert, names)
+    new = (t.job.c.created_at, t.job.c.run_at)
+    columns = (*JOB, t.job.c.idempotency_hash) if keyed else new
     if not notify:
         return insert.returning(*d.wires(columns))  # type: ignore[no-any-return]
-    new = insert.returning(*columns).cte("new")
+    stored = insert.returning(*columns).cte("new")
     wake = func.pg_notify(CHANNEL, given["queue"])
-    return select(*d.wires([new.c[column.name] for column in columns]), wake)
+    return select(*d.wires([stored.c[column.name] for column in columns]), wake)
 
 
 @single
 @knows_again
 def insert(d: Dialect, row: NewRow, *, notify: bool = False, again: bool = False) -> Op[Job]:
-    """Store a job; where a live one holds its unique key, return that one instead.
+    """Store a job; where another holds its key, return that one instead.
+
+    The holder of a unique key is alive; that of an idempotency key was asked for with the same
+    hash, or `DuplicateJob` is raised.
 
     `notify` wakes the workers when the transaction commits. `again` says that the same row was
     sent before on a connection that was lost: it may be there already, or arrive any moment.
@@ -165,8 +181,11 @@ def insert(d: Dialect, row: NewRow, *, notify: bool = False, again: bool = False
     notify = notify and d.notifies
     params = row.params()
     [stored] = yield _insert(d, tuple(params), notify, **params)
-    if row.unique_key is not None:
-        return to_job(stored, created=stored[0] == row.id)
+    if row.unique_key is not None or row.idempotency_key is not None:
+        job = to_job(stored, created=stored[0] == row.id)
+        if row.idempotency_hash != stored[len(JOB)]:
+            raise DuplicateJob(row.type, row.idempotency_key or "", job.id, what="idempotency_key")
+        return job
     return row.to_job(created_at=stored[0], run_at=stored[1])
 
 

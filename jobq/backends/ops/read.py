@@ -50,6 +50,20 @@ def get_many(d: Dialect, ids: Sequence[str]) -> Op[list[Job]]:
     return [jobs[id] for id in ids if id in jobs]
 
 
+@statement
+def _versions(d: Dialect) -> Executable:
+    wanted = d.rows("rows", id=Text)
+    found = wanted.join(t.job, j.id == d.id(wanted.c.id))
+    return select(*d.wires([j.id, j.version])).select_from(found)
+
+
+@reading
+def versions(d: Dialect, ids: Sequence[str]) -> Op[dict[str, int]]:
+    """The versions of the jobs that exist."""
+    rows = yield _versions(d, rows=dumps([{"id": id} for id in ids]))
+    return dict(rows)
+
+
 @frozen(kw_only=True)
 class Filter:
     """Which jobs; `None` is all."""

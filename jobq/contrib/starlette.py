@@ -1,0 +1,191 @@
+"""Starlette: the routes of `jobq.http`, and a worker inside the app.
+
+>>> app = Starlette(routes=[*jobs_routes(queue, owner=current_user, allow=["image_edit"])])
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as NativeRequest
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import Response as NativeResponse
+from starlette.routing import Route
+
+from jobq._model import Job
+from jobq._queue import AsyncQueue, Queue
+from jobq._worker import Worker
+from jobq.http import DriveApi, JobsApi, Request, Response, Stream, in_debug
+from jobq.http.polling import poll_after
+from jobq.http.trigger import start, triggers_itself
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+DISCARDED = 16 * 1024 * 1024
+"""Bytes of a body that is too large which are still read, so that the client hears why."""
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
+
+
+def jobs_routes(
+    queue: Queue | AsyncQueue, prefix: str = "/jobs", *, name: str = "jobq", **options: Any
+) -> list[Route]:
+    """The routes of a queue below a prefix. The options are those of `jobq.http.Options`.
+
+    `owner` is called with Starlette's request and may be asynchronous.
+
+    >>> routes = jobs_routes(queue, "/api/jobs", owner=lambda request: request.user.id)
+    """
+    return _routes(JobsApi(queue, **options), prefix, name)
+
+
+def drive_routes(
+    queue: Queue | AsyncQueue, prefix: str = "/api/workers", *, name: str = "jobq", **options: Any
+) -> list[Route]:
+    """The drive endpoint alone: POST on the prefix works, GET tells the queue's state."""
+    return _routes(DriveApi(queue, **options), prefix, name)
+
+
+def _routes(api: JobsApi, prefix: str, name: str) -> list[Route]:
+    return [
+        Route(
+            prefix.rstrip("/") + path,
+            _endpoint(api, path),
+            methods=list(METHODS),
+            name=f"{name}:{next(iter(methods.values())).name}",
+        )
+        for path, methods in api.paths.items()
+    ]
+
+
+def _endpoint(api: JobsApi, path: str) -> Callable[[NativeRequest], Awaitable[NativeResponse]]:
+    async def endpoint(request: NativeRequest) -> NativeResponse:
+        return await respond(api, path, request)
+
+    return endpoint
+
+
+async def respond(
+    api: JobsApi, path: str, request: NativeRequest, *, user: Any = None
+) -> NativeResponse:
+    """Answer a request to a path of the route table."""
+    asked = Request(
+        method=request.method,
+        path=request.url.path,
+        query=request.url.query,
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=await _body(request, api.largest_body),
+        debug=is_debug(request),
+        user=user,
+        native=request,
+    )
+    answered = await api.ahandle(path, asked, id=str(request.path_params.get("id", "")))
+    return _native(api, answered)
+
+
+def _native(api: JobsApi, answered: Response | Stream) -> NativeResponse:
+    headers = dict(answered.headers)
+    if isinstance(answered, Stream):
+        return StreamingResponse(api.achunks(answered), answered.status, headers)
+    return NativeResponse(answered.body, answered.status, headers)
+
+
+async def _body(request: NativeRequest, largest: int) -> bytes:
+    """The body, or as much of it as shows that it is too large."""
+    if request.method in ("GET", "HEAD"):
+        return b""
+    kept, seen = bytearray(), 0
+    try:
+        async for chunk in request.stream():
+            seen += len(chunk)
+            kept += chunk[: max(0, largest + 1 - len(kept))]
+            if seen > largest + DISCARDED:
+                break
+    except ClientDisconnect:
+        return b""  # nobody hears the answer
+    return bytes(kept)
+
+
+def is_debug(request: NativeRequest) -> bool:
+    """Whether the request's app is in development."""
+    return in_debug(app=bool(getattr(request.scope.get("app"), "debug", False)))
+
+
+def accepted(
+    request: NativeRequest,
+    job: Job,
+    *,
+    queue: Queue | AsyncQueue | None = None,
+    name: str = "jobq",
+    auto_trigger: bool | None = None,
+) -> JSONResponse:
+    """The answer of a route of your own that has enqueued a job: 202, and where to ask for it.
+
+    With `queue`, the job is run in this process on the side where `auto_trigger` says so; by
+    default in development only. `name` is the one that the routes were mounted with.
+    """
+    asked = queue is not None and triggers_itself(auto_trigger, debug=is_debug(request))
+    headers = {"location": request.url_for(f"{name}:show", id=job.id).path}
+    rest = poll_after(job, job.updated_at)
+    if rest is not None:
+        headers["retry-after"] = str(rest)
+    return JSONResponse(
+        {"jobId": job.id, "status": job.status.value},
+        202,
+        headers,
+        background=BackgroundTask(start, queue) if asked and queue is not None else None,
+    )
+
+
+def queue_lifespan(queue: Queue | AsyncQueue, *, inner: Lifespan | None = None) -> Lifespan:
+    """A lifespan that closes the queue's connections after `inner`, the app's own, has ended.
+
+    >>> app = Starlette(routes=jobs_routes(queue), lifespan=queue_lifespan(queue))
+    """
+    return _around(partial(closing, queue), inner)
+
+
+def worker_lifespan(
+    queue: Queue | AsyncQueue, *, inner: Lifespan | None = None, **options: Any
+) -> Lifespan:
+    """A lifespan with a worker in it: it starts after `inner`, and ends cleanly before it.
+
+    `inner` is the app's own lifespan; the options are those of `jobq.Worker`. With several server
+    processes each has a worker; no job is run twice.
+
+    >>> app = Starlette(routes=jobs_routes(queue), lifespan=worker_lifespan(queue, concurrency=5))
+    """
+    Worker(queue, **options)  # wrong options are told of where they are written
+
+    @asynccontextmanager
+    async def working() -> AsyncIterator[None]:
+        async with closing(queue), Worker(queue, **options).running():
+            yield
+
+    return _around(working, inner)
+
+
+def _around(
+    own: Callable[[], AbstractAsyncContextManager[None]], inner: Lifespan | None
+) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        async with AsyncExitStack() as stack:
+            state = await stack.enter_async_context(inner(app)) if inner is not None else None
+            await stack.enter_async_context(own())
+            yield state
+
+    return lifespan
+
+
+@asynccontextmanager
+async def closing(queue: Queue | AsyncQueue) -> AsyncIterator[None]:
+    """Close the event loop's connections at the end. The queue may be used again."""
+    try:
+        yield
+    finally:
+        await (queue.aio if isinstance(queue, Queue) else queue).aclose()

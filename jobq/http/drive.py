@@ -1,0 +1,144 @@
+"""Run jobs for a bounded time, for those who have no worker process: cron jobs and functions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+import attrs
+from attrs import frozen
+
+from jobq import _verbs as verbs
+from jobq import backends
+from jobq._clock import to_datetime
+from jobq._config import Config
+from jobq._model import Counts, JobStatus
+from jobq._outcome import Transition
+from jobq._queue import AsyncQueue, Queue
+from jobq._steps import Do
+from jobq._worker.bounded import BoundedWorker
+from jobq._worker.upkeep import Upkeep
+from jobq.http.budget import AFTERWARDS, Budget
+from jobq.observe import Observer
+
+T = TypeVar("T")
+Stopped = Literal["empty", "budget", "maxJobs", "limited"]
+
+
+@frozen(kw_only=True)
+class Report:
+    """What a call came to; `remaining` are the jobs that still wait to be run."""
+
+    processed: int
+    outcomes: Counter[str]
+    remaining: int
+    next_run_at: datetime | None
+    elapsed: float
+    stopped_because: Stopped
+
+
+@frozen(kw_only=True)
+class Standing:
+    """How many jobs are in each status, and when the next one is due that is not yet."""
+
+    counts: Counts
+    next_run_at: datetime | None
+
+    @property
+    def remaining(self) -> int:
+        return self.counts[JobStatus.PENDING] + self.counts[JobStatus.RATE_LIMITED]
+
+
+class Tally(Observer):
+    """Counts what became of the jobs of one call."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+
+    def job_moved(self, job_id: str, type: str, transition: Transition, seconds: float) -> None:  # noqa: ARG002  a hook's arguments
+        self.outcomes[transition.outcome] += 1
+
+
+async def drive(queue: Queue | AsyncQueue, budget: Budget) -> Report:
+    """Do a share of what workers do on the side, then run jobs; come back within the budget."""
+    began = time.monotonic()
+    tally = Tally()
+    config: Config = queue._config  # noqa: SLF001  a face of the configuration
+    watched = attrs.evolve(config, observers=config.observers.joined(tally))
+    face = AsyncQueue._face_of(watched)  # noqa: SLF001  the same configuration, watched
+    async with face:
+        await _upkeep(watched)
+        spent = time.monotonic() - began
+        worker = BoundedWorker(
+            face,
+            seconds=budget.seconds - budget.reserve - spent,
+            beyond=budget.reserve + AFTERWARDS,
+            concurrency=min(budget.concurrency, budget.max_jobs),
+            lease=budget.lease,
+            label="drive endpoint",
+        )
+        ran = await worker.work(budget.max_jobs)
+        standing = await face._do(look)  # noqa: SLF001  a verb of our own
+    return Report(
+        processed=ran,
+        outcomes=tally.outcomes,
+        remaining=standing.remaining,
+        next_run_at=_earliest(standing.next_run_at, worker.opens_at),
+        elapsed=time.monotonic() - began,
+        stopped_because=_reason(worker, standing, ran, budget),
+    )
+
+
+def look(_: Config) -> verbs.Verb[Standing]:
+    """How many jobs there are, and what comes next."""
+    counts = yield Do(backends.ops.counts, backends.ops.Filter())
+    survey = yield Do(backends.ops.survey, types=[])
+    due = survey.next_run_at
+    return Standing(counts=counts, next_run_at=None if due is None else to_datetime(due))
+
+
+def _earliest(due: datetime | None, opens_at: int | None) -> datetime | None:
+    opens = None if opens_at is None else to_datetime(opens_at)
+    return min((moment for moment in (due, opens) if moment is not None), default=None)
+
+
+def _reason(worker: BoundedWorker, standing: Standing, ran: int, budget: Budget) -> Stopped:
+    if ran >= budget.max_jobs:
+        return "maxJobs"
+    if worker.out_of_time and standing.remaining:
+        return "budget"
+    return "empty" if worker.opens_at is None else "limited"
+
+
+async def _upkeep(config: Config) -> None:
+    """A bounded share of it: where nobody else does it, this call has to."""
+    async with aclosing(config.async_store()) as store:
+        upkeep = Upkeep(
+            store,
+            lease=AFTERWARDS,
+            keep=config.keep,
+            observers=config.observers,
+            rescued=lambda _: None,
+        )
+        await upkeep.share()
+
+
+def drive_here(queue: Queue, budget: Budget) -> Report:
+    """`drive` from synchronous code."""
+    return run_here(drive(queue, budget))
+
+
+def run_here(work: Coroutine[Any, Any, T]) -> T:
+    """Run to its end, in a thread of its own where this one has an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

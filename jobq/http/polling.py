@@ -1,0 +1,39 @@
+"""When a client should ask again: decisions about values."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from jobq._model import Job, JobStatus
+
+LATEST = 60
+
+
+def poll_after(job: Job, now: datetime) -> int | None:
+    """Seconds until there may be news of a job; `None` where there will be none."""
+    if job.status.finished:
+        return None
+    if job.status is JobStatus.PROCESSING:
+        return 1
+    if job.status is JobStatus.WAITING:
+        return 5
+    expected = job.retry_at or job.run_at
+    if job.eta is not None:
+        return _bounded(job.eta)
+    return _bounded((expected - now).total_seconds()) if expected > now else 2
+
+
+def _bounded(seconds: float) -> int:
+    return max(1, min(LATEST, math.ceil(seconds)))
+
+
+def etag(job: Job) -> str:
+    """The entity tag of a job. A weak one: places and estimates change between versions."""
+    return f'W/"{job.version}"'
+
+
+def is_known(job: Job, if_none_match: str) -> bool:
+    """Whether a client has this version already."""
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return "*" in tags or f'"{job.version}"' in tags

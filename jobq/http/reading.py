@@ -1,0 +1,144 @@
+"""Read what a client sent: every refusal names the value and what it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from jobq._checks import priority_number
+from jobq._errors import OptionError
+from jobq._model import job_id
+from jobq.http.messages import Request
+from jobq.http.problems import Problem, not_found
+
+MOST_IDS = 100
+LONGEST_KEY = 200
+_decode = msgspec.json.Decoder().decode
+
+
+def invalid(detail: str) -> Problem:
+    return Problem(422, "invalid_value", detail)
+
+
+def id_of(text: str) -> str:
+    """The job id of a path. What is no id belongs to no job."""
+    try:
+        return job_id(text)
+    except OptionError:
+        raise not_found(text) from None
+
+
+def ids_of(text: str) -> list[str]:
+    """The job ids of a query, separated by commas."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if len(parts) > MOST_IDS:
+        raise invalid(f"ids names {len(parts)} jobs; {MOST_IDS} at a time are allowed")
+    return [_id(part, "ids") for part in parts]
+
+
+def _id(text: str, name: str) -> str:
+    try:
+        return job_id(text)
+    except OptionError:
+        raise invalid(f"{name}={text!r:.100} is not a job id (a UUID)") from None
+
+
+def cursor(request: Request) -> str | None:
+    """The id that the page before ended with."""
+    text = request.parameters.get("after")
+    return None if text is None else _id(text, "after")
+
+
+def whole(request: Request, name: str, *, default: int, least: int, most: int) -> int:
+    """A whole number of a query."""
+    text = request.parameters.get(name)
+    if text is None:
+        return default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    if not least <= number <= most:
+        raise invalid(f"{name}={text!r:.100} must be a whole number from {least} to {most}")
+    return number
+
+
+def wait_of(request: Request) -> float | None:
+    """How long the client would wait for news, in seconds: `?wait=20` or `Prefer: wait=20`."""
+    text, where = request.parameters.get("wait"), "wait"
+    if text is None:
+        preferences = request.headers.get("prefer", "").split(",")
+        named = [p.strip() for p in preferences if p.strip().lower().startswith("wait=")]
+        if not named:
+            return None
+        text, where = named[0][5:], "Prefer: wait"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86400:
+        raise invalid(f"{where}={text!r:.100} must be a number of seconds")
+    return seconds
+
+
+def body_of(request: Request, *, largest: int) -> dict[str, Any]:
+    """The JSON object in a request's body."""
+    if len(request.body) > largest or _announced(request.headers) > largest:
+        raise Problem(413, "too_large", f"the body may have no more than {largest} bytes")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise Problem(415, "not_json", f"send application/json, not {kind or 'nothing'!r:.100}")
+    try:
+        content = _decode(request.body)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Problem(400, "malformed", f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise Problem(400, "malformed", "the body is nested too deeply") from None
+    if not isinstance(content, dict):
+        raise invalid('the body must be a JSON object, as in {"type": "…", "payload": {}}')
+    return content
+
+
+def _announced(headers: Mapping[str, str]) -> int:
+    text = headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
+def known_members(content: Mapping[str, Any], names: frozenset[str]) -> None:
+    """Refuse a member that means nothing: it may be a misspelt one."""
+    for name in content:
+        if name not in names:
+            raise invalid(f"{name!r:.100} is not known here; known are {', '.join(sorted(names))}")
+
+
+def priority_of(content: Mapping[str, Any]) -> int | None:
+    value = content.get("priority")
+    return None if value is None else priority_number(value)
+
+
+def instant_of(content: Mapping[str, Any], name: str) -> datetime | None:
+    """An instant that was given as ISO 8601 with an offset."""
+    value = content.get(name)
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise invalid(f"{name}={value!r:.100} must be an instant as 2026-01-31T12:00:00Z") from None
+    if moment.utcoffset() is None:
+        raise invalid(f"{name}={value!r:.100} has no offset: end it with Z or with +01:00")
+    return moment
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The key by which a repeated request is recognised."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable():
+        raise Problem(
+            400,
+            "invalid_header",
+            f"Idempotency-Key must have 1 to {LONGEST_KEY} printable letters",
+        )
+    return key

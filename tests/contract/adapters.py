@@ -1,0 +1,100 @@
+"""The adapters under test: each serves a queue on a real socket.
+
+To add one, write a function of a `Setup` that yields `Mounts` while its server runs, and name it
+in `ADAPTERS`.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Annotated, Any
+
+import fastapi
+import uvicorn
+from attrs import Factory, frozen
+from starlette.applications import Starlette
+
+import jobq
+from jobq.contrib.fastapi import drive_router, jobs_router
+from jobq.contrib.starlette import drive_routes, jobs_routes, queue_lifespan
+
+
+@frozen(kw_only=True)
+class Setup:
+    """What an adapter is to serve."""
+
+    queue: jobq.Queue
+    options: dict[str, Any] = Factory(dict)
+    """What it passes on to `JobsApi`."""
+    owned: bool = True
+    """Whether callers are known, by a header `x-user`, and see their own jobs."""
+    debug: bool = False
+
+    @property
+    def drive_options(self) -> dict[str, Any]:
+        names = ("keys", "time_budget", "concurrency")
+        return {name: self.options[name] for name in names if name in self.options}
+
+
+@frozen
+class Mounts:
+    """Where it does: the URLs of `jobs` and of the drive endpoint alone."""
+
+    jobs: str
+    drive: str
+
+
+Adapter = Callable[[Setup], AbstractContextManager[Mounts]]
+
+
+@contextmanager
+def uvicorn_on(app: Any) -> Iterator[str]:
+    """Serve an ASGI app in a thread."""
+    config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+def user_of(request: Any) -> str | None:
+    return request.headers.get("x-user")
+
+
+def user_dependency(x_user: Annotated[str | None, fastapi.Header()] = None) -> str | None:
+    return x_user
+
+
+@contextmanager
+def serve_starlette(setup: Setup) -> Iterator[Mounts]:
+    options = setup.options | ({"owner": user_of} if setup.owned else {})
+    routes = [
+        *jobs_routes(setup.queue, "/api/jobs", **options),
+        *drive_routes(setup.queue, "/api/workers", name="alone", **setup.drive_options),
+    ]
+    lifespan = queue_lifespan(setup.queue)
+    with uvicorn_on(Starlette(routes=routes, debug=setup.debug, lifespan=lifespan)) as root:
+        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers")
+
+
+@contextmanager
+def serve_fastapi(setup: Setup) -> Iterator[Mounts]:
+    options = setup.options | ({"owner": user_dependency} if setup.owned else {})
+    app = fastapi.FastAPI(debug=setup.debug)
+    app.include_router(jobs_router(setup.queue, **options), prefix="/api/jobs")
+    app.include_router(
+        drive_router(setup.queue, name="alone", **setup.drive_options), prefix="/api/workers"
+    )
+    with uvicorn_on(app) as root:
+        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers")
+
+
+ADAPTERS: dict[str, Adapter] = {"starlette": serve_starlette, "fastapi": serve_fastapi}
