@@ -41,3 +41,9 @@ class Api(Protocol):
 
     def refuse(self, refusal: RefusedError, context: Context) -> Response:
         """The answer that says why there is none."""
+
+
+def bearer(request: Request) -> str | None:
+    """The key behind `Authorization: Bearer`."""
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() or None if kind.lower() == "bearer" else None

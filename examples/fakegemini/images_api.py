@@ -6,7 +6,7 @@ import base64
 import math
 from typing import Any
 
-from examples.fakegemini.apis import Context
+from examples.fakegemini.apis import Context, bearer
 from examples.fakegemini.calls import Call, Made, RefusedError, bad_request
 from examples.fakegemini.limits import Quota
 from examples.fakegemini.outcomes import Outcome
@@ -80,12 +80,6 @@ class Images:
         }
         message += f" Please try again in {duration(refusal.wait)}."
         return _error_body(429, message, type_, "rate_limit_exceeded", headers)
-
-
-def bearer(request: Request) -> str | None:
-    """The key behind `Authorization: Bearer`."""
-    kind, _, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() or None if kind.lower() == "bearer" else None
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from examples.fakegemini.apis import Context
+from examples.fakegemini.apis import Context, bearer
 from examples.fakegemini.calls import Call, Made, RefusedError, bad_request, part
 from examples.fakegemini.outcomes import Outcome
 from examples.fakegemini.wire import Request, Response
@@ -30,7 +30,7 @@ class Messages:
     """`POST /v1/messages`."""
 
     def key(self, request: Request) -> str | None:
-        return request.headers.get("x-api-key")
+        return request.headers.get("x-api-key") or bearer(request)
 
     def read(self, request: Request, model: str) -> Call:
         if "anthropic-version" not in request.headers:

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sybil import Sybil
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.myst import CodeBlockParser
 
 import examples.fakegemini
 from examples.fakegemini import FakeGemini, Faults, Options, most_within, read
@@ -33,6 +36,14 @@ def test_it_imports_the_standard_library_and_itself_only(file):
         for name in names:
             own = name.startswith("examples.fakegemini")
             assert own or name.partition(".")[0] in sys.stdlib_module_names
+
+
+def test_the_readme_does_what_it_says():
+    page = Sybil([CodeBlockParser("python", PythonEvaluator())]).parse(FOLDER / "README.md")
+    examples = list(page.examples())
+    for example in examples:
+        example.evaluate()
+    assert len(examples) == 2
 
 
 def test_the_program_serves_keeps_its_ledger_and_ends_when_told(tmp_path):
