@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from examples.fakegemini.outcomes import Outcome
 
@@ -49,7 +49,7 @@ class Entry:
     def let_in(self) -> bool:
         """Whether the limits let this paid work in."""
         kept_out = {Outcome.RATE_LIMITED, Outcome.DAY_LIMITED, Outcome.NO_CREDIT}
-        wrong = {Outcome.BAD_KEY, Outcome.BAD_REQUEST, Outcome.NOT_FOUND}
+        wrong = {Outcome.BAD_KEY, Outcome.FORBIDDEN, Outcome.BAD_REQUEST, Outcome.NOT_FOUND}
         return self.generates and self.outcome not in kept_out | wrong
 
 
@@ -66,9 +66,11 @@ class Ledger:
     def __init__(self, path: Path | None = None) -> None:
         self._entries: list[Entry] = []
         self._changed = threading.Condition()
-        self._file = path.open("a", encoding="utf-8") if path else None
+        self._path = path
+        self._file: TextIO | None = None
 
     def __enter__(self) -> Self:
+        self._file = self._path.open("a", encoding="utf-8") if self._path else None
         return self
 
     def __exit__(
@@ -79,6 +81,7 @@ class Ledger:
     ) -> None:
         if self._file:
             self._file.close()
+            self._file = None
 
     def arrive(self, **known: Any) -> Entry:
         """Write a new request down."""

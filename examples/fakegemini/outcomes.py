@@ -77,13 +77,12 @@ class Faults:
         if min(values) < 0 or sum(values) > 1:
             raise ValueError("probabilities must be from 0 to 1, and at most 1 together")
 
-    def pick(self, chance: random.Random, *, image: bool) -> Outcome:
-        """One outcome; a text never lacks its image."""
+    def pick(self, chance: random.Random) -> Outcome:
+        """One outcome."""
         drawn = chance.random()
         for name, probability in vars(self).items():
             if drawn < probability:
-                picked = Outcome(name)
-                return Outcome.OK if picked is Outcome.NO_IMAGE and not image else picked
+                return Outcome(name)
             drawn -= probability
         return Outcome.OK
 
@@ -126,6 +125,9 @@ class Script:
             ValueError: it has no outcomes, or one that cannot be asked for.
         """
         rule.outcomes = [Outcome(outcome) for outcome in rule.outcomes]
+        for name in ("prompt", "key", "model", "endpoint"):
+            if not isinstance(getattr(rule, name), str):
+                raise ValueError(f"{name} must be a text")  # noqa: TRY004  as of a bad outcome
         if not rule.outcomes:
             raise ValueError("a rule needs at least one outcome")
         for outcome in rule.outcomes:

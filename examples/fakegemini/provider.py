@@ -30,7 +30,6 @@ _MESSAGES = {
     Outcome.NO_CREDIT: "Your prepayment credits are depleted.",
     Outcome.BAD_KEY: "API key not valid.",
     Outcome.BAD_REQUEST: "The request is not supported.",
-    Outcome.FAILED_LATER: "An internal error has occurred.",
 }
 
 
@@ -114,7 +113,8 @@ class Provider:
         if outcome is Outcome.HELD:
             await self._gate.wait()
             outcome = Outcome.OK
-        if outcome in _MESSAGES and not (call.kind == "video" and outcome is Outcome.FAILED_LATER):
+        outcome = _fitting(outcome, call)
+        if outcome in _MESSAGES:
             raise RefusedError(outcome, _MESSAGES[outcome])
         await asyncio.sleep(self._latency(chance))
         return self._work(api, call, entry, outcome, text)
@@ -127,7 +127,7 @@ class Provider:
     def _decide(
         self, call: Call, entry: Entry, chance: random.Random
     ) -> tuple[Outcome, str | None]:
-        drawn = self.options.faults.pick(chance, image=call.kind == "image")
+        drawn = self.options.faults.pick(chance)
         step = self.script.next(
             prompt=call.prompt, key=entry.key, model=call.model, endpoint=call.endpoint
         )
@@ -220,6 +220,15 @@ def _read(found: Found, request: Request) -> tuple[Call | None, RefusedError | N
         return None, refusal
     except ValueError as error:
         return None, bad_request(str(error))
+
+
+def _fitting(outcome: Outcome, call: Call) -> Outcome:
+    """A text or a video never lacks its image, and only a video can fail later."""
+    if outcome is Outcome.NO_IMAGE and call.kind != "image":
+        return Outcome.OK
+    if outcome is Outcome.FAILED_LATER and call.kind != "video":
+        return Outcome.ERROR
+    return outcome
 
 
 def _limited(limit: Standing) -> RefusedError:

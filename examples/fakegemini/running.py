@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from examples.fakegemini.control import Control
 from examples.fakegemini.ledger import Ledger
@@ -17,6 +17,7 @@ from examples.fakegemini.outcomes import Outcome, Rule
 from examples.fakegemini.provider import Clock, Provider
 from examples.fakegemini.wire import converse
 
+T = TypeVar("T")
 _PATIENCE = 30.0
 
 
@@ -50,9 +51,8 @@ class FakeGemini:
         self._provider = Provider(options, self.ledger, clock)
         self._control = Control(self._provider)
         self._address = host, port
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="fakegemini")
-        self._server: asyncio.Server | None = None
+        self._open = contextlib.ExitStack()
+        self._loop: asyncio.AbstractEventLoop
 
     def script(
         self,
@@ -78,7 +78,10 @@ class FakeGemini:
         self._in_loop(lambda: self._provider.script.add(rule))
 
     def change(self, limits: Limits, model: str | None = None) -> None:
-        """Other limits from now on, for one model or for all that have none of their own."""
+        """Other limits from now on, for one model or for all that have none of their own.
+
+        fake.change(Limits(rpm=36))  # and none a day: these take the place of all three
+        """
         self._in_loop(lambda: self._provider.doors.change(limits, model))
 
     def release(self) -> None:
@@ -86,12 +89,13 @@ class FakeGemini:
         self._in_loop(self._provider.release)
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        try:
-            self._server = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
-        except BaseException:
-            self._end()
-            raise
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(self.ledger)
+            self._loop = opened.enter_context(_loop_in_thread())
+            server = self._run(serve(self._control, *self._address))
+            opened.callback(lambda: self._run(_stop(server)))
+            self.url = address(server)
+            self._open = opened.pop_all()
         return self
 
     def __exit__(
@@ -100,8 +104,7 @@ class FakeGemini:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(_PATIENCE)
-        self._end()
+        self._open.close()
 
     async def __aenter__(self) -> Self:
         return await asyncio.to_thread(self.__enter__)
@@ -114,34 +117,38 @@ class FakeGemini:
     ) -> None:
         await asyncio.to_thread(self.__exit__, kind, error, traceback)
 
-    async def _start(self) -> asyncio.Server:
-        server = await serve(self._control, *self._address)
-        host, port = server.sockets[0].getsockname()[:2]
-        self.url = f"http://{host}:{port}"
-        return server
-
-    async def _stop(self) -> None:
-        assert self._server
-        self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_PATIENCE)
-        self._loop.close()
-        with self.ledger:
-            pass  # its file is closed
-
     def _in_loop(self, action: Callable[[], None]) -> None:
         """Do it between two requests, and have it done when this returns."""
 
         async def act() -> None:
             action()
 
-        asyncio.run_coroutine_threadsafe(act(), self._loop).result(_PATIENCE)
+        self._run(act())
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE)
+
+
+@contextlib.contextmanager
+def _loop_in_thread() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="fakegemini")
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_PATIENCE)
+        loop.close()
+
+
+async def _stop(server: asyncio.Server) -> None:
+    """Close it with all that it is about to answer."""
+    server.close()
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def serve(control: Control, host: str, port: int) -> asyncio.Server:
@@ -151,11 +158,16 @@ async def serve(control: Control, host: str, port: int) -> asyncio.Server:
     )
 
 
+def address(server: asyncio.Server) -> str:
+    """Where it listens."""
+    host, port = server.sockets[0].getsockname()[:2]
+    return f"http://{host}:{port}"
+
+
 async def run(options: Options, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Listen until cancelled; `ready` hears the address."""
     with Ledger(options.ledger) as ledger:
         server = await serve(Control(Provider(options, ledger)), host, port)
-        name, number = server.sockets[0].getsockname()[:2]
-        ready(f"http://{name}:{number}")
+        ready(address(server))
         with contextlib.closing(server):
             await asyncio.Event().wait()

@@ -272,6 +272,7 @@ def test_a_key_that_is_missing_or_unknown_is_refused_in_each_apis_words():
             assert message(http).json()["error"]["type"] == "authentication_error"
         assert httpx.get(f"{fake.url}/v1beta/models/m/operations/o").status_code == 403
     assert [entry.outcome for entry in fake.ledger.entries] == ["bad_key"] * 3 + ["forbidden"]
+    assert fake.ledger.most_within(60) == 0
 
 
 def test_an_unknown_path_is_not_found_and_in_the_ledger(fake, http):

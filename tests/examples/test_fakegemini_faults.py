@@ -42,10 +42,12 @@ def test_another_try_has_another_chance():
     assert fake.ledger.billed() == 83 * fake.ledger.outcomes()["ok"]
 
 
-def test_a_text_never_lacks_its_image():
+def test_a_text_never_lacks_its_image_nor_fails_later():
     with FakeGemini(Options(faults=Faults(no_image=1))) as fake, client(fake) as http:
         assert content(http).status_code == 200
-        assert fake.ledger.outcomes() == {"ok": 1}
+        fake.script("failed_later")
+        assert content(http).status_code == 500
+    assert fake.ledger.outcomes() == {"ok": 1, "error": 1}
 
 
 @pytest.mark.parametrize(
@@ -88,9 +90,9 @@ def test_an_answer_that_hangs_is_billed():
             http.post(
                 "/v1/images/generations",
                 json={"prompt": "a red door"},
-                timeout=httpx.Timeout(30, read=0.05),
+                timeout=httpx.Timeout(30, read=0.1),
             )
-        fake.ledger.wait_for(lambda entries: entries[0].outcome == "hang")
+        fake.ledger.wait_for(lambda entries: [e.outcome for e in entries] == ["hang"])
     assert fake.ledger.billed() == 39_000
 
 
@@ -117,6 +119,20 @@ def test_a_request_is_held_until_it_is_released():
         fake.release()
         assert [one.result(30).status_code for one in asking] == [200, 200]
     assert fake.ledger.outcomes() == {"ok": 2}
+
+
+def test_what_a_client_left_behind_is_done_and_billed_all_the_same():
+    with FakeGemini() as fake, client(fake) as http:
+        fake.script("held")
+        with pytest.raises(httpx.ReadTimeout):
+            http.post(
+                "/v1/images/generations", json={"prompt": "x"}, timeout=httpx.Timeout(30, read=0.1)
+            )
+        (entry,) = fake.ledger.wait_for(lambda entries: len(entries) == 1)
+        assert entry.billed == 0
+        fake.release()
+        (entry,) = fake.ledger.wait_for(lambda entries: entries[0].finished is not None)
+    assert (entry.outcome, entry.billed) == ("ok", 39_000)
 
 
 def test_a_rule_fits_by_prompt_key_model_and_endpoint():
@@ -153,6 +169,7 @@ def test_another_process_can_write_the_script():
         ({"outcomes": ["explode"]}, "explode"),
         ({"outcomes": ["working"]}, "cannot be asked for"),
         ({"outcome": ["ok"]}, "outcome"),
+        ({"outcomes": ["ok"], "key": 5}, "key must be a text"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_an_error(rule, wrong):
