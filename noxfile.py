@@ -35,6 +35,7 @@ SDKS = {
         "tenacity"
     ),
     "litellm": "litellm",
+    "fakegemini": "aiohttp anthropic google-genai openai",
 }
 
 
@@ -117,9 +118,9 @@ def matrix(session: nox.Session, sqlalchemy: str, postgres: str) -> None:
 
 
 @nox.session(python="3.12")
-@nox.parametrize("what", ["providers", "litellm"])
+@nox.parametrize("what", ["providers", "litellm", "fakegemini"])
 def sdks(session: nox.Session, what: str) -> None:
-    """Classify what the providers' real SDKs raise, against a provider on this machine."""
+    """Try the real SDKs of providers against fake ones, and classify what they raise."""
     install(session, "tests")
     session.install("--upgrade", *SDKS[what].split())
     offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
