@@ -21,7 +21,7 @@ import jobq
 
 ROOT = Path(__file__).parent.parent.parent
 KEY = "a-key-of-the-drive-endpoint"
-APP = '''
+APP = """
 import os, time
 from pathlib import Path
 from fastapi import FastAPI
@@ -54,7 +54,7 @@ app.include_router(jobs_router(queue), prefix="/jobs")
 @app.get("/pid")
 def pid() -> int:
     return os.getpid()
-'''
+"""
 
 
 class Server:
@@ -104,6 +104,12 @@ class Server:
             self.process.wait()
 
 
+def cut_off(server: Server) -> None:
+    """A call that is never answered."""
+    with pytest.raises(httpx.HTTPError):
+        server.work()
+
+
 def until(condition: Callable[[], Any], seconds: float = 40.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -133,7 +139,7 @@ def test_a_job_of_a_process_that_was_killed_in_the_middle_of_a_call_is_run_again
 ) -> None:
     server = serve()
     job = queue.enqueue("slow", {})
-    call = threading.Thread(target=lambda: pytest.raises(httpx.HTTPError, server.work))
+    call = threading.Thread(target=cut_off, args=[server])
     call.start()
     until(lambda: server.noted()["slow 1"] == 1)
     server.process.kill()
