@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
@@ -12,6 +14,7 @@ from sphinx.application import Sphinx
 from jobq import MOVES, JobStatus
 from jobq.backends import _tables
 from jobq.backends._dialect import PostgresDialect, SqliteDialect
+from jobq.http import ROUTES, Route, shapes
 
 Cell = list[nodes.Node]
 
@@ -166,12 +169,89 @@ class Columns(Directive):
         return self.state.inline_text(text, self.lineno)
 
 
+class Routes(Directive):
+    """`{routes} PART`: the routes of one part of the HTTP API, a section for each."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        found = [route for route in ROUTES if route.part == self.arguments[0]]
+        return [section(route) for route in found]
+
+
+def section(route: Route) -> nodes.section:
+    title = f"{route.method} /jobs{route.path}"
+    made = nodes.section("", ids=[f"route-{route.name}"], names=[title.lower()])
+    made += nodes.title("", "", nodes.literal(text=title))
+    policies = [nodes.Text("To policies it is "), *words([route.name]), nodes.Text(".")]
+    made += nodes.paragraph("", "", nodes.Text(f"{route.summary}. "), *policies)
+    if route.parameters:
+        rows = [
+            [
+                words([parameter.name]),
+                [nodes.Text(parameter.where)],
+                in_code(parameter.summary),
+            ]
+            for parameter in route.parameters
+        ]
+        made += table(["parameter", "in", "meaning"], rows)
+    if route.body is not None:
+        made += nodes.paragraph("", "", nodes.Text("Body: "), *members(route.body))
+    made += table(
+        ["status", "meaning", "body", "headers"],
+        [
+            [
+                words([answer.status]),
+                in_code(answer.summary),
+                members(answer.shape) or words([answer.media_type] * (answer.status == 200)),
+                words(answer.headers),
+            ]
+            for answer in route.answers
+        ],
+    )
+    return made
+
+
+def members(shape: Any) -> Cell:
+    """The members of a JSON object, by their names."""
+    if shape is None:
+        return []
+    if shape is shapes.ProblemView:
+        return [nodes.Text("a problem")]
+    if shape is shapes.JobView:
+        return [nodes.Text("a job")]
+    return words([field.name for field in fields(shape)])
+
+
+def in_code(text: str) -> Cell:
+    """Text with code words in backticks."""
+    parts = text.split("`")
+    return [nodes.literal(text=part) if n % 2 else nodes.Text(part) for n, part in enumerate(parts)]
+
+
+class Members(Directive):
+    """`{members} SHAPE`: the members of a JSON object; each line is `member: what it means`."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        names = [field.name for field in fields(getattr(shapes, self.arguments[0]))]
+        meanings = dict(line.split(": ", 1) for line in self.content if line)
+        if list(meanings) != names:
+            odd = set(meanings) ^ set(names) or "their order"
+            raise self.error(f"members of {self.arguments[0]}: {odd}")
+        return [table(["member", "meaning"], [[words([n]), in_code(meanings[n])] for n in names])]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     for name, directive in {
         "moves": Moves,
         "moves-matrix": MovesMatrix,
         "moves-diagram": MovesDiagram,
         "columns": Columns,
+        "routes": Routes,
+        "members": Members,
     }.items():
         app.add_directive(name, directive)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,9 +10,10 @@ from attrs import frozen
 
 from jobq import _verbs as verbs
 from jobq import backends
+from jobq._checks import short_text
 from jobq._clock import to_datetime
 from jobq._config import Config
-from jobq._model import Job, NewJob
+from jobq._model import Job, NewJob, statuses
 from jobq._steps import Do
 from jobq.http import reading
 from jobq.http.access import Scope, forbidden
@@ -124,13 +125,13 @@ def show(call: Call) -> Operation:
 
 def page(call: Call) -> Operation:
     scope = yield from call.admit()
-    wanted = call.request.parameters.get("ids")
-    if wanted is not None:
-        jobs = yield Ask(verbs.get_many, reading.ids_of(wanted))
-        seen = [job for job in jobs if scope.owner is None or job.owner == scope.owner]
-        return answer({"jobs": [job.to_dict() for job in seen], "next": None})
     limit = reading.whole(call.request, "limit", default=USUAL_PAGE, least=1, most=AT_MOST)
     after, where = reading.cursor(call.request), _where(call.request, scope)
+    ids = reading.ids_of(call.request)
+    if ids is not None:
+        jobs = yield Ask(verbs.get_many, ids)
+        fitting = [job.to_dict() for job in jobs if _fits(job, where)]
+        return answer({"jobs": fitting, "next": None})
     found = yield Ask(verbs.page, limit=limit, after=after, **where)
     return answer({"jobs": [job.to_dict() for job in found.jobs], "next": found.next})
 
@@ -139,14 +140,21 @@ def _where(request: Request, scope: Scope) -> dict[str, Any]:
     """The filters of a query."""
     given = request.parameters
     names = ("status", "type", "queue", "owner")
-    where: dict[str, Any] = {name: given[name] for name in names if name in given}
+    where: dict[str, Any] = {n: short_text(given[n], n) for n in names if n in given}
     if "status" in where:
-        where["status"] = [name.strip() for name in where["status"].split(",")]
+        where["status"] = statuses(name.strip() for name in where["status"].split(","))
     if scope.owner is not None:
         if where.get("owner", scope.owner) != scope.owner:
             raise forbidden("only your own jobs are to be seen: leave out owner")
         where["owner"] = scope.owner
     return where
+
+
+def _fits(job: Job, where: Mapping[str, Any]) -> bool:
+    """Whether a job that was asked for by its id fits the filters as well."""
+    among = where.get("status")
+    same = all(getattr(job, name) == value for name, value in where.items() if name != "status")
+    return same and (among is None or job.status in among)
 
 
 # --- move ---------------------------------------------------------------------------------------

@@ -31,9 +31,12 @@ def id_of(text: str) -> str:
         raise not_found(text) from None
 
 
-def ids_of(text: str) -> list[str]:
+def ids_of(request: Request) -> list[str] | None:
     """The job ids of a query, separated by commas."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    text = request.parameters.get("ids")
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
     if len(parts) > MOST_IDS:
         raise invalid(f"ids names {len(parts)} jobs; {MOST_IDS} at a time are allowed")
     return [_id(part, "ids") for part in parts]

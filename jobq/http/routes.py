@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
+from jobq._model import JobStatus
 from jobq.http import driving, operations, shapes
 from jobq.http.events import events
 from jobq.http.messages import EVENTS, JSON
@@ -101,23 +102,31 @@ MAX_JOBS = Parameter(
         "default": driving.USUAL_JOBS,
     },
 )
+UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+STATUS = f"({'|'.join(JobStatus)})"
+TEXT = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": "^[^\\u0000]+$"}
+
+
+def several(pattern: str, most: int) -> dict[str, Any]:
+    """The schema of values with commas between them."""
+    return {"type": "string", "pattern": f"^{pattern}(,{pattern}){{0,{most - 1}}}$"}
+
+
 FILTERS = (
     Parameter(
         name="ids",
-        summary=f"These jobs, separated by commas, up to {MOST_IDS}; no other filter counts then",
-        schema={"type": "string"},
+        summary=f"These jobs, separated by commas, up to {MOST_IDS}; they are not paged",
+        schema=several(UUID, MOST_IDS),
     ),
     Parameter(
         name="status",
         summary="In one of these statuses, separated by commas",
-        schema={"type": "string"},
+        schema=several(STATUS, len(JobStatus)),
     ),
-    Parameter(name="type", summary="Of this type", schema={"type": "string", "minLength": 1}),
-    Parameter(name="queue", summary="Of this queue", schema={"type": "string", "minLength": 1}),
+    Parameter(name="type", summary="Of this type", schema=TEXT),
+    Parameter(name="queue", summary="Of this queue", schema=TEXT),
     Parameter(
-        name="owner",
-        summary="Of this owner, where the caller may see everybody's",
-        schema={"type": "string", "minLength": 1},
+        name="owner", summary="Of this owner, where the caller may see everybody's", schema=TEXT
     ),
     Parameter(
         name="limit",

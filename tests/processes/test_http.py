@@ -104,6 +104,12 @@ class Server:
             self.process.wait()
 
 
+def cut_off(server: Server) -> None:
+    """A call that is never answered."""
+    with pytest.raises(httpx.HTTPError):
+        server.work()
+
+
 def until(condition: Callable[[], Any], seconds: float = 40.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -133,12 +139,7 @@ def test_a_job_of_a_process_that_was_killed_in_the_middle_of_a_call_is_run_again
 ) -> None:
     server = serve()
     job = queue.enqueue("slow", {})
-
-    def work_until_killed() -> None:
-        with pytest.raises(httpx.HTTPError):
-            server.work()
-
-    call = threading.Thread(target=work_until_killed)
+    call = threading.Thread(target=cut_off, args=[server])
     call.start()
     until(lambda: server.noted()["slow 1"] == 1)
     server.process.kill()

@@ -61,13 +61,16 @@ def described(route: Route, allow: Iterable[str]) -> dict[str, Any]:
         ]
     }
     if route.body is not None:
-        body = schema(route.body)
-        names = sorted(allow)
-        if names:
-            kind = body["properties"]["type"] | {"enum": names}
-            body = body | {"properties": body["properties"] | {"type": kind}}
-        extra["requestBody"] = {
-            "required": True,
-            "content": {JSON: {"schema": body | {"additionalProperties": False}}},
-        }
+        content = {"schema": _body(route.body, sorted(allow))}
+        extra["requestBody"] = {"required": True, "content": {JSON: content}}
     return extra
+
+
+def _body(shape: Any, types: list[str]) -> dict[str, Any]:
+    """The schema of a new job, with the types that may be created."""
+    body = schema(shape)
+    instant = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}
+    members = body["properties"] | {"scheduledFor": instant}
+    if types:
+        members["type"] = members["type"] | {"enum": types}
+    return body | {"properties": members, "additionalProperties": False}
