@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from anyio import CapacityLimiter
@@ -65,7 +66,7 @@ class Slots:
         self._on_freed = freed
         self._on_stuck = stuck
         self._loop = asyncio.get_running_loop()
-        self._threads = CapacityLimiter(threads)
+        self._in_thread = partial(config.in_thread, threads=CapacityLimiter(threads))
         self._changed = asyncio.Event()
         self._deadlines = Deadlines(lambda: self.held, self._deadline_reached)
         self.finisher: Finisher
@@ -129,7 +130,7 @@ class Slots:
         outcome = await attempt(
             running,
             self._config.router.chain(running.handler),
-            threads=self._threads,
+            in_thread=self._in_thread,
             bounds=self._config.bounds,
         )
         self._deliver(running, outcome)
