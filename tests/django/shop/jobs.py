@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db import connection, connections, transaction
 
 import jobq
@@ -42,3 +45,18 @@ def count_connections(payload: Any) -> bool:
     had = connection.connection is not None
     connection.ensure_connection()
     return had
+
+
+@jobq.handler("shop.slow")
+def slow(payload: dict[str, Any]) -> None:
+    time.sleep(payload["seconds"])
+
+
+_meeting = threading.Barrier(2, timeout=20)
+
+
+@jobq.handler("shop.meet")
+async def meet(payload: Any) -> str:
+    """Two jobs at a time come through, unless they stand in line for one thread."""
+    await sync_to_async(_meeting.wait)()
+    return "met"
