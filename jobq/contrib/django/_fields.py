@@ -6,10 +6,13 @@ import json
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
 from jobq._clock import from_datetime, to_datetime
+from jobq._errors import OptionError
+from jobq._model import job_id
 
 
 class InstantField(models.DateTimeField):
@@ -44,6 +47,17 @@ class _AsText:
 
 class IdField(_AsText, models.CharField):
     """A job's id, as text."""
+
+    def to_python(self, value: Any) -> str | None:
+        """The id in its canonical form. Raises `ValidationError`."""
+        try:
+            return None if value is None else job_id(value)
+        except OptionError as error:
+            raise ValidationError(str(error), code="invalid") from None
+
+    def get_prep_value(self, value: Any) -> Any:
+        """What a query compares with; for some lookups that is a part of an id."""
+        return value if value is None or hasattr(value, "resolve_expression") else str(value)
 
 
 class JsonField(_AsText, models.TextField):
