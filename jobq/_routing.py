@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from datetime import timedelta
 from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
@@ -98,8 +98,11 @@ class Router:
     ... async def image_edit(payload: dict, job: JobContext) -> dict: ...
     """
 
+    finds = False
+    """Whether `find` may know types that have no handler yet."""
+
     def __init__(self) -> None:
-        self._handlers: dict[str, Handler[Any, Any]] = {}
+        self._handlers: MutableMapping[str, Handler[Any, Any]] = {}
         self._middleware: list[Middleware] = []
 
     def handler(
@@ -166,6 +169,10 @@ class Router:
     def get(self, type: str) -> Handler[Any, Any] | None:
         """The handler of a type."""
         return self._handlers.get(type)
+
+    def find(self, type: str) -> bool:  # noqa: ARG002  for routers that look elsewhere
+        """Look for the handler of a type that a worker has met, and register it."""
+        return False
 
     def __iter__(self) -> Iterator[Handler[Any, Any]]:
         for handler in self._handlers.values():

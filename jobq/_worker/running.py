@@ -48,6 +48,8 @@ def _nothing(*_: Any) -> None:
 class Host:
     """What a worker's jobs have in common."""
 
+    worker: str = ""
+    """The worker's id."""
     state: Any = None
     """What the lifespan yielded."""
     keep: int | None = None

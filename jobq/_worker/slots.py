@@ -54,6 +54,7 @@ class Slots:
         self._count = count
         self._margin = margin
         self._host = Host(
+            worker=worker,
             state=state,
             keep=config.keep,
             dialect=dialect,

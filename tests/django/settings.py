@@ -53,3 +53,16 @@ DATABASES: dict[str, dict[str, Any]] = {
     "postgresql": {"ENGINE": "django.db.backends.postgresql", "NAME": "filled in"},
 }
 HAS_TASKS_IN_DJANGO = find_spec("django.tasks") is not None
+INSTALLED_APPS += (
+    ["django_tasks_db"] if HAS_TASKS_IN_DJANGO else ["django_tasks", "django_tasks_db"]
+)
+BUILT_IN = "django.tasks.backends" if HAS_TASKS_IN_DJANGO else "django_tasks.backends"
+QUEUES = ["default", "fast"]
+JOBQ_TASKS = "jobq.contrib.django.TasksBackend"
+TASKS = {
+    "default": {"BACKEND": JOBQ_TASKS, "QUEUES": QUEUES},
+    "second": {"BACKEND": JOBQ_TASKS, "QUEUES": QUEUES},
+    "dummy": {"BACKEND": f"{BUILT_IN}.dummy.DummyBackend", "QUEUES": QUEUES},
+    "immediate": {"BACKEND": f"{BUILT_IN}.immediate.ImmediateBackend", "QUEUES": QUEUES},
+    "database": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": QUEUES},
+}

@@ -22,7 +22,7 @@ from jobq.backends.ops.finish import Ending, complete, finish, finish_and_delete
 from jobq.backends.ops.heads import stand
 from jobq.backends.ops.insert import NewRow, insert, insert_many
 from jobq.backends.ops.keep import expire, give_back, progress, prune, renew, rescue
-from jobq.backends.ops.lanes import Ready, ready
+from jobq.backends.ops.lanes import Ready, ready, ready_types
 from jobq.backends.ops.limit_control import (
     declare_limits,
     pause_limit,
@@ -98,6 +98,7 @@ __all__ = [
     "prune_limits",
     "queues",
     "ready",
+    "ready_types",
     "renew",
     "reschedule",
     "rescue",

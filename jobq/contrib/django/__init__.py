@@ -11,9 +11,22 @@ Put `"jobq.contrib.django"` into INSTALLED_APPS and run `manage.py migrate`. Job
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from jobq.contrib.django._queue import DjangoQueue
+
+if TYPE_CHECKING:
+    from jobq.contrib.django._tasks import TasksBackend
 
 queue = DjangoQueue()
 """The project's queue, in the database that `JOBQ["DATABASE"]` names, or else "default"."""
 
-__all__ = ["DjangoQueue", "queue"]
+__all__ = ["DjangoQueue", "TasksBackend", "queue"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TasksBackend":  # needs django.tasks, which not every Django has
+        from jobq.contrib.django._tasks import TasksBackend
+
+        return TasksBackend
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

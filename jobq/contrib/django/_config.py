@@ -16,6 +16,7 @@ from jobq._clock import Clock
 from jobq._config import Config
 from jobq.backends import _migrations
 from jobq.contrib.django import _database, _settings
+from jobq.contrib.django._router import ProjectRouter
 from jobq.contrib.django._store import AsyncDjangoStore, BridgedStore, DjangoStore, dialect_of
 
 T = TypeVar("T")
@@ -83,4 +84,5 @@ class DjangoConfig(Config):
 
 def queue_config(alias: str) -> DjangoConfig:
     """The configuration of the project's queue. Raises `ConfigurationError`."""
-    return DjangoConfig(url=f"django:{alias}", alias=alias, **_settings.queue_options())
+    fields = {**_settings.queue_options(), "router": ProjectRouter()}
+    return DjangoConfig(url=f"django:{alias}", alias=alias, **fields)

@@ -12,9 +12,10 @@ from django.db import close_old_connections, connections, reset_queries
 
 from jobq._config import Config
 from jobq._context import JobContext
+from jobq._errors import ConfigurationError
 from jobq._queue import Queue
-from jobq._routing import Router
 from jobq.contrib.django import DjangoQueue, _database, _settings
+from jobq.contrib.django._router import ProjectRouter, aliases
 
 T = TypeVar("T")
 
@@ -56,12 +57,15 @@ async def with_own_connections(job: JobContext, call_next: Callable[[], Awaitabl
             await sync_to_async(connections.close_all, thread_sensitive=True)()
 
 
-def worker_queue(queue: DjangoQueue, router: Router | None = None) -> Queue:
-    """The queue that a worker serves: the same jobs, reached without Django."""
-    own = Router()
-    own.middleware(with_own_connections)
-    own.include(queue.router if router is None else router)
-    fields = {**_settings.queue_options(), "router": own}
+def worker_queue(queue: DjangoQueue, backend: str | None = None) -> Queue:
+    """The queue that a worker serves: the same jobs, reached without Django.
+
+    With `backend`, the alias of a task backend, it runs that one's tasks and nothing else.
+    """
+    if backend is not None and backend not in aliases():
+        raise ConfigurationError(f"TASKS has no backend {backend!r} that is jobq's")
+    router = ProjectRouter(with_own_connections, backends=None if backend is None else [backend])
+    fields = {**_settings.queue_options(), "router": router}
     options = _settings.worker_options() if _database.vendor(queue.alias) == "postgresql" else {}
     url = _database.url(queue.alias)
     return Queue._face_of(WorkerConfig(url=url, options=options, **fields))  # noqa: SLF001

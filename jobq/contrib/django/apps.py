@@ -30,7 +30,7 @@ class JobqConfig(AppConfig):
 
 def _forget(setting: str, **_: Any) -> None:
     """Tests change settings; the queue reads them anew."""
-    if setting in ("JOBQ", "DATABASES"):
+    if setting in ("JOBQ", "DATABASES", "TASKS"):
         from jobq.contrib.django import queue
 
         queue.forget()

@@ -29,6 +29,9 @@ class Command(JobqCommand):
             "--batch", action="store_true", dest="burst", help="the same as --burst"
         )
         parser.add_argument(
+            "--backend", metavar="ALIAS", help="run the tasks of this backend in TASKS, and no more"
+        )
+        parser.add_argument(
             "--reload",
             action=BooleanOptionalAction,
             default=None,
@@ -43,7 +46,7 @@ class Command(JobqCommand):
             reloads = settings.DEBUG and not args.burst if args.reload is None else args.reload
             if reloads and not _autoreload.is_child():
                 sys.exit(_autoreload.start_again_on_change())
-            worker = make_worker(args, worker_queue(queue))
+            worker = make_worker(args, worker_queue(queue, args.backend))
             work = partial(serve, worker, args)
             if reloads:
                 code = _autoreload.serve_until_change(worker, work, args.grace or 8.0)
