@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-import django
 import psycopg
 import pytest
-from django.conf import settings
 
-from tests.django import settings as project
+from tests.django.configured import configure
 
-settings.configure(**{name: value for name, value in vars(project).items() if name.isupper()})
-django.setup()
+configure()
 
 from django.core.management import call_command  # noqa: E402  needs the settings
 from django.db import connections  # noqa: E402

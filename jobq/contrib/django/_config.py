@@ -82,7 +82,9 @@ class DjangoConfig(Config):
         return async_to_sync(finish)()
 
 
-def queue_config(alias: str) -> DjangoConfig:
-    """The configuration of the project's queue. Raises `ConfigurationError`."""
-    fields = {**_settings.queue_options(), "router": ProjectRouter()}
+def queue_config(alias: str, **options: Any) -> DjangoConfig:
+    """The configuration of a queue of the project. Raises `ConfigurationError`."""
+    fields = _settings.queue_options(**options)
+    if "router" not in options:
+        fields["router"] = ProjectRouter()
     return DjangoConfig(url=f"django:{alias}", alias=alias, **fields)

@@ -36,13 +36,16 @@ class DjangoQueue(Queue):
     settings before the first use. `queue.using("other")` is the queue in another database, and
     `queue.aio` the asynchronous face, on the connection that Django's asynchronous ORM uses.
 
+    The options are those of `jobq.Queue`, and go before those of the setting `JOBQ`.
+
     >>> from jobq.contrib.django import queue
     >>> job = queue.enqueue("send_receipt", {"order": 7})
     >>> await queue.aenqueue("send_receipt", {"order": 8})  # doctest: +SKIP
     """
 
-    def __init__(self, alias: str | None = None) -> None:
+    def __init__(self, alias: str | None = None, **options: Any) -> None:
         self._alias = alias
+        self._options = options
         self._aio = None
         self._opened = None
         self._opening = threading.Lock()
@@ -52,7 +55,7 @@ class DjangoQueue(Queue):
     def _config(self) -> DjangoConfig:  # type: ignore[override]
         from jobq.contrib.django._config import queue_config  # needs the settings
 
-        return queue_config(self.alias)
+        return queue_config(self.alias, **self._options)
 
     def __repr__(self) -> str:
         return f"<DjangoQueue {self._alias or 'of the project'}>"
@@ -80,7 +83,7 @@ class DjangoQueue(Queue):
         """The queue in another database of the project."""
         if alias == self.alias:
             return self
-        return self._others.setdefault(alias, DjangoQueue(alias))
+        return self._others.setdefault(alias, DjangoQueue(alias, **self._options))
 
     @overload
     def enqueue(

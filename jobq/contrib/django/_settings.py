@@ -15,7 +15,22 @@ QUEUE = ("KEEP", "LIMITS", "BOUNDS", "STRICT_TYPES", "LIFESPAN", "OBSERVERS")
 """Options of the queue."""
 WORKER = ("POOL_SIZE", "PREPARE", "LISTEN_URL", "PATIENCE", "STATEMENT_TIMEOUT")
 """Options of a worker's own connections to PostgreSQL."""
-KNOWN = ("DATABASE", *QUEUE, *WORKER)
+HTTP = (
+    "OWNER",
+    "ACCESS",
+    "HIDE",
+    "ALLOW",
+    "DRIVE",
+    "KEYS",
+    "TIME_BUDGET",
+    "CONCURRENCY",
+    "AUTO_TRIGGER",
+    "LONGEST_WAIT",
+    "LONGEST_STREAM",
+    "HEARTBEAT",
+)
+"""Options of `jobq.contrib.django.urls`."""
+KNOWN = ("DATABASE", *QUEUE, *WORKER, *HTTP)
 
 
 def given() -> dict[str, Any]:
@@ -40,10 +55,9 @@ def database() -> str:
     return str(alias)
 
 
-def queue_options() -> dict[str, Any]:
-    """The options of the queue, checked, as the fields of a configuration."""
-    value = given()
-    options = {name.lower(): value[name] for name in QUEUE if name in value}
+def queue_options(**own: Any) -> dict[str, Any]:
+    """The options of the queue, checked, as the fields of a configuration; `own` goes first."""
+    options = {**_chosen(QUEUE), **own}
     options["lifespan"] = _imported(options.get("lifespan"))
     options["observers"] = [*map(_observer, _several(options.get("observers")))]
     return _config.checked(**options)
@@ -51,8 +65,20 @@ def queue_options() -> dict[str, Any]:
 
 def worker_options() -> dict[str, Any]:
     """The options of a worker's connections."""
+    return _chosen(WORKER)
+
+
+def http_options() -> dict[str, Any]:
+    """The options of the routes."""
+    options = _chosen(HTTP)
+    for name in options.keys() & {"owner", "access"}:
+        options[name] = _imported(options[name])
+    return options
+
+
+def _chosen(names: Iterable[str]) -> dict[str, Any]:
     value = given()
-    return {name.lower(): value[name] for name in WORKER if name in value}
+    return {name.lower(): value[name] for name in names if name in value}
 
 
 def _several(value: Any) -> Iterable[Any]:

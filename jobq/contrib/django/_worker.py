@@ -14,10 +14,13 @@ from jobq._config import Config
 from jobq._context import JobContext
 from jobq._errors import ConfigurationError
 from jobq._queue import Queue
+from jobq._routing import Router
 from jobq.contrib.django import DjangoQueue, _database, _settings
 from jobq.contrib.django._router import ProjectRouter, aliases
 
 T = TypeVar("T")
+SHARED = ("strict_types", "lifespan", "keep", "limits", "bounds", "clock", "observers")
+"""What a worker's configuration has of the project's."""
 
 
 @define(kw_only=True, eq=False, slots=False)
@@ -64,8 +67,19 @@ def worker_queue(queue: DjangoQueue, backend: str | None = None) -> Queue:
     """
     if backend is not None and backend not in aliases():
         raise ConfigurationError(f"TASKS has no backend {backend!r} that is jobq's")
-    router = ProjectRouter(with_own_connections, backends=None if backend is None else [backend])
-    fields = {**_settings.queue_options(), "router": router}
+    config: Config = queue._config  # noqa: SLF001  a face of the configuration
+    fields = {name: getattr(config, name) for name in SHARED}
+    fields["router"] = _router_of(config.router, backend)
     options = _settings.worker_options() if _database.vendor(queue.alias) == "postgresql" else {}
     url = _database.url(queue.alias)
     return Queue._face_of(WorkerConfig(url=url, options=options, **fields))  # noqa: SLF001
+
+
+def _router_of(router: Router, backend: str | None) -> Router:
+    """The same handlers, with their own connections."""
+    if backend is not None or isinstance(router, ProjectRouter):
+        return ProjectRouter(with_own_connections, backends=None if backend is None else [backend])
+    own = Router()
+    own.middleware(with_own_connections)
+    own.include(router)
+    return own
