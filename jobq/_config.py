@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from anyio import CapacityLimiter, to_thread
 from attrs import Factory, define, field, frozen
 
 from jobq import backends
@@ -21,6 +23,7 @@ from jobq._routing import Handler, Router, default_router, keep_span
 from jobq.observe import Observer, Observers
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
+T = TypeVar("T")
 KEEP = timedelta(days=30)
 
 
@@ -85,6 +88,14 @@ class Config:
         store = self.backend.outcome_store(within)
         return None if store is None else self._watched_async(store)
 
+    async def in_thread(self, call: Callable[[], T], threads: CapacityLimiter) -> T:
+        """Run what a `def` handler does, in one of the worker's threads."""
+        return await to_thread.run_sync(call, limiter=threads)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end, for a synchronous caller."""
+        return asyncio.run(work)
+
     def _watched(self, store: backends.Store) -> backends.Store:
         if not self.observers:
             return store
@@ -111,17 +122,27 @@ def _queue_limits(limits: Mapping[str, Iterable[Limit]] | None) -> dict[str, tup
 def configure(
     url: str,
     *,
-    router: Router | None,
-    strict_types: bool,
-    lifespan: Lifespan | None,
-    keep: float | timedelta | None,
-    limits: Mapping[str, Iterable[Limit]] | None,
-    bounds: Bounds | None,
-    clock: Clock | None,
-    observers: Iterable[Observer],
     options: dict[str, Any],
+    **given: Any,
 ) -> Config:
     """Check what a queue was given."""
+    values = checked(**given)
+    backends.parse(url, options)
+    return Config(url=url, options=options, **values)
+
+
+def checked(
+    *,
+    router: Router | None = None,
+    strict_types: bool = False,
+    lifespan: Lifespan | None = None,
+    keep: float | timedelta | None = KEEP,
+    limits: Mapping[str, Iterable[Limit]] | None = None,
+    bounds: Bounds | None = None,
+    clock: Clock | None = None,
+    observers: Iterable[Observer] = (),
+) -> dict[str, Any]:
+    """The fields of a `Config` that say nothing of its database."""
     try:
         retention = None if keep is None else keep_span(keep)
     except ValueError as error:
@@ -135,16 +156,13 @@ def configure(
             f"Queue: lifespan must be a function that returns an async context manager, "
             f"not {lifespan!r}"
         )
-    backends.parse(url, options)
-    return Config(
-        url=url,
-        router=router if router is not None else default_router,
-        strict_types=strict_types,
-        lifespan=lifespan,
-        keep=retention,
-        limits=_queue_limits(limits),
-        bounds=bounds or Bounds(),
-        clock=clock or SystemClock(),
-        observers=Observers(observers),
-        options=options,
-    )
+    return {
+        "router": router if router is not None else default_router,
+        "strict_types": strict_types,
+        "lifespan": lifespan,
+        "keep": retention,
+        "limits": _queue_limits(limits),
+        "bounds": bounds or Bounds(),
+        "clock": clock or SystemClock(),
+        "observers": Observers(observers),
+    }

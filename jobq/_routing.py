@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
 
@@ -132,8 +132,11 @@ class Router:
     ... async def image_edit(payload: dict, job: JobContext) -> dict: ...
     """
 
+    finds = False
+    """Whether `find` may know types that have no handler yet."""
+
     def __init__(self) -> None:
-        self._handlers: dict[str, Handler[Any, Any]] = {}
+        self._handlers: MutableMapping[str, Handler[Any, Any]] = {}
         self._middleware: list[Middleware] = []
 
     @overload
@@ -216,6 +219,10 @@ class Router:
     def get(self, type: str) -> Handler[Any, Any] | None:
         """The handler of a type."""
         return self._handlers.get(type)
+
+    def find(self, type: str) -> bool:  # noqa: ARG002  for routers that look elsewhere
+        """Look for the handler of a type that a worker has met, and register it."""
+        return False
 
     def __iter__(self) -> Iterator[Handler[Any, Any]]:
         for handler in self._handlers.values():

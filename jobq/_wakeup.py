@@ -22,6 +22,11 @@ def listen(identity: str, wake: Callable[[], None]) -> Callable[[], None]:
     return stop
 
 
+def is_awaited(identity: str) -> bool:
+    """Whether this process has workers for this database."""
+    return bool(_listeners.get(identity))
+
+
 def wake(identity: str) -> None:
     """Jobs may have come for the workers of this database."""
     if identity in _listeners:

@@ -60,7 +60,7 @@ def no_handlers() -> Iterator[None]:
 
 
 NAMED = re.compile(r"# (\w+)\.py\n")
-APART = ("tutorial.md", "testing.md")
+APART = ("tutorial.md", "testing.md", "django.md")
 """Pages whose blocks are programs of their own."""
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
-
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import PayloadError
 from jobq._outcome import Outcome, Refused
-from jobq._worker.execute import Escaped, NotStarted, bounded, ended, stored
+from jobq._worker.execute import Escaped, InThread, NotStarted, bounded, ended, stored
 from jobq._worker.running import NotNow, Running
 from jobq.observe import current_job
 
@@ -51,7 +49,7 @@ def _can_join(running: Running, batch: Sequence[Running]) -> bool:
     return _earliest(running) <= latest
 
 
-async def attempt_together(call: Call, *, threads: CapacityLimiter, bounds: Bounds) -> Outcomes:
+async def attempt_together(call: Call, *, in_thread: InThread, bounds: Bounds) -> Outcomes:
     """Run the handler once; what came of each job, `None` where it is no longer ours."""
     outcomes: Outcomes = {}
     taking_part: list[Running] = []
@@ -68,14 +66,14 @@ async def attempt_together(call: Call, *, threads: CapacityLimiter, bounds: Boun
     if taking_part:
         current_job.set((f"{len(taking_part)} jobs", taking_part[0].job.type))
         try:
-            results = await _handle(taking_part, payloads, threads)
+            results = await _handle(taking_part, payloads, in_thread)
         except BaseException as error:  # noqa: BLE001  as for a single job
             return outcomes | {running: ended(running, error, bounds) for running in taking_part}
         outcomes |= _outcomes(taking_part, results, bounds)
     return outcomes
 
 
-async def _handle(taking_part: list[Running], payloads: list[Any], threads: CapacityLimiter) -> Any:
+async def _handle(taking_part: list[Running], payloads: list[Any], in_thread: InThread) -> Any:
     handler = taking_part[0].handler
     if handler.is_async:
         for running in taking_part:
@@ -99,7 +97,7 @@ async def _handle(taking_part: list[Running], payloads: list[Any], threads: Capa
             for running in taking_part:
                 running.in_thread = False
 
-    return await to_thread.run_sync(call, limiter=threads)
+    return await in_thread(call)
 
 
 def _outcomes(taking_part: Sequence[Running], results: Any, bounds: Bounds) -> Outcomes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from jobq import backends
@@ -53,11 +53,14 @@ class Claimer:
         fallback: Callable[[], float],
         quota: int | None = None,
         burst_window: float | None = None,
+        learned: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._config = config
         self._lanes = lanes
         self._types = config.router.types
+        self._unknown: set[str] = set()
+        """Types that nobody could find."""
         self._worker = worker
         self._chosen = queues
         self._queues = list(queues) if queues is not None else ["default"]
@@ -71,6 +74,7 @@ class Claimer:
         self._fallback = fallback
         self._quota = quota
         self._burst_window = burst_window
+        self._learned = learned
         self._edges = Edges()
         self._wake = asyncio.Event()
         self._stopped = False
@@ -279,6 +283,7 @@ class Claimer:
     async def _look(self) -> bool:
         """Look which queues and lanes have jobs; whether some are new."""
         ready = await self._store.run(backends.ops.ready, after=self._lanes.after)
+        met = self._config.router.finds and await self._meet(ready)
         self._lanes.saw(ready)
         new: set[str] = set()
         if self._chosen is None:
@@ -293,7 +298,21 @@ class Claimer:
             self._look_at, self._owes_look = time.monotonic() + self._look_every, False
             stand = await self._store.run(backends.ops.stand, self._lanes.wanted_keys())
             self._lanes.refresh(*stand, ahead=self._free() > 1)
-        return bool(new)
+        return bool(new) or met
+
+    async def _meet(self, ready: Any) -> bool:
+        """Look for handlers of types that were not met before; whether there are some."""
+        types = await self._store.run(backends.ops.ready_types)
+        strangers = self._lanes.strangers(ready, types) - self._unknown
+        found = [
+            type for type in strangers if await asyncio.to_thread(self._config.router.find, type)
+        ]
+        self._unknown |= strangers.difference(found)
+        if found:
+            self._types = self._config.router.types
+            self._lanes.learn()
+            await self._learned()
+        return bool(found)
 
     def _until_next(self, survey: Any) -> float:
         """Seconds until the next thing that is known to happen; a hint may come before."""

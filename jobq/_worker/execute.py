@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
-
 from jobq._classify.classifier import classify
 from jobq._classify.failure import Failure, FailureKind
 from jobq._config import Bounds
@@ -22,6 +20,8 @@ from jobq._routing import Handler, Middleware
 from jobq._signals import Permanent, Signal
 from jobq._worker.running import NotNow, Running
 from jobq.observe import current_job
+
+InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 class JobTimeout(Exception):
@@ -47,7 +47,7 @@ async def attempt(
     running: Running,
     middleware: tuple[Middleware, ...],
     *,
-    threads: CapacityLimiter,
+    in_thread: InThread,
     bounds: Bounds,
 ) -> Outcome | None:
     """Run a job's handler; what came of it, or `None` where the job is no longer ours."""
@@ -59,20 +59,20 @@ async def attempt(
     try:
         result = None
         if running.unverified:
-            result = await _verified(running, payload, threads)
+            result = await _verified(running, payload, in_thread)
         if result is None:
-            result = await _call(running, payload, middleware, threads)
+            result = await _call(running, payload, middleware, in_thread)
     except BaseException as error:  # noqa: BLE001  neither a cancellation nor SystemExit ends the worker
         return ended(running, error, bounds)
     return stored(running, result, bounds)
 
 
-async def _verified(running: Running, payload: Any, threads: CapacityLimiter) -> Any:
+async def _verified(running: Running, payload: Any, in_thread: InThread) -> Any:
     """What the work came to that an earlier attempt may have done, or `None`."""
     verify, handler = running.handler.verify, running.handler
     if verify is None:
         return None
-    found = await _verify(verify, handler, running, payload, threads)
+    found = await _verify(verify, handler, running, payload, in_thread)
     running.unverified = False
     if found is None and running.job.attempts > running.job.max_attempts:
         raise Permanent("crashed", "its worker crashed, and the work was not done")
@@ -84,29 +84,29 @@ async def _verify(
     handler: Handler[Any, Any],
     running: Running,
     payload: Any,
-    threads: CapacityLimiter,
+    in_thread: InThread,
 ) -> Any:
     if inspect.iscoroutinefunction(verify):
         return await verify(*handler.arguments(payload, JobContext(running)))
     arguments = handler.arguments(payload, SyncJobContext(running))
-    return await to_thread.run_sync(verify, *arguments, limiter=threads)
+    return await in_thread(partial(verify, *arguments))
 
 
 async def _call(
     running: Running,
     payload: Any,
     middleware: tuple[Middleware, ...],
-    threads: CapacityLimiter,
+    in_thread: InThread,
 ) -> Any:
     if not middleware:
-        return await _handle(running, payload, threads)
-    call_next: Callable[[], Awaitable[Any]] = partial(_handle, running, payload, threads)
+        return await _handle(running, payload, in_thread)
+    call_next: Callable[[], Awaitable[Any]] = partial(_handle, running, payload, in_thread)
     for around in reversed(middleware):
         call_next = _around(around, JobContext(running), call_next)
     return await call_next()
 
 
-async def _handle(running: Running, payload: Any, threads: CapacityLimiter) -> Any:
+async def _handle(running: Running, payload: Any, in_thread: InThread) -> Any:
     handler = running.handler
     running.check_start()
     if handler.is_async:
@@ -129,7 +129,7 @@ async def _handle(running: Running, payload: Any, threads: CapacityLimiter) -> A
         finally:
             running.in_thread = False
 
-    return await to_thread.run_sync(call, limiter=threads)
+    return await in_thread(call)
 
 
 def _around(

@@ -33,10 +33,7 @@ class Lanes:
     def __init__(self, config: Config, queues: Sequence[str] | None) -> None:
         self._config = config
         self._chosen = queues
-        self._types = frozenset(config.router.types)
-        self.pools = {pool.name: pool for pool in _pools(config)}
-        self._held = {name: pool.options for name, pool in self.pools.items()}
-        self._declared = self.declarations()
+        self.learn()
         self._asks: dict[At, float] = {}
         """When to ask for each lane that has jobs."""
         self._openings: dict[At, int] = {}
@@ -45,6 +42,14 @@ class Lanes:
         self._closed: dict[str, float] = {}
         """Limits that a provider or an operator has closed, and until when."""
         self._after = ""
+
+    def learn(self) -> None:
+        """Take in the router's handlers and their limits."""
+        config = self._config
+        self._types = frozenset(config.router.types)
+        self.pools = {pool.name: pool for pool in _pools(config)}
+        self._held = {name: pool.options for name, pool in self.pools.items()}
+        self._declared = self.declarations()
         self.have_places = any(isinstance(one, Concurrency) for one in _all_limits(config))
         """Whether places may come free at any moment, rather than at a time that is known."""
         self.limited_types = [h.type for h in config.router if h.limits]
@@ -73,6 +78,12 @@ class Lanes:
             types = sorted(self._types) if whole else self.limited_types
             pairs += [(queue, type) for type in types]
         return pairs
+
+    def strangers(self, ready: Any, types: Iterable[str]) -> set[str]:
+        """The types of jobs, and of those in lanes, that have no handler here."""
+        lanes = (Lane.parse(lane) for _, lane in ready.lanes)
+        met = {*types, *(lane.type for lane in lanes if lane is not None)}
+        return met - self._types
 
     def saw(self, ready: Any) -> None:
         """Take in a look at the lanes that have jobs; those that are new may be open."""

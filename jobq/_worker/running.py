@@ -50,9 +50,10 @@ def _nothing(*_: Any) -> None:
 class Host:
     """What a worker's jobs have in common."""
 
+    worker: str = ""
+    """The worker's id."""
     state: Any = None
     """What the lifespan yielded."""
-    worker: str | None = None
     lease: float = float("inf")
     """For how many seconds a claim or a renewal is good."""
     keep: int | None = None

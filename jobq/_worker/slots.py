@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from anyio import CapacityLimiter
@@ -71,8 +72,8 @@ class Slots:
         self._count = count
         self._margin = margin
         self._host = Host(
-            state=state,
             worker=worker,
+            state=state,
             lease=lease,
             keep=config.keep,
             dialect=dialect,
@@ -85,7 +86,7 @@ class Slots:
         self._on_freed = freed
         self._on_stuck = stuck
         self._loop = asyncio.get_running_loop()
-        self._threads = CapacityLimiter(threads)
+        self._in_thread = partial(config.in_thread, threads=CapacityLimiter(threads))
         self._changed = asyncio.Event()
         self._deadlines = Deadlines(lambda: self.held, self._deadline_reached)
         self._ahead = Ahead(ahead)
@@ -234,7 +235,7 @@ class Slots:
                     job = running.job
                     self._config.observers.job_started(job.id, job.type, job.attempts)
             bounds = self._config.bounds
-            outcomes = await attempt_together(call, threads=self._threads, bounds=bounds)
+            outcomes = await attempt_together(call, in_thread=self._in_thread, bounds=bounds)
             for running, outcome in outcomes.items():
                 self._deliver(running, outcome)
         finally:
@@ -254,7 +255,7 @@ class Slots:
             outcome = await attempt(
                 running,
                 self._config.router.chain(running.handler),
-                threads=self._threads,
+                in_thread=self._in_thread,
                 bounds=self._config.bounds,
             )
             self._deliver(running, outcome)

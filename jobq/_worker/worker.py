@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from jobq import backends
@@ -185,7 +186,7 @@ class Worker:
         return slots.started
 
     def _check_handlers(self) -> None:
-        if not self._router.types:
+        if not self._router.types and not self._router.finds:
             raise ConfigurationError(
                 "this worker has no handlers: import the modules that declare them before it runs"
             )
@@ -238,6 +239,7 @@ class Worker:
             fallback=lambda: backend.fallback_poll,
             quota=max_jobs,
             burst_window=window,
+            learned=partial(declare_limits, store, lanes, self.id),
         )
         slots.finisher = Finisher(
             outcomes,

@@ -76,6 +76,8 @@ class Dialect:
     """The questions that statements ask. One instance serves one queue, and knows its clock."""
 
     name: ClassVar[str]
+    spelling: ClassVar[str]
+    """Whose SQL text this is: another one for the same database may write parameters otherwise."""
     sqlalchemy: ClassVar[SqlalchemyDialect]
     writes_in_ctes: ClassVar[bool]
     """Whether one statement can write to two tables."""
@@ -175,7 +177,7 @@ class _Sqlite(SQLiteDialect_pysqlite):
 
 
 class SqliteDialect(Dialect):
-    name = "sqlite"
+    name = spelling = "sqlite"
     sqlalchemy = _Sqlite(paramstyle="named")
     writes_in_ctes = False
     locks_rows = False
@@ -250,6 +252,13 @@ class SqliteDialect(Dialect):
         return list(columns)  # our connections have no converters
 
 
+class PyformatSqliteDialect(SqliteDialect):
+    """SQLite behind a cursor that wants parameters as `%(name)s`, as Django's does."""
+
+    spelling = "sqlite, pyformat"
+    sqlalchemy = _Sqlite(paramstyle="pyformat")
+
+
 def _affinity(kind: Any) -> Any:
     return Text if kind is Text else Integer
 
@@ -262,7 +271,7 @@ _LAST: Expression = literal_column("timestamptz '9999-12-31 23:59:59.999999+00'"
 
 
 class PostgresDialect(Dialect):
-    name = "postgresql"
+    name = spelling = "postgresql"
     sqlalchemy = PGDialect_psycopg(paramstyle="pyformat")  # type: ignore[no-untyped-call]
     writes_in_ctes = True
     locks_rows = True

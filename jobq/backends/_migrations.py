@@ -67,11 +67,11 @@ def script(d: Dialect, *, since: int = 0) -> str:
     lines = []
     for step in range(since + 1, t.SCHEMA_VERSION + 1):
         lines += ["BEGIN;", *(f"{line};" for line in statements(d, step))]
-        lines += [f"{_record(step)};", "COMMIT;"]
+        lines += [f"{record(step)};", "COMMIT;"]
     return "\n".join(lines)
 
 
-def _record(step: int) -> str:
+def record(step: int) -> str:
     values = f"({step}, {t.COMPATIBLE_FROM})"
     return f"INSERT INTO jobq_schema (version, compatible_from) VALUES {values}"  # noqa: S608
 
@@ -97,7 +97,7 @@ installed = reading(_installed)
 
 
 @atomic
-def migrate(d: Dialect) -> Op[list[int]]:
+def migrate(d: Dialect, *, upto: int = t.SCHEMA_VERSION) -> Op[list[int]]:
     """Run the missing steps, one process at a time; their numbers."""
     if d.name == "postgresql":
         yield Call("SET LOCAL lock_timeout = '10s'", {})
@@ -105,11 +105,11 @@ def migrate(d: Dialect) -> Op[list[int]]:
     version, compatible_from = yield from _installed(d)
     if compatible_from > t.SCHEMA_VERSION:
         raise SchemaError(_too_new(version, compatible_from))
-    steps = list(range(version + 1, t.SCHEMA_VERSION + 1))
+    steps = list(range(version + 1, upto + 1))
     for step in steps:
         for line in statements(d, step):
             yield Call(line, {})
-        yield Call(_record(step), {})
+        yield Call(record(step), {})
     return steps
 
 

@@ -41,7 +41,7 @@ class Statement:
 
     def __call__(self, dialect: Dialect, *variant: Any, **params: Any) -> Call:
         """The statement with its parameters; `variant` chooses between texts of it."""
-        key = (dialect.name, *variant)
+        key = (dialect.spelling, *variant)
         found = self._compiled.get(key) or self._compile(key, dialect, variant)
         return Call(found[0], {"now": dialect.current(), **found[1], **params}, self._replan)
 

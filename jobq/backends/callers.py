@@ -1,8 +1,8 @@
 """Run an op on a connection of the caller's, inside whatever transaction it has open.
 
 Known by shape, without importing what is not there: psycopg and sqlite3 connections, aiosqlite
-connections, SQLAlchemy connections and sessions, each sync or async. The op is one statement (to
-complete a job on SQLite takes two); it is never committed here.
+connections, SQLAlchemy connections and sessions, each sync or async, and Django's connections. The
+op is one statement (to complete a job on SQLite takes two); it is never committed here.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from jobq._errors import OptionError, SchemaError
-from jobq.backends._dialect import Dialect
+from jobq.backends._dialect import Dialect, PyformatSqliteDialect, SqliteDialect
 from jobq.backends._failures import translate
 from jobq.backends._statement import Call, Row, drive, drive_async
 
@@ -38,11 +39,13 @@ _DATABASES = {
     "sqlalchemy.scoped_session": None,
     "sqlalchemy.AsyncSession": None,
     "sqlalchemy.async_scoped_session": None,
+    "django.BaseDatabaseWrapper": None,
+    "django.ConnectionProxy": None,
 }
 _ASYNC = ("Async", "aiosqlite", "async_")
 _SUPPORTED = (
     "sqlite3, aiosqlite and psycopg connections, SQLAlchemy's Connection and Session "
-    "and their Async twins"
+    "and their Async twins, Django's django.db.connections[alias]"
 )
 
 
@@ -64,6 +67,8 @@ def run(dialect: Dialect, connection: Any, op: Callable[..., Any], *args: Any, *
     """Drive an op on a synchronous connection or session."""
     kind = check(dialect, connection, is_async=False)
     with _schema_explained():
+        if kind.startswith("django."):
+            return _on_django(dialect, connection, op, args, kw)
         execute = _sync_executor(dialect, kind, connection)
         return drive(op(dialect, *args, **kw), execute)
 
@@ -74,10 +79,18 @@ def _schema_explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        failure = translate(getattr(error, "orig", error))
+        failure = translate(_driver_error(error))
         if isinstance(failure, SchemaError):
             raise failure from error
         raise
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    """What SQLAlchemy and Django wrap."""
+    wrapped = getattr(error, "orig", None)
+    if type(error).__module__ == "django.db.utils":
+        wrapped = error.__cause__
+    return wrapped if isinstance(wrapped, BaseException) else error
 
 
 async def run_async(
@@ -178,6 +191,22 @@ def _exec_driver_sql(connection: Any, call: Call) -> list[Row]:
         return []
     # Past SQLAlchemy's own row, in case the driver's cursor was given another row factory.
     return [tuple(_as_text(value) for value in row) for row in result.fetchall()]
+
+
+def _on_django(dialect: Dialect, connection: Any, op: Any, args: Any, kw: Any) -> Any:
+    theirs = getattr(connection, "vendor", None)
+    if theirs != dialect.name:
+        raise OptionError(f"{connection!r} is {theirs}, but this queue lives in {dialect.name}")
+    if isinstance(dialect, SqliteDialect):
+        dialect = PyformatSqliteDialect(dialect.clock)
+    return drive(op(dialect, *args, **kw), partial(execute_on_django, connection))
+
+
+def execute_on_django(connection: Any, call: Call) -> list[Row]:
+    """Run a statement on Django's own cursor, which counts, logs and guards its queries."""
+    with connection.cursor() as cursor:
+        cursor.execute(call.sql, call.params or None)
+        return [*map(tuple, cursor.fetchall())] if cursor.description else []
 
 
 def _tuple_row() -> Any:

@@ -15,7 +15,8 @@ from jobq._errors import BackendError, ConfigurationError, JobqError, OptionErro
 from jobq._masking import hide_environment, mask
 from jobq.cli._leaving import leave_within
 from jobq.cli._parser import build_parser
-from jobq.cli._worker import add_worker_arguments, reload_worker, run_worker
+from jobq.cli._queue import add_days, clean_up, show_state
+from jobq.cli._worker import add_worker_arguments, make_worker, reload_worker, run_worker, serve
 
 REFUSED, USAGE, DATABASE = 1, 2, 3
 EXIT_PATIENCE = 5.0
@@ -68,4 +69,15 @@ def exit_code(error: JobqError) -> int:
     return REFUSED
 
 
-__all__ = ["add_worker_arguments", "exit_code", "main", "reload_worker", "run_worker"]
+__all__ = [
+    "add_days",
+    "add_worker_arguments",
+    "clean_up",
+    "exit_code",
+    "main",
+    "make_worker",
+    "reload_worker",
+    "run_worker",
+    "serve",
+    "show_state",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from jobq._masking import shown_url
@@ -32,9 +32,7 @@ def add(commands: Commands) -> None:
     options.add_target(parser)
     parser = options.add_command(commands, cleanup, "cleanup")
     options.add_target(parser)
-    parser.add_argument(
-        "--days", type=options.days, default=30, metavar="N", help="older than this (default 30)"
-    )
+    add_days(parser)
     parser = options.add_command(commands, pause, "pause")
     options.add_target(parser)
     parser.add_argument("queue", metavar="QUEUE", help="the queue's name")
@@ -47,6 +45,13 @@ def add(commands: Commands) -> None:
     parser = options.add_command(commands, resume, "resume")
     options.add_target(parser)
     parser.add_argument("queue", metavar="QUEUE", help="the queue's name")
+
+
+def add_days(parser: ArgumentParser) -> None:
+    """How long ago finished jobs are old."""
+    parser.add_argument(
+        "--days", type=options.days, default=30, metavar="N", help="older than this (default 30)"
+    )
 
 
 def migrate(args: Namespace) -> int:
@@ -74,11 +79,16 @@ def status(args: Namespace) -> int:
     Counts and queues look at the first 10,000 jobs of each status.
     """
     with opened(args) as queue:
-        if args.json:
-            print_json(_state(queue))
-        else:
-            _print_state(queue)
+        show_state(queue, as_json=args.json)
     return 0
+
+
+def show_state(queue: Queue, *, as_json: bool) -> None:
+    """Print how a queue stands."""
+    if as_json:
+        print_json(_state(queue))
+    else:
+        _print_state(queue)
 
 
 def _state(queue: Queue) -> dict[str, object]:
@@ -159,12 +169,17 @@ def cleanup(args: Namespace) -> int:
     Workers delete jobs by themselves once their retention is over.
     """
     with opened(args) as queue:
-        deleted = queue.cleanup_old_jobs(args.days)
-    if args.json:
+        clean_up(queue, args.days, as_json=args.json)
+    return 0
+
+
+def clean_up(queue: Queue, days: float, *, as_json: bool) -> None:
+    """Delete old jobs, and print how many there were."""
+    deleted = queue.cleanup_old_jobs(days)
+    if as_json:
         print_json({"count": deleted})
     else:
-        print(f"deleted {deleted} jobs that finished more than {args.days:g} days ago")
-    return 0
+        print(f"deleted {deleted} jobs that finished more than {days:g} days ago")
 
 
 def pause(args: Namespace) -> int:

@@ -33,6 +33,8 @@ def add(commands: Commands) -> None:
         "app", nargs="?", metavar="MODULE:QUEUE", help="the app's queue, as in app:queue [JOBQ_APP]"
     )
     add_worker_arguments(parser)
+    again = "restart when a .py file below this folder changes"
+    parser.add_argument("--reload", action="store_true", help=again)
 
 
 def add_worker_arguments(parser: ArgumentParser) -> None:
@@ -70,7 +72,6 @@ def add_worker_arguments(parser: ArgumentParser) -> None:
     add("--label", help="the worker's name for people (default: host, process and a random part)")
     add("--port", type=options.port, metavar="N", help="answer GET /health and /ready there")
     add("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR (default INFO)")
-    add("--reload", action="store_true", help="restart when a .py file below this folder changes")
 
 
 def worker(args: Namespace) -> int:
@@ -97,15 +98,24 @@ def run_worker(args: Namespace, queue: Queue | AsyncQueue) -> int:
     The environment stands in for what was not given. Where a handler ignores its cancellation
     the process ends here: with 0 if the worker was asked to stop, with 70 if all slots hang.
     """
-    import asyncio
+    set_up_logging(args.log_level or Settings.from_environment().log_level)
+    return serve(make_worker(args, queue), args)
 
+
+def make_worker(args: Namespace, queue: Queue | AsyncQueue) -> Worker:
+    """A worker as `add_worker_arguments` were parsed; the environment stands in for the rest."""
     from jobq._worker import Worker
 
     settings = Settings.from_environment()
-    set_up_logging(args.log_level or settings.log_level)
     if settings.jobs_per_second is not None:
         limit_default_queue(queue, settings.jobs_per_second)
-    worker = Worker(queue, **_worker_options(args, settings))
+    return Worker(queue, **_worker_options(args, settings))
+
+
+def serve(worker: Worker, args: Namespace) -> int:
+    """Run a worker until it is stopped or done, and return the exit code."""
+    import asyncio
+
     gc.freeze()  # what is imported stays: each full collection would walk it for 30 ms and more
     code, timer = asyncio.run(_until_ended(worker, args))
     timer.cancel()

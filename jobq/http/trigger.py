@@ -65,7 +65,7 @@ _runners: weakref.WeakKeyDictionary[Config, Runner] = weakref.WeakKeyDictionary(
 def start(queue: Queue | AsyncQueue) -> None:
     """Have a thread run due jobs; one that runs already goes round again."""
     config = queue._config  # noqa: SLF001  one runner for the configuration
-    if not config.router.types:
+    if not config.router.types and not config.router.finds:
         logger.warning("no jobs are run on the side: this process has no handlers")
         return
     _runners.setdefault(config, Runner(config)).ask()

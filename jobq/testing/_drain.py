@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -61,6 +61,7 @@ def drain(
             queues=queues,
             concurrency=concurrency,
         ),
+        queue._config.run,  # noqa: SLF001  the test kit is part of the house
     )
 
 
@@ -124,11 +125,15 @@ async def _until_next(config: Any, queues: Sequence[str] | None) -> int | None:
     return due
 
 
-def run_here(name: str, work: Coroutine[Any, Any, T]) -> T:
+def run_here(
+    name: str,
+    work: Coroutine[Any, Any, T],
+    run: Callable[[Coroutine[Any, Any, T]], T] = asyncio.run,
+) -> T:
     """Run the asynchronous twin of a function to its end."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return run(work)
     work.close()
     raise RuntimeError(f"{name}() cannot run inside an event loop; use `await a{name}(…)` here")

@@ -13,6 +13,7 @@ from attrs import frozen
 import jobq
 from jobq.testing import drain
 from tests.contract.adapters import ADAPTERS, Adapter, Mounts, Setup
+from tests.contract.on_django import DJANGO
 
 KEY = "a-key-of-the-drive-endpoint"
 
@@ -53,9 +54,12 @@ class Site:
 Start = Callable[..., Site]
 
 
-@pytest.fixture(params=list(ADAPTERS))
+EVERY = ADAPTERS | DJANGO
+
+
+@pytest.fixture(params=list(EVERY))
 def adapter(request: pytest.FixtureRequest) -> Adapter:
-    return ADAPTERS[request.param]
+    return EVERY[request.param]
 
 
 @pytest.fixture

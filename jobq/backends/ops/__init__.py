@@ -31,7 +31,7 @@ from jobq.backends.ops.keep import (
     renew,
     rescue,
 )
-from jobq.backends.ops.lanes import Ready, ready
+from jobq.backends.ops.lanes import Ready, ready, ready_types
 from jobq.backends.ops.limit_control import (
     declare_limits,
     pause_limit,
@@ -109,6 +109,7 @@ __all__ = [
     "prune_limits",
     "queues",
     "ready",
+    "ready_types",
     "renew",
     "reschedule",
     "rescue",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy import Executable, null, select, union_all
+from sqlalchemy import Executable, Text, literal_column, null, select, union_all
 
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, param
@@ -71,3 +71,27 @@ def ready(d: Dialect, *, after: str = "") -> Op[Ready]:
     queues = tuple(queue for queue, lane in rows if lane is None)
     lanes = sorted((lane, queue) for queue, lane in rows if lane is not None)
     return Ready(queues, tuple((queue, lane) for lane, queue in lanes))
+
+
+@statement
+def _ready_types(d: Dialect) -> Executable:
+    queues = _queues(d, "unlimited", j.lane.is_(None))
+
+    def next_type(queue: Any, previous: Any) -> Any:
+        ready = select(j.type).where(d.is_set(j.ready), j.lane.is_(None), j.queue == queue)
+        ready = ready.where(j.type > previous).order_by(j.type).limit(number(1))
+        return ready.scalar_subquery()
+
+    first = next_type(queues.c.queue, literal_column("''", Text)).label("type")
+    begun = select(queues.c.queue, first).where(queues.c.queue.is_not(None))
+    types = begun.cte("types", recursive=True)
+    following = next_type(types.c.queue, types.c.type)
+    found: Any = types.union_all(select(types.c.queue, following).where(types.c.type.is_not(None)))
+    return select(found.c.type).where(found.c.type.is_not(None)).distinct()
+
+
+@reading
+def ready_types(d: Dialect) -> Op[list[str]]:
+    """The types of jobs without limits that may be claimed: one probe for each (queue, type)."""
+    rows = yield _ready_types(d)
+    return [type for (type,) in rows]

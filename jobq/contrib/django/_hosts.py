@@ -1,0 +1,119 @@
+"""Who does the steps of the HTTP API in a Django project.
+
+What belongs to a request is done on Django's connection. What lasts (running jobs, waiting for
+news of them) is done on connections of jobq's own, and Django's is closed meanwhile. In a test's
+transaction, which nobody else can see, that is not possible: there jobs are run on Django's
+connection too, and nobody waits.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+from django.db import connections, transaction
+
+from jobq._model import Job
+from jobq._queue import Queue
+from jobq.contrib.django import DjangoQueue, _database
+from jobq.contrib.django._worker import worker_queue
+from jobq.http.drive import Report, drive, drive_here
+from jobq.http.hosts import AsyncHost, Host, Passed
+from jobq.http.trigger import start
+from jobq.http.watch import watcher_of
+
+if TYPE_CHECKING:
+    from jobq.http.budget import Budget
+    from jobq.http.steps import Watch
+
+
+class Outside:
+    """The project's queue, on connections of jobq's own."""
+
+    def __init__(self, queue: DjangoQueue) -> None:
+        self._queue = queue
+        self._made: tuple[object, Queue] | None = None
+
+    @property
+    def queue(self) -> Queue:
+        """One for each state of the settings."""
+        config = self._queue._config  # noqa: SLF001  the same house
+        if self._made is None or self._made[0] is not config:
+            self._made = config, worker_queue(self._queue)
+        return self._made[1]
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether other connections see what this one has written."""
+        alias = self._queue.alias
+        return not (connections[alias].in_atomic_block or _database.is_in_memory(alias))
+
+    def leave_connection(self) -> bool:
+        """Close Django's connection, if it can be; whether others see what it has written."""
+        if not self.is_reachable:
+            return False
+        connections[self._queue.alias].close()
+        return True
+
+    def trigger(self) -> None:
+        """Run jobs on the side once what was enqueued is there."""
+        if self.is_reachable:
+            transaction.on_commit(partial(start, self.queue), using=self._queue.alias, robust=True)
+
+
+class DjangoHost(Host):
+    """On the thread of a WSGI request."""
+
+    def __init__(self, queue: DjangoQueue, outside: Outside) -> None:
+        super().__init__(queue)
+        self._outside = outside
+
+    def watch(self, step: Watch) -> Job | None:
+        if not self._outside.leave_connection():
+            return None
+        watcher = watcher_of(self._outside.queue._config)  # noqa: SLF001  one for the configuration
+        return watcher.wait(step.job, step.seconds, until_finished=step.until_finished)
+
+    def work(self, budget: Budget) -> Report:
+        if self._outside.leave_connection():
+            return drive_here(self._outside.queue, budget)
+        return self.queue._config.run(drive(self.queue, budget))  # noqa: SLF001  Django's own way
+
+    def trigger(self) -> None:
+        self._outside.trigger()
+
+
+class AsyncDjangoHost(AsyncHost):
+    """In the event loop of an ASGI request."""
+
+    def __init__(self, queue: DjangoQueue, outside: Outside) -> None:
+        super().__init__(queue.aio)
+        self._outside = outside
+
+    async def consult(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Synchronous functions of the app may use the ORM."""
+        try:
+            if inspect.iscoroutinefunction(function):
+                return await function(*args)
+            answer = await sync_to_async(function, thread_sensitive=True)(*args)
+            return await answer if inspect.isawaitable(answer) else answer
+        except Exception as error:
+            raise Passed(error) from error
+
+    async def watch(self, step: Watch) -> Job | None:
+        if not await sync_to_async(self._outside.leave_connection, thread_sensitive=True)():
+            return None
+        watcher = watcher_of(self._outside.queue._config)  # noqa: SLF001  one for the configuration
+        return await watcher.wait_async(step.job, step.seconds, until_finished=step.until_finished)
+
+    async def work(self, budget: Budget) -> Report:
+        if await sync_to_async(self._outside.leave_connection, thread_sensitive=True)():
+            return await drive(self._outside.queue, budget)
+        return await drive(self.queue, budget)
+
+    def trigger(self) -> None:
+        """No transaction is open: a job that was created here is there."""
+        start(self._outside.queue)

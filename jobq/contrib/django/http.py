@@ -1,0 +1,202 @@
+"""The routes of `jobq.http` as Django views, for WSGI and ASGI.
+
+>>> urlpatterns = [path("jobs/", include("jobq.contrib.django.urls"))]
+>>> urlpatterns = jobs_urls("api/jobs", owner=current_user, allow=["image_edit"])
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine
+from functools import cached_property
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    JsonResponse,
+    StreamingHttpResponse,
+)
+from django.http.request import RawPostDataException
+from django.middleware.csrf import CsrfViewMiddleware
+from django.urls import URLPattern, re_path, reverse
+from django.views.decorators.csrf import csrf_exempt
+
+from jobq._model import Job
+from jobq.contrib.django import DjangoQueue, queue
+from jobq.contrib.django._hosts import AsyncDjangoHost, DjangoHost, Outside
+from jobq.http import DriveApi, JobsApi, Problem, Request, Response, Stream, in_debug
+from jobq.http.polling import poll_after
+
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
+SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class DjangoJobsApi(JobsApi):
+    """The routes of jobs, on Django's connections."""
+
+    queue: DjangoQueue
+
+    @cached_property
+    def outside(self) -> Outside:
+        """The same queue for what lasts."""
+        return Outside(self.queue)
+
+    @cached_property
+    def host(self) -> DjangoHost:
+        """Who does the steps under WSGI."""
+        return DjangoHost(self.queue, self.outside)
+
+    @property
+    def async_host(self) -> AsyncDjangoHost:
+        """Who does the steps under ASGI."""
+        return AsyncDjangoHost(self.queue, self.outside)
+
+
+class DjangoDriveApi(DjangoJobsApi, DriveApi):
+    """The drive endpoint alone, on Django's connections."""
+
+
+def jobs_urls(
+    prefix: str = "jobs", *, queue: DjangoQueue = queue, name: str = "jobq", **options: Any
+) -> list[URLPattern]:
+    """The routes of a queue below a prefix. The options are those of `jobq.http.Options`.
+
+    `owner` is called with Django's request; it may be asynchronous under ASGI.
+
+    >>> urlpatterns = [*jobs_urls("api/jobs", owner=current_user, allow=["image_edit"])]
+    """
+    return _patterns(DjangoJobsApi(queue, **options), prefix, name)
+
+
+def drive_urls(
+    prefix: str = "api/workers",
+    *,
+    queue: DjangoQueue = queue,
+    name: str = "jobq-alone",
+    **options: Any,
+) -> list[URLPattern]:
+    """The drive endpoint alone: POST on the prefix works, GET tells the queue's state.
+
+    >>> urlpatterns = [*drive_urls("api/workers")]
+    """
+    return _patterns(DjangoDriveApi(queue, **options), prefix, name)
+
+
+def _patterns(api: JobsApi, prefix: str, name: str) -> list[URLPattern]:
+    mount = re.escape(prefix.strip("/"))
+    return [
+        re_path(
+            _expression(mount, path),
+            _view(api, path),
+            name=f"{name}-{next(iter(found.values())).name}",
+        )
+        for path, found in api.paths.items()
+    ]
+
+
+def _expression(mount: str, path: str) -> str:
+    """A path of the route table below a mount; both may be empty, and a slash may follow."""
+    whole = f"{mount}{path}" if mount else path.removeprefix("/")
+    return f"^{whole.replace('{id}', '(?P<id>[^/]+)')}/?$"
+
+
+def _view(api: JobsApi, path: str) -> View:
+    guarded = any(route.part == "jobs" for route in api.paths[path].values())
+
+    async def view(request: HttpRequest, id: str = "") -> HttpResponseBase:
+        is_asgi = isinstance(request, ASGIRequest)
+        try:
+            if guarded:
+                _check_forgery(request)
+            asked = _request(api, request)
+        except Problem as problem:
+            return _native(api, problem.response(), is_asgi=is_asgi)
+        if is_asgi:
+            answered = await api.ahandle(path, asked, id=id)
+        else:  # in the thread that serves the request
+            handle = sync_to_async(api.handle, thread_sensitive=True)
+            answered = await handle(path, asked, id=id)
+        return _native(api, answered, is_asgi=is_asgi)
+
+    exempt: Any = csrf_exempt(view)
+    exempt._non_atomic_requests = _EveryDatabase()  # noqa: SLF001  of ATOMIC_REQUESTS
+    return exempt  # type: ignore[no-any-return]
+
+
+class _EveryDatabase:
+    """A verb is a transaction of its own; waiting in one would help nobody."""
+
+    def __contains__(self, alias: str) -> bool:
+        return True
+
+
+class _Forgery(CsrfViewMiddleware):
+    """Django's own check, which tells instead of answering."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> str:
+        return reason
+
+
+def _check_forgery(request: HttpRequest) -> None:
+    """Whoever is known by a cookie has to send Django's token along; keys are proof enough."""
+    if request.method in SAFE or settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return
+    check = _Forgery(lambda _: HttpResponse())
+    check.process_request(request)
+    reason = check.process_view(request, None, (), {})
+    if reason is not None:
+        raise Problem(403, "csrf", f"{reason} Send the token of Django's cookie as X-CSRFToken.")
+
+
+def _request(api: JobsApi, request: HttpRequest) -> Request:
+    return Request(
+        method=str(request.method),
+        path=request.path.rstrip("/"),
+        query=request.META.get("QUERY_STRING", ""),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=_body(request, api.largest_body),
+        debug=in_debug(app=settings.DEBUG),
+        native=request,
+    )
+
+
+def _body(request: HttpRequest, largest: int) -> bytes:
+    """The body, or as much of it as shows that it is too large."""
+    if request.method in ("GET", "HEAD"):
+        return b""
+    try:
+        return bytes(request.read(largest + 1))
+    except RawPostDataException:  # somebody has read it before
+        return bytes(request.body)
+
+
+def _native(api: JobsApi, answered: Response | Stream, *, is_asgi: bool) -> HttpResponseBase:
+    headers = dict(answered.headers)
+    if isinstance(answered, Response):
+        return HttpResponse(answered.body, status=answered.status, headers=headers)
+    chunks: Any = api.achunks(answered) if is_asgi else api.chunks(answered)
+    return StreamingHttpResponse(chunks, status=answered.status, headers=headers)
+
+
+def current_user(request: HttpRequest) -> Any:
+    """The signed-in user, for `owner=`; `None` where nobody is signed in."""
+    user = getattr(request, "user", None)
+    return user if user is not None and user.is_authenticated else None
+
+
+def accepted(job: Job, *, name: str = "jobq", namespace: str = "") -> HttpResponse:
+    """The answer of a view of your own that has enqueued a job: 202, and where to ask for it.
+
+    `name` and `namespace` are those that the routes were mounted with.
+    """
+    path = reverse(f"{namespace}:{name}-show" if namespace else f"{name}-show", args=[job.id])
+    headers = {"location": path}
+    rest = poll_after(job, job.updated_at)
+    if rest is not None:
+        headers["retry-after"] = str(rest)
+    return JsonResponse({"jobId": job.id, "status": job.status.value}, status=202, headers=headers)

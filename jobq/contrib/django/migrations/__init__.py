@@ -1,0 +1,1 @@
+"""jobq's own numbered steps, as Django runs them."""

@@ -1,0 +1,63 @@
+"""Django is set up once a process, with a database of each kind; each test finds them empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from tests.django.configured import configure
+
+configure()
+
+from django.core.management import call_command  # noqa: E402  needs the settings
+from django.db import connections  # noqa: E402
+from django.test import override_settings  # noqa: E402
+
+from jobq.contrib.django import DjangoQueue  # noqa: E402
+from jobq.contrib.django import queue as project_queue  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory, postgres_database: str) -> Iterator[None]:
+    """Migrated databases behind the aliases."""
+    folder = tmp_path_factory.mktemp("django")
+    for alias in ("default", "other"):
+        connections[alias].settings_dict["NAME"] = str(folder / f"{alias}.sqlite3")
+    server = urlsplit(postgres_database)
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS django")
+        connection.execute("CREATE DATABASE django")
+    connections["postgresql"].settings_dict.update(
+        NAME="django",
+        USER=server.username,
+        PASSWORD=server.password,
+        HOST=server.hostname,
+        PORT=server.port,
+    )
+    for alias in connections:
+        call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
+    yield
+    connections.close_all()
+
+
+@pytest.fixture
+def clean(databases: None) -> Iterator[None]:
+    yield
+    for alias in connections:
+        call_command("flush", database=alias, interactive=False, verbosity=0)
+
+
+@pytest.fixture(params=["default", "postgresql"])
+def alias(request: pytest.FixtureRequest, clean: None) -> Iterator[str]:
+    """A database of each kind in turn, as the one that the project keeps its jobs in."""
+    with override_settings(JOBQ={"DATABASE": request.param}):
+        yield request.param
+
+
+@pytest.fixture
+def queue(alias: str) -> DjangoQueue:
+    """The project's queue."""
+    return project_queue
