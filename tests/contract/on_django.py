@@ -89,9 +89,9 @@ def waitress_on(app: Any) -> Iterator[str]:
         try:
             yield address
         finally:
+            server.task_dispatcher.shutdown()  # its threads still speak to the server
             server.trigger.pull_trigger(server.close)  # in its own thread, at once
             thread.join(30)
-            server.task_dispatcher.shutdown()
 
 
 @contextmanager
