@@ -201,6 +201,15 @@ def security(session: nox.Session) -> None:
 
 
 @nox.session
+def contract(session: nox.Session) -> None:
+    """Try what HTTP promises with each adapter on both databases; the tests do with one."""
+    install(session, "tests")
+    session.run(
+        "pytest", "tests/contract", "-n", "2", *session.posargs, env={"JOBQ_CONTRACT": "all"}
+    )
+
+
+@nox.session
 def openapi(session: nox.Session) -> None:
     """Send the HTTP API what its OpenAPI document allows, and what it does not."""
     install(session, "openapi")

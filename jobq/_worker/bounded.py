@@ -41,7 +41,7 @@ class BoundedWorker(Worker):
     """
 
     def __init__(self, queue: Any, *, seconds: float, beyond: float = 10.0, **options: Any) -> None:
-        super().__init__(queue, **options)
+        super().__init__(queue, ahead=0, **options)
         self._ends_at = time.monotonic() + seconds
         self._beyond = beyond
         self._timers: list[asyncio.TimerHandle] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -55,6 +56,27 @@ Start = Callable[..., Site]
 
 
 EVERY = ADAPTERS | DJANGO
+USUAL = {
+    "starlette": "sqlite",
+    "fastapi": "postgresql",
+    "django-wsgi": "postgresql",
+    "django-asgi": "sqlite",
+}
+"""The database that each adapter is tried on by default; `nox -s contract` tries both."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("JOBQ_CONTRACT") == "all":
+        return
+    left = [item for item in items if not _is_usual(item)]
+    items[:] = [item for item in items if _is_usual(item)]
+    config.hook.pytest_deselected(items=left)
+
+
+def _is_usual(item: pytest.Item) -> bool:
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    adapter, database = params.get("adapter"), params.get("url")
+    return adapter is None or database is None or USUAL[adapter] == database
 
 
 @pytest.fixture(params=list(EVERY))
