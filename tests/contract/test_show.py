@@ -79,12 +79,11 @@ def test_head_is_get_without_a_body(client: httpx.Client, mine: Mine) -> None:
 
 def later(site: Site, action: Any) -> threading.Thread:
     """Do something as soon as somebody waits."""
-    from jobq.http.watch import watcher_of
+    from jobq.http.watch import _watchers
 
     def act() -> None:
-        watcher = watcher_of(site.queue._config)
         pause = threading.Event()
-        while not watcher.waiting:
+        while not any(watcher.waiting for watcher in list(_watchers.values())):
             pause.wait(0.01)
         action()
 
