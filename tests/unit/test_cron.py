@@ -85,6 +85,13 @@ def test_every_hour_is_every_hour_also_when_clocks_change(expression, day):
     assert [tick[-5:] for tick in found] == ["01:00", "02:00", "03:00", "04:00"]
 
 
+def test_with_seconds_left_out_times_do_not_tick_and_those_shown_twice_tick_twice():
+    tick = "0 30 2 * * *"
+    spring = ticks(tick, BERLIN, after="2031-03-29T12Z", until="2031-03-31T12Z")
+    autumn = ticks(tick, BERLIN, after="2031-10-25T12Z", until="2031-10-26T12Z")
+    assert (spring, autumn) == (["03-31 00:30"], ["10-26 00:30", "10-26 01:30"])
+
+
 def test_times_that_fall_together_tick_once():
     found = ticks("0,30 2,3 * * *", BERLIN, after="2031-03-30T00Z", until="2031-03-30T12Z")
     assert found == ["03-30 01:00", "03-30 01:30"]

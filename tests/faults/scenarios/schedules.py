@@ -64,15 +64,13 @@ def killed_at_the_tick(lab: Lab) -> Findings:
         lab.await_ready([workers[at]])
     last = int(time.time())
     lab.until(lambda: ticks_of(lab, "every-second")[-1] > last, 30, "ticks go on")
-    ended = lab.stop(workers)
     lab.queue.pause_schedule("every-second")
-    with_all = lab.worker("last")
     lab.until_finished(timeout=60)
+    ended = lab.stop(workers)
     ticks = ticks_of(lab, "every-second")
     findings = Findings(trials=kills, hits=hits)
     findings.check(
         ended,
-        lab.stop([with_all]),
         checker.all_completed(checker.dump(lab.url)),
         one_job_a_tick(ticks),
         none_missing(ticks),
