@@ -18,6 +18,7 @@ from jobq._classify.failure import Failure, FailureKind
 from jobq._clock import Clock, SystemClock
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
+from jobq._cron import ScheduleInfo
 from jobq._errors import (
     BackendError,
     BackendUnavailable,
@@ -54,7 +55,7 @@ from jobq._model import (
 )
 from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
-from jobq._routing import Handler, Middleware, Router, handler
+from jobq._routing import Handler, Middleware, Router, cron, handler
 from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
 from jobq.observe import Observer
 
@@ -111,6 +112,7 @@ __all__ = [
     "Retry",
     "RetryAfter",
     "Router",
+    "ScheduleInfo",
     "SchemaError",
     "Snooze",
     "SyncJobContext",
@@ -124,6 +126,7 @@ __all__ = [
     "WorkerInfo",
     "classifier",
     "classify",
+    "cron",
     "handler",
 ]
 

@@ -9,11 +9,12 @@ from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, 
 
 from attrs import Factory, field, frozen
 
-from jobq import _signature
+from jobq import _cron, _signature
 from jobq._checks import is_storable, priority_number, short_text
 from jobq._clock import to_span
 from jobq._context import JobContext, SyncJobContext
-from jobq._errors import ConfigurationError, HandlerError, OptionError
+from jobq._cron import CatchUp, Schedule
+from jobq._errors import ConfigurationError, HandlerError, OptionError, PayloadError
 from jobq._limits import Limit
 from jobq._limits.declared import check_limits
 from jobq._payload import Codec
@@ -138,6 +139,7 @@ class Router:
     def __init__(self) -> None:
         self._handlers: MutableMapping[str, Handler[Any, Any]] = {}
         self._middleware: list[Middleware] = []
+        self._schedules: dict[str, Schedule] = {}
 
     @overload
     def handler(self, type: str, **options: Unpack[HandlerOptions]) -> Decorator: ...
@@ -206,15 +208,98 @@ class Router:
 
         return decorate
 
+    def cron(
+        self,
+        expression: str,
+        *,
+        tz: str = "UTC",
+        name: str | None = None,
+        payload: Any = None,
+        catch_up: CatchUp = "one",
+        overlap: bool = True,
+        queue: str | None = None,
+        priority: int | str | None = None,
+        owner: str | None = None,
+    ) -> Callable[[Handler[P, R]], Handler[P, R]]:
+        """Enqueue a job of a handler at each tick of a cron expression; stands above `@handler`.
+
+        Any worker whose code has the schedule may notice a tick; each tick becomes one job, however
+        many workers there are. The job's metadata has the `schedule` and its `tick`.
+
+        - `expression`: minute, hour, day of month, month, day of week; a second may come before.
+        - `tz`: the time zone whose clocks it is about, as in "Europe/Berlin".
+        - `name`: the schedule's, by default the type. It has to be unique and to stay: what is
+          known of the last tick is known by it.
+        - `payload`: of its jobs, checked now. `queue`, `priority` and `owner` as in `enqueue`.
+        - `catch_up`: what follows ticks that no worker was there for. "one" makes one job for the
+          newest of them, "all" one for each of the newest thousand, and "skip" none, if the newest
+          was more than a minute ago.
+        - `overlap`: `False` passes over a tick while the job of an earlier one is unfinished.
+
+        Raises `ConfigurationError` where one of these cannot be used.
+
+        >>> @images.cron("0 3 * * *", tz="Europe/Berlin", catch_up="skip")
+        ... @images.handler("thumbnails")
+        ... async def thumbnails() -> None: ...
+        """
+
+        def decorate(handler: Handler[P, R]) -> Handler[P, R]:
+            schedule = _cron.declared(
+                type=self._own(handler).type,
+                name=name,
+                expression=expression,
+                tz=tz,
+                catch_up=catch_up,
+                overlap=overlap,
+                payload=_payload_of(handler, payload),
+                queue=queue,
+                priority=priority,
+                owner=owner,
+            )
+            self._add(schedule)
+            return handler
+
+        return decorate
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """The declared schedules."""
+        return tuple(self._schedules.values())
+
+    def _own(self, handler: Any) -> Handler[Any, Any]:
+        if not isinstance(handler, Handler):
+            raise HandlerError(
+                f"cron() takes a handler, not {handler!r:.100}: write it above @handler('type')"
+            )
+        known = self._handlers.get(handler.type)
+        if known is None or known.function is not handler.function:
+            raise ConfigurationError(
+                f"handler {handler.type!r} belongs to another router: use the cron() of that one"
+            )
+        return handler
+
+    def _add(self, schedule: Schedule) -> None:
+        known = self._schedules.setdefault(schedule.name, schedule)
+        if known != schedule:
+            raise ConfigurationError(
+                f"there is a schedule {schedule.name!r} already, {known.expression!r} of type "
+                f"{known.type!r}: give this one a name of its own, cron(…, name=…)"
+            )
+
     def middleware(self, function: Middleware) -> Middleware:
         """Run `async def function(job, call_next)` around every handler of this router."""
         self._middleware.append(function)
         return function
 
     def include(self, router: Router) -> None:
-        """Take over the handlers of another router, with its middleware inside this one's."""
+        """Take over the handlers of another router, with its middleware inside this one's.
+
+        Its schedules come with them.
+        """
         for handler in router:
             self._register(handler)
+        for schedule in router.schedules:
+            self._add(schedule)
 
     def get(self, type: str) -> Handler[Any, Any] | None:
         """The handler of a type."""
@@ -249,6 +334,13 @@ class Router:
             )
         self._handlers[handler.type] = handler
         return handler
+
+
+def _payload_of(handler: Handler[Any, Any], payload: Any) -> str:
+    try:
+        return handler.codec.encode(payload)
+    except PayloadError as error:
+        raise ConfigurationError(f"a schedule of {handler.type!r}: {error}") from None
 
 
 def _within(handler: Handler[Any, Any], outer: tuple[Middleware, ...]) -> Handler[Any, Any]:
@@ -331,3 +423,4 @@ default_router = Router()
 """Where `@jobq.handler` registers; a queue uses it unless it is given a router."""
 
 handler = default_router.handler
+cron = default_router.cron

@@ -21,7 +21,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("house")
 
-TABLES = "jobq_job, jobq_attempt, jobq_worker, jobq_queue, jobq_limit, jobq_lane"
+TABLES = (
+    "jobq_job, jobq_attempt, jobq_worker, jobq_queue, jobq_limit, jobq_lane, "
+    "jobq_schedule, jobq_tick"
+)
 
 
 @pytest.fixture(scope="session")

@@ -52,11 +52,14 @@ def pages_with(language: str, *, but: tuple[str, ...] = ()) -> list[Any]:
 @pytest.fixture
 def no_handlers() -> Iterator[None]:
     """Each page registers its own."""
-    before = dict(default_router._handlers)
-    default_router._handlers.clear()
+    known = (default_router._handlers, default_router._schedules)
+    before = [dict(names) for names in known]
+    for names in known:
+        names.clear()
     yield
-    default_router._handlers.clear()
-    default_router._handlers.update(before)
+    for names, earlier in zip(known, before, strict=True):
+        names.clear()
+        names.update(earlier)
 
 
 NAMED = re.compile(r"# (\w+)\.py\n")

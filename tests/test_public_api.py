@@ -27,6 +27,7 @@ NAMES = [
     "Concurrency",
     "ConfigurationError",
     "Counts",
+    "cron",
     "DailyQuota",
     "DuplicateJob",
     "Exponential",
@@ -63,6 +64,7 @@ NAMES = [
     "Retry",
     "RetryAfter",
     "Router",
+    "ScheduleInfo",
     "SchemaError",
     "Snooze",
     "SyncJobContext",
@@ -131,7 +133,7 @@ def test_making_a_queue_loads_no_database_either():
 
 @pytest.mark.parametrize("code", ["import jobq", "import jobq; jobq.Queue('sqlite:///jobs.db')"])
 def test_enqueuing_loads_nothing_that_only_workers_need(code):
-    later = {"anyio", "asyncio", "email", "hashlib", "ssl", "zoneinfo"}
+    later = {"anyio", "cronsim", "asyncio", "email", "hashlib", "ssl", "zoneinfo"}
     assert loaded_by(code) & later == set()
 
 

@@ -10,8 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from jobq import _limit_verbs as limit_verbs
+from jobq import _schedule_verbs as schedule_verbs
 from jobq import _verbs as verbs
 from jobq._config import Config
+from jobq._cron import ScheduleInfo
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
 from jobq._queue.face import Face
@@ -263,6 +265,18 @@ class AsyncQueue(Face):
     async def reset_limit(self, key: str) -> None:
         """Open a limit, fill its bucket, and go back to the numbers that code declares."""
         await self._do(limit_verbs.reset_limit, key)
+
+    async def schedules(self) -> builtins.list[ScheduleInfo]:
+        """The schedules by name: when they tick next, and what became of the last tick."""
+        return await self._do(schedule_verbs.schedules)
+
+    async def pause_schedule(self, name: str) -> None:
+        """Let a schedule tick no more, until it is resumed. See `Queue.pause_schedule`."""
+        await self._do(schedule_verbs.pause_schedule, name)
+
+    async def resume_schedule(self, name: str) -> None:
+        """Let a schedule tick again, from now on."""
+        await self._do(schedule_verbs.resume_schedule, name)
 
     async def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date. See `Queue.migrate`."""

@@ -122,6 +122,8 @@ class Claimer:
 
     async def _round(self) -> None:
         self._wake.clear()
+        if self.done:  # since the look before the first round
+            return
         if self._lent or not self._has_room():
             await self._wake.wait()
             return

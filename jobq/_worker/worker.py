@@ -32,6 +32,7 @@ from jobq._worker.options import check_batches, check_numbers, check_queues, che
 from jobq._worker.progress import ProgressWriter
 from jobq._worker.signals import shutdown_signals
 from jobq._worker.slots import Slots
+from jobq._worker.ticker import Ticker
 from jobq._worker.upkeep import Upkeep, after_release
 from jobq.observe import logger, name_jobs_in_log_records
 
@@ -178,6 +179,8 @@ class Worker:
             slots, claimer = self._assemble(store, outcomes, window, max_jobs)
             await declare_limits(store, self._lanes, self.id)
             await warn_of_few_slots(store, self._router, self._concurrency)
+            self._ticker = Ticker(store, self._config)
+            await self._ticker.start()
             if self._port is not None:
                 await stack.enter_async_context(health_server(self._port, self._is_ready))
             await self._work(store, slots, claimer, max_seconds)
@@ -320,6 +323,8 @@ class Worker:
                 store, claimer.wake, lambda: time.monotonic() - claimer.worked_at
             ),
         }
+        if self._ticker:
+            parts["jobq schedules"] = self._ticker.run()
         services = [asyncio.create_task(part, name=name) for name, part in parts.items()]
         for service in services:
             service.add_done_callback(self._service_ended)

@@ -136,7 +136,7 @@ class Dialect:
         """A random 64-bit integer, another for each row."""
         raise NotImplementedError
 
-    def rows(self, name: str, **kinds: Any) -> FromClause:
+    def rows(self, name: str, /, **kinds: Any) -> FromClause:
         """The parameter `name`, a JSON array of objects, as a table with these columns."""
         raise NotImplementedError
 
@@ -225,7 +225,7 @@ class SqliteDialect(Dialect):
     def fence(self) -> Expression:
         return func.random()
 
-    def rows(self, name: str, **kinds: Any) -> FromClause:
+    def rows(self, name: str, /, **kinds: Any) -> FromClause:
         each = func.json_each(param(name)).table_valued("value", name=f"{name}_each")
         columns = (
             cast(func.json_extract(each.c.value, text(f"'$.{column}'")), _affinity(kind)).label(
@@ -327,7 +327,7 @@ class PostgresDialect(Dialect):
     def fence(self) -> Expression:
         return func.hashtextextended(cast(func.gen_random_uuid(), Text), number(0))
 
-    def rows(self, name: str, **kinds: Any) -> FromClause:
+    def rows(self, name: str, /, **kinds: Any) -> FromClause:
         columns = [Column(column, kind()) for column, kind in kinds.items()]
         source = func.json_to_recordset(cast(param(name), postgresql.JSON))
         return source.table_valued(*columns).render_derived(name=name, with_types=True)

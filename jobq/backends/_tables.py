@@ -233,6 +233,40 @@ lane = Table(
     _required("served_at", Instant),
 )
 
+schedule = Table(
+    "jobq_schedule",
+    metadata,
+    Column("name", Text(), primary_key=True, nullable=False),
+    # What the worker that started last declares.
+    _required("type", Text()),
+    _required("expression", Text()),
+    _required("tz", Text()),
+    _required("catch_up", Text()),
+    _column("overlap", Flag, NO),
+    _required("payload", Json),
+    _column("queue", Text()),
+    _column("priority", Small),
+    _column("owner", Text()),
+    _column("paused", Flag, NO),
+    # All ticks up to here have been dealt with.
+    _required("since", Instant),
+    _column("next_tick", Instant),
+    _column("last_tick", Instant),
+    _column("last_job", Id),
+    # When a living worker last said that its code has it.
+    _required("seen_at", Instant),
+)
+
+tick = Table(
+    "jobq_tick",
+    metadata,
+    Column("schedule", Text(), primary_key=True, nullable=False),
+    Column("tick", Instant, primary_key=True, nullable=False, autoincrement=False),
+    # NULL where the tick was passed over: the job of an earlier one was unfinished.
+    _column("job_id", Id),
+    sqlite_with_rowid=False,
+)
+
 schema = Table(
     "jobq_schema",
     metadata,

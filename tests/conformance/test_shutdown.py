@@ -336,3 +336,18 @@ async def test_a_cancellation_that_comes_together_with_a_connection_is_not_lost(
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert await aqueue.get(job.id) == job
+
+
+async def test_a_stop_during_the_first_look_at_limits_ends_the_worker(url, router):
+    @router.handler("call", limits=[jobq.RateLimit("api", 60, per=60)])
+    async def call() -> None: ...
+
+    class Stops(jobq.Observer):
+        def database_called(self, op: str, seconds: float, error: BaseException | None) -> None:
+            if op == "survey" and worker._claimer is not None:
+                worker.stop()
+
+    async with jobq.AsyncQueue(url, router=router, observers=[Stops()]) as queue:
+        worker = jobq.Worker(queue)
+        async with asyncio.timeout(20):
+            assert await worker.run() == 0

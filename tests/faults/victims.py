@@ -210,6 +210,14 @@ def _write_twice(history: History, orders: Orders) -> None:
 
 
 @role
+def ticking(options: Options, history: History, orders: Orders) -> None:
+    """A worker whose code has schedules of the type `step`."""
+    for name, schedule in options["schedules"].items():
+        router.cron(**schedule, name=name)(app.step)
+    app.ROLES["worker"](options, history, orders)
+
+
+@role
 def function(options: Options, history: History, orders: Orders) -> None:
     """One call of a function that a platform runs: what is due, for so many seconds."""
     began = time.monotonic()

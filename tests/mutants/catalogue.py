@@ -43,10 +43,14 @@ AHEAD, BATCHES = "conformance/test_ahead.py", "conformance/test_batches.py"
 MOVES, OUTCOMES = "conformance/test_moves.py", "conformance/test_outcomes.py"
 LIMITS, STARTS = "conformance/test_limits.py", "conformance/test_limited_starts.py"
 ENQUEUE, TRANSACTIONS = "conformance/test_enqueue.py", "conformance/test_transactions.py"
+SCHEDULES = "conformance/test_schedules.py"
 READ, SHUTDOWN = "conformance/test_read.py", "conformance/test_shutdown.py"
 
 EXPIRES_BETWEEN = (
     f"{OUTCOMES}::test_a_job_that_expires_between_two_rounds_of_upkeep_is_not_started_either"
+)
+PASSED_OVER = (
+    f"{SCHEDULES}::test_a_tick_is_passed_over_while_the_job_of_an_earlier_one_is_unfinished"
 )
 THREE_CRASHES = (
     f"{FENCES}::test_a_job_that_crashes_its_workers_three_times_fails_whatever_its_attempts"
@@ -453,8 +457,8 @@ MUTANTS = (
         name="limits-lock",
         promise="two workers never decide on the same limit at a time, on PostgreSQL",
         file="backends/ops/limits.py",
-        old="return d.lock(_bounded(d, query), t.limit) if locking else query",
-        new="return _bounded(d, query) if locking else query",
+        old="return d.lock(bounded(d, query), t.limit) if locking else query",
+        new="return bounded(d, query) if locking else query",
         tests=(f"{LIMITS}::test_claims_of_several_processes_at_the_same_time_stay_within_a_limit",),
         faults=(WINDOW,),
     ),
@@ -490,5 +494,33 @@ MUTANTS = (
         old="            now = max(now, self.blocked_until)\n",
         new="            pass\n",
         tests=(f"{LIMITS}::test_a_refusal_closes_the_limit_and_gives_the_attempt_back",),
+    ),
+    Mutant(
+        name="tick-record",
+        promise="a tick becomes one job, also where the clock went back over it",
+        file="backends/ops/schedules.py",
+        old=" if (name, at) in recorded}",
+        new="}",
+        tests=(
+            f"{SCHEDULES}::test_a_tick_that_is_recorded_makes_no_job_whatever_the_schedule_says",
+        ),
+    ),
+    Mutant(
+        name="schedules-take-turns",
+        promise="a process declares its schedules once, so versions of the code do not take turns",
+        file="_worker/ticker.py",
+        old="change=first)",
+        new="change=True)",
+        tests=(
+            f"{SCHEDULES}::test_the_version_that_started_last_says_when_to_tick_and_all_act_by_it",
+        ),
+    ),
+    Mutant(
+        name="overlap",
+        promise="without overlap a tick is passed over while the job of an earlier one goes on",
+        file="backends/ops/schedules.py",
+        old="        is_busy = plan.schedule.unique_key in busy\n",
+        new="        is_busy = False\n",
+        tests=(PASSED_OVER,),
     ),
 )

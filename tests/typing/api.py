@@ -241,6 +241,21 @@ async def plain(text: str) -> list[int]:
     return [len(text)]
 
 
+# --- schedules ------------------------------------------------------------------------------------
+
+
+@jobq.cron("0 3 * * *", tz="Europe/Berlin", catch_up="skip", overlap=False)
+@jobq.cron("0 15 * * *", name="afternoon", payload={"url": "u"}, priority="batch", owner="ada")
+@jobq.handler("scheduled")
+async def scheduled(payload: Photo, job: jobq.JobContext) -> Edited:
+    return Edited(payload.url)
+
+
+assert_type(scheduled, jobq.Handler[Photo, Edited])
+assert_type(queue.schedules(), list[jobq.ScheduleInfo])
+jobq.cron("0 3 * * *", catch_up="some")  # type: ignore[arg-type]
+jobq.cron("0 3 * * *", zone="UTC")  # type: ignore[call-arg]
+
 # --- wrong options of a handler -------------------------------------------------------------------
 
 jobq.handler("t", colour="red")  # type: ignore[call-overload]

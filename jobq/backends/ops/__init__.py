@@ -54,6 +54,15 @@ from jobq.backends.ops.read import (
     queues,
     versions,
 )
+from jobq.backends.ops.schedules import (
+    Round,
+    all_schedules,
+    declare_schedules,
+    pause_schedule,
+    resume_schedule,
+    see_schedules,
+    tick,
+)
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
@@ -69,7 +78,9 @@ __all__ = [
     "QueueState",
     "Ready",
     "Request",
+    "Round",
     "all_limits",
+    "all_schedules",
     "block",
     "cancel",
     "claim",
@@ -80,6 +91,7 @@ __all__ = [
     "declare",
     "declare_limits",
     "declare_refused",
+    "declare_schedules",
     "delete",
     "due_within",
     "duplicate_holder",
@@ -103,6 +115,7 @@ __all__ = [
     "page",
     "pause",
     "pause_limit",
+    "pause_schedule",
     "progress",
     "promote",
     "prune",
@@ -116,13 +129,16 @@ __all__ = [
     "reset_limit",
     "resume",
     "resume_limit",
+    "resume_schedule",
     "retry",
+    "see_schedules",
     "set_limit",
     "set_progress",
     "set_status",
     "settle",
     "stand",
     "survey",
+    "tick",
     "undeclare",
     "undeclared",
     "versions",

@@ -116,10 +116,10 @@ def _selected(d: Dialect, *, locking: bool) -> Executable:
     query = select(d.wire(now), wanted.c.template, d.wire(pattern.c.spec), *d.wires(STATE))
     query = query.add_columns(d.wire(c.updated_at))
     query = query.select_from(found).order_by(c.key)
-    return d.lock(_bounded(d, query), t.limit) if locking else query
+    return d.lock(bounded(d, query), t.limit) if locking else query
 
 
-def _bounded(d: Dialect, query: Any) -> Any:
+def bounded(d: Dialect, query: Any) -> Any:
     """Let the transaction wait for a lock, or for a client that was stopped, 2 s at most."""
     if not d.locks_rows:
         return query
