@@ -71,6 +71,7 @@ async def drive(queue: Queue | AsyncQueue, budget: Budget) -> Report:
     tally = Tally()
     config: Config = queue._config  # noqa: SLF001  a face of the configuration
     watched = attrs.evolve(config, observers=config.observers.joined(tally))
+    watched.has_declared_schedules = config.has_declared_schedules
     face = AsyncQueue._face_of(watched)  # noqa: SLF001  the same configuration, watched
     async with face:
         await _upkeep(watched)
@@ -84,6 +85,7 @@ async def drive(queue: Queue | AsyncQueue, budget: Budget) -> Report:
             label="drive endpoint",
         )
         ran = await worker.work(budget.max_jobs)
+        config.has_declared_schedules = watched.has_declared_schedules
         standing = await face._do(look)  # noqa: SLF001  a verb of our own
     return Report(
         processed=ran,

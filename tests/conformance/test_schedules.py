@@ -18,6 +18,8 @@ from jobq._cron import Schedule
 from jobq._model import new_id
 from jobq._worker.ticker import AGAIN, LOOK_EVERY, Ticker
 from jobq.backends import ops
+from jobq.http.budget import Budget
+from jobq.http.drive import drive_here
 from jobq.testing import FrozenClock, adrain, drain
 from tests.conformance.situations import claim, finish, run, sql
 
@@ -59,6 +61,16 @@ def ticks(queue: jobq.Queue) -> list[str]:
 
 
 # --- ticks -------------------------------------------------------------------------------------
+
+
+def test_a_call_of_the_drive_endpoint_ticks(frozen, clock, router, report):
+    budget = Budget(seconds=5, max_jobs=10, concurrency=2)
+    router.cron("0 * * * *")(report)
+    assert drive_here(frozen, budget).processed == 0
+    clock.advance(HOUR)
+    assert drive_here(frozen, budget).processed == 1
+    assert ticks(frozen) == ["2031-01-01T13:00:00Z"]
+    assert drive_here(frozen, budget).processed == 0
 
 
 def test_a_tick_becomes_a_job_that_knows_it(frozen, clock, router, report):
