@@ -13,7 +13,6 @@ from jobq._clock import SECOND
 from jobq._config import Config
 from jobq._errors import JobqError
 from jobq._worker.declare import declare
-from jobq._worker.edges import Edges
 from jobq._worker.groups import Group, Groups
 from jobq._worker.lanes import Lanes
 from jobq._worker.running import Start
@@ -75,7 +74,6 @@ class Claimer:
         self._quota = quota
         self._burst_window = burst_window
         self._learned = learned
-        self._edges = Edges()
         self._wake = asyncio.Event()
         self._stopped = False
         self._lent = False
@@ -134,8 +132,8 @@ class Claimer:
                 await self._survey()
                 self._groups.ask_anew()
             return
-        if self._edges.owes_full:
-            await self._sleep(self._edges.full_at - time.monotonic())
+        if (full_at := self._groups.full_at) is not None:
+            await self._sleep(full_at - time.monotonic())
             return
         survey, changed = await self._survey()
         if changed or self.done or (self._lanes.open() and not opened):
@@ -216,14 +214,14 @@ class Claimer:
         began = time.monotonic()
         keeps_dead = self._store.dialect.keeps_dead_entries
         if keeps_dead:
-            wanted["edges"] = self._edges.choose(wanted["queues"], wanted["types"], began)
+            wanted["edges"] = group.edges.choose(wanted["queues"], wanted["types"], began)
         self._lent = True  # nobody else claims meanwhile
         try:
             claimed = await self._store.run(backends.ops.claim, **wanted)
         finally:
             self._lent = False
         if keeps_dead:
-            self._edges.reached(claimed, wanted["edges"], began=began, now=time.monotonic())
+            group.edges.reached(claimed, wanted["edges"], began=began, now=time.monotonic())
         self._receive(group, claimed, jobs, began)
 
     def _arguments(self, group: Group, jobs: int) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from attrs import define
+from attrs import Factory, define
 
 from jobq._routing import Handler
+from jobq._worker.edges import Edges
 
 
 @define(eq=False)
@@ -16,8 +17,9 @@ class Group:
 
     types: list[str]
     per_slot: int = 1
-    dry: bool = True
+    dry: bool = False
     """Whether the last claim found less than it asked for."""
+    edges: Edges = Factory(Edges)
 
 
 class Groups:
@@ -42,6 +44,12 @@ class Groups:
     def having(self, types: list[str]) -> Group:
         """The group of these types."""
         return next(group for group in self._all if group.types is types)
+
+    @property
+    def full_at(self) -> float | None:
+        """When to claim without edges, where the last claims may have missed jobs (monotonic)."""
+        owed = [group.edges.full_at for group in self._all if group.edges.owes_full]
+        return min(owed, default=None)
 
     def are_others_dry(self, group: Group) -> bool:
         return all(other.dry for other in self._all if other is not group)

@@ -39,7 +39,7 @@ class DjangoBackend:
     def store(self) -> DjangoStore:
         return DjangoStore(self.alias, self.clock)
 
-    def async_store(self) -> AsyncDjangoStore:
+    def async_store(self, within: float | None = None) -> AsyncDjangoStore:
         return AsyncDjangoStore(self.alias, self.clock)
 
     def lease_store(self, within: float) -> BridgedStore:

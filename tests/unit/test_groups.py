@@ -1,0 +1,50 @@
+"""Which types a worker claims together, and which of them it asks for next."""
+
+from __future__ import annotations
+
+import jobq
+from jobq._worker.groups import Groups
+
+
+def groups_of(**batches: int | None) -> Groups:
+    router = jobq.Router()
+    for type, batch in batches.items():
+        if batch is None:
+            router.handler(type)(lambda: None)
+        else:
+            router.handler(type, batch=batch)(lambda payloads: None)
+    return Groups(router)
+
+
+def test_plain_types_are_claimed_together_and_each_batch_type_alone() -> None:
+    groups = groups_of(a=None, b=None, c=10, d=20)
+    assert sorted((group.types, group.per_slot) for group in groups) == [
+        (["a", "b"], 1),
+        (["c"], 10),
+        (["d"], 20),
+    ]
+
+
+def test_groups_take_turns_and_those_without_jobs_are_left_out() -> None:
+    groups = groups_of(a=None, c=10, d=20)
+    firsts = [groups.in_turn()[0].types[0] for _ in range(6)]
+    assert sorted(firsts) == ["a", "a", "c", "c", "d", "d"]
+    plain = groups.having(next(group.types for group in groups if group.per_slot == 1))
+    plain.dry = True
+    assert all(plain not in groups.in_turn() for _ in range(3))
+    for group in groups:
+        group.dry = True
+    assert len(groups.in_turn()) == 3
+    assert groups.dry
+    groups.ask_anew()
+    assert not groups.dry
+
+
+def test_a_claim_of_one_group_does_not_settle_what_another_may_have_missed() -> None:
+    groups = groups_of(a=None, c=10)
+    plain, batch = sorted(groups, key=lambda group: group.per_slot)
+    plain.edges.reached([], [("default", "a", 0, 1)], began=1.0, now=1.5)
+    batch.edges.reached([], [], began=2.0, now=2.5)
+    assert groups.full_at is not None
+    plain.edges.reached([], [], began=3.0, now=3.5)
+    assert groups.full_at is None
