@@ -38,6 +38,7 @@ from jobq._errors import (
     WaitTimeout,
     WorkerFailed,
 )
+from jobq._handler import Handler, Middleware
 from jobq._limits import Concurrency, DailyQuota, KeyPool, RateLimit, TokenBucket
 from jobq._model import (
     MOVES,
@@ -55,7 +56,7 @@ from jobq._model import (
 )
 from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
-from jobq._routing import Handler, Middleware, Router, cron, handler
+from jobq._routing import Router, cron, handler
 from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
 from jobq.observe import Observer
 

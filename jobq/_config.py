@@ -16,10 +16,11 @@ from jobq import backends
 from jobq._checks import queue_name
 from jobq._clock import Clock, SystemClock
 from jobq._errors import ConfigurationError, OptionError
+from jobq._handler import Handler
 from jobq._limits import Limit
 from jobq._limits.declared import check_limits
 from jobq._observed import AsyncObserved, Observed
-from jobq._routing import Handler, Router, default_router, keep_span
+from jobq._routing import Router, default_router, keep_span
 from jobq.observe import Observer, Observers
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]

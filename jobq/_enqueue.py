@@ -13,11 +13,12 @@ from jobq._checks import is_storable, priority_number, short_text
 from jobq._clock import from_datetime, to_span
 from jobq._config import Config
 from jobq._errors import OptionError, PayloadError, UnknownType
+from jobq._handler import Handler
 from jobq._limits import Limit, Wanted
 from jobq._limits.lanes import NOTHING, wanted
 from jobq._model import Job, NewJob, new_id
 from jobq._payload import PLAIN, encode_json, loads, sorted_json
-from jobq._routing import Handler, keep_span, timeout_seconds
+from jobq._routing import keep_span, timeout_seconds
 
 if TYPE_CHECKING:
     from jobq.backends.ops.insert import NewRow

@@ -14,11 +14,11 @@ from jobq import _schedule_verbs as schedule_verbs
 from jobq import _verbs as verbs
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
+from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
-from jobq._routing import Handler, WithoutPayload
 
 if TYPE_CHECKING:
     from jobq import backends

@@ -8,9 +8,9 @@ from jobq import backends
 from jobq._config import Config
 from jobq._enqueue import KEEP_AND_OWNER, limited_job, milliseconds
 from jobq._errors import OptionError, PayloadError
+from jobq._handler import Handler
 from jobq._masking import mask
 from jobq._payload import loads
-from jobq._routing import Handler
 from jobq.observe import logger
 
 

@@ -13,10 +13,10 @@ from jobq._classify.failure import Failure, FailureKind
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import JobqError, LeaseLost, PayloadError, ResultError
+from jobq._handler import Handler, Middleware
 from jobq._masking import mask
 from jobq._outcome import Outcome, Raised, Refused, Released, Stopped, Succeeded
 from jobq._payload import encode_result
-from jobq._routing import Handler, Middleware
 from jobq._signals import Permanent, Signal
 from jobq._worker.running import NotNow, Running
 from jobq.observe import current_job

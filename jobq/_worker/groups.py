@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import Factory, define
 
-from jobq._routing import Handler
+from jobq._handler import Handler
 from jobq._worker.edges import Edges
 
 

@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Iterable
 
 from jobq import backends
+from jobq._handler import Handler
 from jobq._limits.declared import RateLimit, from_spec
 from jobq._limits.templates import fields_of
 from jobq._payload import loads
-from jobq._routing import Handler
 from jobq._worker.lanes import Lanes
 from jobq.observe import logger
 

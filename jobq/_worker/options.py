@@ -37,8 +37,12 @@ def check_queues(queues: Sequence[str] | None) -> None:
         raise ConfigurationError(f"queues={queues!r} must be a list of names")
 
 
-def check_batches(router: Router) -> None:
-    """Raise `ConfigurationError` where middleware, which is around one job, meets batches."""
+def check_handlers(router: Router) -> None:
+    """Raise `ConfigurationError` without handlers, or where middleware of one job meets batches."""
+    if not router.types and not router.finds:
+        raise ConfigurationError(
+            "this worker has no handlers: import the modules that declare them before it runs"
+        )
     for handler in router:
         if handler.batch and router.chain(handler):
             raise ConfigurationError(

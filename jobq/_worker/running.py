@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
+from jobq._handler import Handler
 from jobq._limits import KeyPool, Lane, RateLimit
 from jobq._limits.admit import Permit
 from jobq._outcome import Standing
-from jobq._routing import Handler
 
 if TYPE_CHECKING:
     from jobq._worker.calls import Call

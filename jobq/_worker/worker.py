@@ -15,7 +15,7 @@ from typing import Any
 from jobq import backends
 from jobq._clock import SECOND
 from jobq._config import Config
-from jobq._errors import ConfigurationError, JobqError, WorkerFailed
+from jobq._errors import JobqError, WorkerFailed
 from jobq._masking import hide_environment
 from jobq._payload import dumps
 from jobq._queue import AsyncQueue, Queue
@@ -28,8 +28,9 @@ from jobq._worker.health import health_server
 from jobq._worker.lanes import Lanes
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.limits import declare_limits, warn_of_few_slots
-from jobq._worker.options import check_batches, check_numbers, check_queues, check_whole
+from jobq._worker.options import check_handlers, check_numbers, check_queues, check_whole
 from jobq._worker.progress import ProgressWriter
+from jobq._worker.services import end, tell_failure
 from jobq._worker.signals import shutdown_signals
 from jobq._worker.slots import Slots
 from jobq._worker.ticker import Ticker
@@ -148,9 +149,9 @@ class Worker:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Worker]:
         """Run the worker inside an app, for as long as the block lasts."""
-        self._check_handlers()
+        check_handlers(self._router)
         task = asyncio.create_task(self._run(None, None, None), name="jobq worker")
-        task.add_done_callback(_tell_failure)
+        task.add_done_callback(tell_failure)
         try:
             yield self
         finally:
@@ -160,7 +161,7 @@ class Worker:
     async def _run(
         self, window: float | None, max_jobs: int | None, max_seconds: float | None
     ) -> int:
-        self._check_handlers()
+        check_handlers(self._router)
         self._closing = self._at_once = False
         name_jobs_in_log_records()
         hide_environment()
@@ -187,13 +188,6 @@ class Worker:
         if self._failure is not None:
             raise self._failure
         return slots.started
-
-    def _check_handlers(self) -> None:
-        if not self._router.types and not self._router.finds:
-            raise ConfigurationError(
-                "this worker has no handlers: import the modules that declare them before it runs"
-            )
-        check_batches(self._router)
 
     def _is_ready(self) -> bool:
         return not (self._closing or self._stop_requested)
@@ -274,7 +268,7 @@ class Worker:
             await self._claim_until_done(slots, claimer, max_seconds)
         finally:
             unlisten()
-            await _end(services)
+            await end(services)
             keeper.stop()
             await asyncio.to_thread(keeper.join, 2.0)
             await self._leave(store)
@@ -402,22 +396,3 @@ class Worker:
         message = f"every slot is taken by handlers that hang: {', '.join(names)}"
         self._failure = WorkerFailed(message)
         self.stop(at_once=True)
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended.
-
-    Once is not always enough: before Python 3.12 `asyncio.wait_for`, which drivers use, may lose a
-    cancellation that comes together with what it waits for.
-    """
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.5)
-
-
-def _tell_failure(worker: asyncio.Task[int]) -> None:
-    """An app learns of the end of its worker when it ends itself; the log says it at once."""
-    if not worker.cancelled() and worker.exception() is not None:
-        logger.critical("the worker failed", exc_info=worker.exception())

@@ -10,8 +10,8 @@ import attrs
 
 from jobq._config import Config
 from jobq._errors import ConfigurationError
+from jobq._handler import Handler
 from jobq._queue import AsyncQueue, Queue
-from jobq._routing import Handler
 from jobq.http import steps
 from jobq.http.access import Deny, Owner, Policy
 from jobq.http.budget import concurrency_of, seconds_of

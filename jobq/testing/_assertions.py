@@ -13,10 +13,11 @@ from attrs import frozen
 from jobq._checks import priority_number
 from jobq._clock import to_span
 from jobq._errors import OptionError
+from jobq._handler import Handler
 from jobq._model import Job
 from jobq._payload import as_builtins
 from jobq._queue import AsyncQueue, Queue
-from jobq._routing import Handler, timeout_seconds
+from jobq._routing import timeout_seconds
 
 T = TypeVar("T")
 

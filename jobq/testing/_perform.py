@@ -14,11 +14,12 @@ from jobq._clock import SystemClock
 from jobq._context import JobContext, SyncJobContext, one_connection
 from jobq._enqueue import milliseconds
 from jobq._errors import OptionError, UnknownType
+from jobq._handler import Handler, Middleware, WithoutPayload
 from jobq._limits import KeyPool
 from jobq._model import new_id
 from jobq._payload import encode_json, encode_result, loads
 from jobq._queue import AsyncQueue, Queue
-from jobq._routing import Handler, Middleware, WithoutPayload, default_router
+from jobq._routing import default_router
 from jobq.observe import current_job, name_jobs_in_log_records
 from jobq.testing._drain import run_here
 

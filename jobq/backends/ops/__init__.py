@@ -54,15 +54,8 @@ from jobq.backends.ops.read import (
     queues,
     versions,
 )
-from jobq.backends.ops.schedules import (
-    Round,
-    all_schedules,
-    declare_schedules,
-    pause_schedule,
-    resume_schedule,
-    see_schedules,
-    tick,
-)
+from jobq.backends.ops.schedule_control import all_schedules, pause_schedule, resume_schedule
+from jobq.backends.ops.schedules import Round, declare_schedules, see_schedules, tick
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 

@@ -21,19 +21,19 @@ from sqlalchemy import (
 )
 
 from jobq._clock import SECOND
-from jobq._cron import Due, Schedule, ScheduleInfo
+from jobq._cron import Due, Schedule
 from jobq._errors import ConfigurationError
-from jobq._model import LIVE, Job, instant
+from jobq._model import LIVE, Job
 from jobq._payload import dumps
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param
-from jobq.backends._statement import Op, Row, atomic, reading, statement
+from jobq.backends._dialect import Dialect, Expression, is_one_of, number
+from jobq.backends._statement import Op, Row, atomic, statement
 from jobq.backends.ops.insert import NewRow, insert_many
 from jobq.backends.ops.limits import bounded
 
 s = t.schedule.c
 j = t.job.c
-_ALIVE = 600 * SECOND
+ALIVE = 600 * SECOND
 """How long a schedule counts as declared after a worker has said so last."""
 _DAY = 24 * 3600 * 1_000_000
 _KEPT = 30 * _DAY
@@ -63,7 +63,7 @@ _KINDS = {
 }
 
 
-def _schedule(row: Sequence[Any]) -> Schedule:
+def schedule_of(row: Sequence[Any]) -> Schedule:
     values = dict(zip(NAMES, row, strict=False))
     return Schedule(**{**values, "overlap": bool(values["overlap"])})
 
@@ -77,7 +77,7 @@ def _rows(d: Dialect, *names: str) -> Any:
     return d.rows("rows", **{name: _KINDS.get(name, Text) for name in names})
 
 
-def _named(names: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
     return dumps([{"name": name} for name in names])
 
 
@@ -88,11 +88,11 @@ def _now(d: Dialect) -> Expression:
 
 
 @statement
-def _clock(d: Dialect) -> Executable:
+def clock(d: Dialect) -> Executable:
     return select(_now(d))
 
 
-def _after(schedule: Schedule, moment: int) -> int | None:
+def after(schedule: Schedule, moment: int) -> int | None:
     """Its next tick; `None` where its row holds what cannot be understood here."""
     try:
         return schedule.next_tick(moment)
@@ -104,7 +104,7 @@ def _after(schedule: Schedule, moment: int) -> int | None:
 
 
 @statement
-def _known(d: Dialect) -> Executable:
+def known_schedules(d: Dialect) -> Executable:
     wanted = _rows(d, "name")
     query = select(*d.wires((*SPEC, s.since, s.next_tick)))
     query = query.select_from(wanted.join(t.schedule, s.name == wanted.c.name)).order_by(s.name)
@@ -150,14 +150,14 @@ def declare_schedules(
     What holds now for each. A new or different expression ticks from now on: its earlier ticks
     were not missed. Schedules that no code has had for 30 days are dropped.
     """
-    [(now,)] = yield _clock(d)
+    [(now,)] = yield clock(d)
     names = sorted(schedule.name for schedule in schedules)
-    known = {row[0]: row for row in (yield _known(d, rows=_named(names)))}
+    known = {row[0]: row for row in (yield known_schedules(d, rows=named(names)))}
     stored: list[dict[str, Any]] = []
     holds: list[Schedule] = []
     for schedule in sorted(schedules, key=lambda one: one.name):
         row = known.get(schedule.name)
-        holder = None if row is None else _schedule(row)
+        holder = None if row is None else schedule_of(row)
         if holder is not None and (holder == schedule or not change):
             holds.append(holder)
             continue
@@ -167,7 +167,7 @@ def declare_schedules(
         yield _store(d, rows=dumps(stored))
     gone = yield _unseen(d)
     if gone:
-        yield _forget_ticks(d, False, rows=_named([row[0] for row in gone]))
+        yield _forget_ticks(d, False, rows=named([row[0] for row in gone]))
     return holds
 
 
@@ -193,7 +193,7 @@ def _see(d: Dialect) -> Executable:
 
 def see_schedules(d: Dialect, names: Sequence[str]) -> Op[None]:
     """Say that there is a worker whose code has these schedules."""
-    yield _see(d, rows=_named(sorted(names)))
+    yield _see(d, rows=named(sorted(names)))
 
 
 # --- tick ---------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ class _Plan:
 def _plans(rows: Sequence[Row], now: int, done: Round) -> list[_Plan]:
     plans = []
     for row in rows:
-        schedule = _schedule(row[1:])
+        schedule = schedule_of(row[1:])
         try:
             due = schedule.due(row[11], now)
         except ConfigurationError as error:
@@ -306,14 +306,14 @@ def tick(d: Dialect, names: Sequence[str], make: Callable[[Schedule, int], NewRo
     Each tick is recorded in the transaction that stores its job, and only once: so there is one
     job for it, whoever else believes it is his turn.
     """
-    mine = _named(sorted(names))
+    mine = named(sorted(names))
     done = Round(now=0)
     rows = yield _due(d, rows=mine)
     if rows:
         plans = _plans(rows, rows[0][0], done)
         yield from _enqueue(d, plans, make, done)
         yield _move_on(d, rows=dumps([_moved(plan, rows[0][0]) for plan in plans]))
-        yield _forget_ticks(d, True, rows=_named([plan.schedule.name for plan in plans]))
+        yield _forget_ticks(d, True, rows=named([plan.schedule.name for plan in plans]))
     [(done.now, done.next_tick)] = yield _next(d, rows=mine)
     return done
 
@@ -357,74 +357,3 @@ def _moved(plan: _Plan, now: int) -> dict[str, Any]:
         "last_tick": last,
         "last_job": None if row is None else row.id,
     }
-
-
-# --- look, pause --------------------------------------------------------------------------------
-
-
-@statement
-def _all(d: Dialect) -> Executable:
-    alive = d.truth(s.seen_at > d.later(d.now(), number(-_ALIVE)))
-    alive.type = t.Flag
-    columns = (*SPEC, s.paused, s.next_tick, s.last_tick, s.last_job, s.seen_at)
-    query = select(*d.wires(columns), d.wire(alive), j.status)
-    found = t.schedule.outerjoin(t.job, j.id == s.last_job)
-    return query.select_from(found).order_by(s.name)
-
-
-@reading
-def all_schedules(d: Dialect) -> Op[list[ScheduleInfo]]:
-    """The schedules by name."""
-    rows = yield _all(d)
-    return [_info(_schedule(row), row[len(SPEC) :]) for row in rows]
-
-
-def _info(schedule: Schedule, row: Sequence[Any]) -> ScheduleInfo:
-    return ScheduleInfo(
-        name=schedule.name,
-        type=schedule.type,
-        expression=schedule.expression,
-        tz=schedule.tz,
-        catch_up=schedule.catch_up,
-        overlap=schedule.overlap,
-        paused=bool(row[0]),
-        next_tick=instant(row[1]),
-        last_tick=instant(row[2]),
-        last_job_id=row[3],
-        seen_at=instant(row[4]),  # type: ignore[arg-type]
-        declared=bool(row[5]),
-        last_status=row[6],
-    )
-
-
-@statement
-def _pause(d: Dialect) -> Executable:
-    paused = update(t.schedule).where(s.name == param("name"))
-    return paused.values(paused=d.flag(number(1))).returning(s.name)
-
-
-def pause_schedule(d: Dialect, *, name: str) -> Op[bool]:
-    """Let a schedule tick no more; whether there is one."""
-    rows = yield _pause(d, name=name)
-    return bool(rows)
-
-
-@statement
-def _resume(d: Dialect) -> Executable:
-    values = {
-        "paused": d.flag(number(0)),
-        "since": d.now(),
-        "next_tick": d.instant(param("next_tick", BigInteger)),
-    }
-    was_paused = d.is_set(s.paused)
-    return update(t.schedule).where(s.name == param("name"), was_paused).values(values)
-
-
-@atomic
-def resume_schedule(d: Dialect, *, name: str) -> Op[bool]:
-    """Let a schedule tick again, from now on; whether there is one."""
-    [(now,)] = yield _clock(d)
-    rows = yield _known(d, rows=_named([name]))
-    for row in rows:
-        yield _resume(d, name=name, next_tick=_after(_schedule(row), now))
-    return bool(rows)

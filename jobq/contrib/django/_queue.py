@@ -11,10 +11,11 @@ from asgiref.sync import sync_to_async
 from django.utils.asyncio import async_unsafe
 
 from jobq import _verbs as verbs
+from jobq._handler import Handler, WithoutPayload
 from jobq._model import Job
 from jobq._queue import AsyncQueue, Queue
 from jobq._queue.options import EnqueueOptions
-from jobq._routing import Handler, Router, WithoutPayload
+from jobq._routing import Router
 
 if TYPE_CHECKING:
     from jobq.contrib.django._config import DjangoConfig

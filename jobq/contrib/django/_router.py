@@ -9,9 +9,10 @@ from typing import Any
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from jobq._handler import Handler, Middleware
 from jobq._payload import Codec
 from jobq._retry import Retry
-from jobq._routing import Handler, Middleware, Router, default_router
+from jobq._routing import Router, default_router
 from jobq.contrib.django._task_types import parts_of
 
 

@@ -12,10 +12,10 @@ from django.utils import timezone
 from jobq._clock import to_datetime
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
+from jobq._handler import Handler
 from jobq._model import Attempt, Job, JobStatus
 from jobq._outcome import decide
 from jobq._payload import Codec, NotJson, check_json
-from jobq._routing import Handler
 from jobq._worker.execute import raised, timed_out
 from jobq.contrib.django import _task_api as api
 from jobq.contrib.django._task_policy import UnstorableResult

@@ -12,7 +12,6 @@ from typing import Any
 from tests.faults import checker
 from tests.faults.actors import Actor
 from tests.faults.lab import Findings, Lab, scenario
-from tests.faults.scenarios.crashes import _freeze_without_lock
 from tests.faults.victims import Victim
 
 LEASE = 3.0
@@ -132,10 +131,7 @@ def frozen_over_ticks(lab: Lab) -> Findings:
     for number in range(rounds):
         frozen = workers[number % 3]
         _sleep_to_the_tick(lab.random.uniform(-0.01, 0.02))
-        if lab.is_postgres:
-            frozen.freeze()
-        else:
-            _freeze_without_lock(lab, frozen)
+        lab.freeze(frozen)
         seen = ticks_of(lab, "every-second")[-1]
         lab.until(lambda: ticks_of(lab, "every-second")[-1] >= seen + 2, 30, "others go on")  # noqa: B023  called at once
         hits += 1
