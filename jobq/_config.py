@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from anyio import CapacityLimiter, to_thread
 from attrs import Factory, define, field, frozen
 
 from jobq import backends
@@ -22,6 +20,9 @@ from jobq._limits.declared import check_limits
 from jobq._observed import AsyncObserved, Observed
 from jobq._routing import Router, default_router, keep_span
 from jobq.observe import Observer, Observers
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 T = TypeVar("T")
@@ -93,10 +94,14 @@ class Config:
 
     async def in_thread(self, call: Callable[[], T], threads: CapacityLimiter) -> T:
         """Run what a `def` handler does, in one of the worker's threads."""
+        from anyio import to_thread
+
         return await to_thread.run_sync(call, limiter=threads)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end, for a synchronous caller."""
+        import asyncio
+
         return asyncio.run(work)
 
     def _watched(self, store: backends.Store) -> backends.Store:

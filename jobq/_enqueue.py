@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from jobq import backends
@@ -77,6 +76,8 @@ def _idempotency_hash(new: NewJob, name: str, payload: str) -> str | None:
         return None
     if new.unique_key is not None:
         raise OptionError("give unique_key or idempotency_key, not both")
+    from hashlib import sha256
+
     return sha256(f"{name}\n{sorted_json(loads(payload))}".encode()).hexdigest()
 
 
