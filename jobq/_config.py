@@ -60,8 +60,8 @@ class Config:
     clock: Clock = Factory(SystemClock)
     observers: Observers = Factory(Observers)
     options: dict[str, Any] = field(factory=dict, repr=False)
-    has_declared_schedules: bool = field(default=False, init=False)
-    """Whether this process has stored its schedules: the one that did so last is right."""
+    declared: set[str] = field(factory=set, repr=False)
+    """The schedules that this process has stored: of different ones the latest hold."""
 
     def limits_of(self, handler: Handler[Any, Any], queue: str) -> tuple[Limit, ...]:
         """The limits of a handler's jobs in a queue."""

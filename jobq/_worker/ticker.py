@@ -57,9 +57,9 @@ class Ticker:
         for schedule in schedules:
             self._try_out(schedule)
         declare = backends.ops.declare_schedules
-        first = not self._config.has_declared_schedules
+        first = not self._config.declared.issuperset(self._names)
         holds = await self._store.run(declare, schedules, change=first)
-        self._config.has_declared_schedules = True
+        self._config.declared.update(self._names)
         if any(one not in schedules for one in holds):
             logger.info("another version of the code has declared other schedules since")
         await self.round()

@@ -71,7 +71,6 @@ async def drive(queue: Queue | AsyncQueue, budget: Budget) -> Report:
     tally = Tally()
     config: Config = queue._config  # noqa: SLF001  a face of the configuration
     watched = attrs.evolve(config, observers=config.observers.joined(tally))
-    watched.has_declared_schedules = config.has_declared_schedules
     face = AsyncQueue._face_of(watched)  # noqa: SLF001  the same configuration, watched
     async with face:
         await _upkeep(watched)
@@ -85,7 +84,6 @@ async def drive(queue: Queue | AsyncQueue, budget: Budget) -> Report:
             label="drive endpoint",
         )
         ran = await worker.work(budget.max_jobs)
-        config.has_declared_schedules = watched.has_declared_schedules
         standing = await face._do(look)  # noqa: SLF001  a verb of our own
     return Report(
         processed=ran,
@@ -97,12 +95,22 @@ async def drive(queue: Queue | AsyncQueue, budget: Budget) -> Report:
     )
 
 
-def look(_: Config) -> verbs.Verb[Standing]:
+def look(config: Config) -> verbs.Verb[Standing]:
     """How many jobs there are, and what comes next."""
     counts = yield Do(backends.ops.counts, backends.ops.Filter())
     survey = yield Do(backends.ops.survey, types=[])
-    due = survey.next_run_at
-    return Standing(counts=counts, next_run_at=None if due is None else to_datetime(due))
+    due = None if survey.next_run_at is None else to_datetime(survey.next_run_at)
+    coming = (due, (yield from _next_tick(config)))
+    next_run_at = min((moment for moment in coming if moment is not None), default=None)
+    return Standing(counts=counts, next_run_at=next_run_at)
+
+
+def _next_tick(config: Config) -> verbs.Verb[datetime | None]:
+    """When a schedule of this code ticks next."""
+    mine = {schedule.name for schedule in config.router.schedules}
+    stored = (yield Do(backends.ops.all_schedules)) if mine else []
+    running = [one for one in stored if one.name in mine and not one.paused]
+    return min((one.next_tick for one in running if one.next_tick is not None), default=None)
 
 
 def _earliest(due: datetime | None, opens_at: int | None) -> datetime | None:

@@ -19,7 +19,7 @@ from jobq._model import new_id
 from jobq._worker.ticker import AGAIN, LOOK_EVERY, Ticker
 from jobq.backends import ops
 from jobq.http.budget import Budget
-from jobq.http.drive import drive_here
+from jobq.http.drive import drive, drive_here
 from jobq.testing import FrozenClock, adrain, drain
 from tests.conformance.situations import claim, finish, run, sql
 
@@ -393,6 +393,38 @@ def test_a_schedule_whose_jobs_this_queue_cannot_store_stops_the_worker(url, clo
     bounds = jobq.Bounds(payload=100)
     with jobq.Queue(url, router=router, clock=clock, bounds=bounds) as queue, refused:
         drain(queue)
+
+
+# --- without a worker that stays ---------------------------------------------------------------
+
+CALL = Budget(seconds=30, max_jobs=5, concurrency=1)
+
+
+async def test_a_call_of_the_drive_endpoint_ticks_and_says_when_to_call_again(
+    afrozen, clock, router, report
+):
+    router.cron("0 * * * *")(report)
+    first = await drive(afrozen, CALL)
+    assert (first.processed, first.next_run_at) == (0, NOON + timedelta(hours=1))
+    clock.advance(HOUR)
+    second = await drive(afrozen, CALL)
+    assert (second.processed, second.next_run_at) == (1, NOON + timedelta(hours=2))
+    await afrozen.pause_schedule("report")
+    assert (await drive(afrozen, CALL)).next_run_at is None
+
+
+async def test_functions_of_two_versions_do_not_take_turns(url, clock):
+    old, new = declaring("0 * * * *"), declaring("30 * * * *")
+    async with (
+        jobq.AsyncQueue(url, router=old, clock=clock) as before,
+        jobq.AsyncQueue(url, router=new, clock=clock) as after,
+    ):
+        for _ in range(5):
+            await drive(before, CALL)
+            await drive(after, CALL)
+            clock.advance(HOUR / 2)
+        made = (await after.list()).jobs
+    assert sorted(job.metadata["tick"][11:16] for job in made) == ["12:30", "13:30"]
 
 
 # --- pauses ------------------------------------------------------------------------------------
