@@ -29,6 +29,7 @@ COMMANDS = [
     "delete",
     "reschedule",
     "limits",
+    "schedules",
 ]
 
 
