@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -55,6 +56,9 @@ def test_a_log_that_a_reader_keeps_growing_is_named(sqlite: str) -> None:
             assert queue.counts()["pending"] < 100
             queue.enqueue_many([("work", big)] * 10)
         assert "MB: some connection reads without an end" in str(held_up(sqlite, seconds=0))
+        reader.rollback()
+        assert held_up(sqlite, seconds=0) is None
+        assert Path(f"{path}-wal").stat().st_size < 1_000_000
 
 
 async def test_upkeep_warns_once_and_not_each_round(caplog: pytest.LogCaptureFixture) -> None:

@@ -19,18 +19,28 @@ UNSAFE_MODULES = {
     "pickle", "pickletools", "pty", "runpy", "shelve", "telnetlib", "yaml",
 }  # fmt: skip
 CALLS_OUT = {
-    "aiohttp", "ftplib", "http", "httpx", "httpx2", "requests", "smtplib", "urllib.request",
-    "urllib3", "websockets", "xmlrpc",
+    "aiohttp", "ftplib", "http.client", "http.server", "httpx", "httpx2", "requests", "smtplib",
+    "urllib.request", "urllib3", "websockets", "xmlrpc",
 }  # fmt: skip
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
 UNSAFE_ATTRIBUTES = {
     "system", "popen", "execv", "execve", "execvp", "spawnl", "spawnv", "getoutput",
     "getstatusoutput", "create_subprocess_shell", "loads_pickle", "read_pickle",
 }  # fmt: skip
-STARTS_PROCESSES = {"cli/_reload.py", "testing/_postgres.py"}
+STARTS_PROCESSES = {
+    "cli/_reload.py",
+    "contrib/django/_autoreload.py",
+    "testing/_postgres.py",
+}
 """Its own command line, and a private PostgreSQL for tests."""
-IMPORTS_BY_NAME = {"cli/_app.py", "backends/__init__.py", "testing/_postgres.py"}
-"""The app that an operator names, two modules of jobq itself, and where a wheel lies."""
+IMPORTS_BY_NAME = {
+    "__init__.py",
+    "cli/_app.py",
+    "backends/__init__.py",
+    "contrib/django/_task_api.py",
+    "testing/_postgres.py",
+}
+"""The app that an operator names, modules of jobq itself, and where packages lie."""
 
 RUNS_SQL = {"text", "literal_column", "Call", "execute", "executemany", "executescript", "copy"}
 BEGINS_LIKE_SQL = re.compile(
@@ -41,15 +51,17 @@ REVIEWED = {
     # A constant of an op, which `word` checks; the path of a column in JSON.
     "backends/_dialect.py": ["rows", "word"],
     # Names of tables and columns from the schema's own definition, and numbers.
-    "backends/_migrations.py": ["_record", "_view", "migrate", "statements"],
+    "backends/_migrations.py": ["_view", "migrate", "record", "statements"],
     # The names of columns.
     "backends/ops/bulk.py": ["", "insertion"],
     # The channel's name, and random hexadecimal digits.
     "backends/postgres/__init__.py": ["_listen", "_listen", "_listen"],
     # The names of two settings.
     "backends/postgres/connections.py": [""],
-    # One of three words that the URL's parser lets through.
-    "backends/sqlite/writer.py": ["connect"],
+    # One of three words that the URL's parser lets through, and a number.
+    "backends/sqlite/writer.py": ["connect", "connect"],
+    # The names of jobq's own tables.
+    "contrib/django/_schema.py": ["_empty"],
     # psycopg's own composition, which quotes identifiers.
     "testing/_postgres.py": ["_execute"],
     "testing/plugin.py": ["_empty"],

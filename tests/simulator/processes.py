@@ -105,10 +105,10 @@ class Backend:
     def lease_store(self, within: float) -> SyncStore:
         return SyncStore(self._process)
 
-    def outcome_store(self) -> AsyncStore:
+    def outcome_store(self, within: float | None = None) -> AsyncStore:
         return AsyncStore(self._process)
 
-    def async_store(self) -> AsyncStore:
+    def async_store(self, within: float | None = None) -> AsyncStore:
         return AsyncStore(self._process)
 
     async def held_up(self, store: Any, *, seconds: float) -> str | None:

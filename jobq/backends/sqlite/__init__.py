@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from jobq.backends.sqlite.faces import AsyncSqliteStore, SqliteStore
 
 LONG_LOG = 64_000_000
 """Bytes of a write-ahead log that somebody must be keeping from being reused."""
+EMPTYING = 1.0
+"""Seconds to wait for those who read, when it is to be emptied."""
 
 
 def _size(path: Path) -> int:
@@ -58,9 +62,9 @@ class SqliteBackend:
         return _migrations.script(self.dialect, since=since)
 
     async def held_up(self, store: AsyncSqliteStore, *, seconds: float) -> str | None:  # noqa: ARG002
-        """What keeps the write-ahead log from being reused, as far as its size tells."""
+        """What keeps the write-ahead log from being reused, where it cannot be emptied."""
         size = _size(Path(f"{self.options.path}-wal"))
-        if size <= LONG_LOG:
+        if size <= LONG_LOG or await asyncio.to_thread(_has_emptied_log, self.options.path):
             return None
         return (
             f"the write-ahead log of {self.options.path} has grown to {size / 1e6:.0f} MB: some "
@@ -86,3 +90,17 @@ class SqliteBackend:
                 hint()
 
     fallback_poll = 5.0
+
+
+def _has_emptied_log(path: str) -> bool:
+    """Copy the whole log into the file, and begin it anew.
+
+    SQLite does so itself when a commit meets no reader, which may not happen for long where many
+    processes are busy. This waits for the readers, and for that time no one else can write.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=EMPTYING, isolation_level=None)) as connection:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError:
+        return False
+    return not busy

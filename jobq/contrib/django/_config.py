@@ -45,7 +45,7 @@ class DjangoBackend:
     def lease_store(self, within: float) -> BridgedStore:
         return BridgedStore(self.async_store(), within)
 
-    def outcome_store(self) -> None:
+    def outcome_store(self, within: float | None = None) -> None:
         """Outcomes share Django's connection."""
 
     def script(self, since: int = 0) -> str:
