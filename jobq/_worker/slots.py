@@ -175,11 +175,14 @@ class Slots:
         if self._beginning:
             return  # a handler has ended at its first step: the loop below goes on
         self._beginning = True
-        while self._line and self._executing < self._count:
-            self._begin(self._line.popleft())
-        self._beginning = False
-        if self._line and self._patience is None:
-            self._patience = self._loop.call_later(PATIENCE, self._give_back_late)
+        try:
+            while self._line and self._executing < self._count:
+                self._begin(self._line[0])
+                self._line.popleft()  # now that nothing has kept it from beginning
+        finally:
+            self._beginning = False
+            if self._line and self._patience is None:
+                self._patience = self._loop.call_later(PATIENCE, self._give_back_late)
 
     def _give_back_late(self) -> None:
         """Jobs that no slot came free for in time are for other workers."""
@@ -201,7 +204,11 @@ class Slots:
             self._deliver(running, self._unstarted(running))
             return
         self._executing += 1
-        running.task = _started(self._execute(running), self._loop)
+        try:
+            running.task = _started(self._execute(running), self._loop)
+        except BaseException:
+            self._executing -= 1
+            raise
         if not running.finishing:
             self._watch_deadline(running)
 
