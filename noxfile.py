@@ -202,7 +202,7 @@ def security(session: nox.Session) -> None:
 
 @nox.session
 def contract(session: nox.Session) -> None:
-    """Try what HTTP promises with each adapter on both databases; the tests do with one."""
+    """Try what HTTP promises with each adapter on both databases; the tests do with less."""
     install(session, "tests")
     session.run(
         "pytest", "tests/contract", "-n", "2", *session.posargs, env={"JOBQ_CONTRACT": "all"}

@@ -78,6 +78,7 @@ class Claimer:
         self._stopped = False
         self._lent = False
         """Whether the finisher is claiming in our place."""
+        self._lent_for: Group | None = None
         self._groups = Groups(config.router)
         self._limited_first = True
         self._surveyed_at = self._look_at = 0.0
@@ -255,14 +256,14 @@ class Claimer:
         if group is None or self._lent or self.done or self._lanes.open():
             return None
         jobs = self._jobs(group, freed)
-        self._lent = jobs > 0
+        self._lent, self._lent_for = jobs > 0, group
         return self._arguments(group, jobs) if self._lent else None
 
     def take_back(self, wanted: dict[str, Any], claimed: Sequence[Any], asked_at: float) -> None:
         """What a lent claim brought, and when it was asked for (monotonic)."""
         self._lent = False
-        group = self._groups.having(wanted["types"])
-        self._receive(group, claimed, wanted["slots"], asked_at)
+        if self._lent_for is not None:
+            self._receive(self._lent_for, claimed, wanted["slots"], asked_at)
         self.wake()
 
     async def _survey(self) -> tuple[Any, bool]:
@@ -310,6 +311,7 @@ class Claimer:
         self._unknown |= strangers.difference(found)
         if found:
             self._types = self._config.router.types
+            self._groups.learn(self._config.router)
             self._lanes.learn()
             await self._learned()
         return bool(found)

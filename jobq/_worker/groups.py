@@ -26,6 +26,10 @@ class Groups:
     """All the plain types together, and each batch handler's type alone. They take turns."""
 
     def __init__(self, handlers: Iterable[Handler[Any, Any]]) -> None:
+        self.learn(handlers)
+
+    def learn(self, handlers: Iterable[Handler[Any, Any]]) -> None:
+        """Take in the handlers that there are now."""
         free = [handler for handler in handlers if not handler.limits]
         plain = [handler.type for handler in free if not handler.batch]
         self._all = [Group(plain)] if plain else []
@@ -40,10 +44,6 @@ class Groups:
     @property
     def dry(self) -> bool:
         return all(group.dry for group in self._all)
-
-    def having(self, types: list[str]) -> Group:
-        """The group of these types."""
-        return next(group for group in self._all if group.types is types)
 
     @property
     def full_at(self) -> float | None:
