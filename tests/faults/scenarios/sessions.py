@@ -149,7 +149,8 @@ def no_connection_left(lab: Lab) -> Findings:
     """Others take every connection: leases are renewed, outcomes are stored, work goes on after."""
     jobs = lab.choose(full=20, quick=10, tiny=3)
     with Proxy(lab.url) as proxy:
-        worker = lab.worker(url=proxy.url, lease=LEASE, concurrency=jobs, queue=SMALL)
+        settings = {"lease": LEASE, "concurrency": 2 * jobs, "fallback": 1.0, "queue": SMALL}
+        worker = lab.worker(url=proxy.url, **settings)
         lab.await_ready([worker])
         ids = lab.enqueue_many("step", [{"seconds": 1.5 * LEASE}] * jobs)
         lab.until_noted("start", jobs, by=worker)
