@@ -41,16 +41,16 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         times = {"longest_wait": 0.05, "longest_stream": 0.1, "time_budget": 1.0}
         jobs = jobs_router(queue, owner=lambda: "ada", allow=["add"], keys=[KEY], **times)
         app.include_router(jobs, prefix="/jobs")
-        app.include_router(drive_router(queue, keys=[KEY], time_budget=1.0), prefix="/work")
+        app.include_router(drive_router(queue, keys=[KEY], time_budget=1.0), prefix="/workers")
         with uvicorn_on(app) as root:
             yield schemathesis.openapi.from_url(f"{root}/openapi.json")
 
 
 ROUTES = [f"{route.method} /jobs{route.path}" for route in jobq.http.ROUTES] + [
-    "POST /work",
-    "GET /work",
-    "GET /work/cron",
-    "POST /work/cron",
+    "POST /workers",
+    "GET /workers",
+    "GET /workers/cron",
+    "POST /workers/cron",
 ]
 
 

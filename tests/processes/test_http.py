@@ -48,7 +48,7 @@ def slow(payload: dict, job: jobq.SyncJobContext) -> int:
 
 queue = jobq.AsyncQueue(os.environ["QUEUE_URL"], router=router)
 app = FastAPI(lifespan=worker_lifespan(queue) if "EMBEDDED" in os.environ else None)
-app.include_router(drive_router(queue, time_budget=5), prefix="/work")
+app.include_router(drive_router(queue, time_budget=5), prefix="/workers")
 app.include_router(jobs_router(queue), prefix="/jobs")
 
 @app.get("/pid")
@@ -87,7 +87,7 @@ class Server:
         return int(httpx.get(f"{self.root}/pid", timeout=30).text)
 
     def work(self) -> dict[str, Any]:
-        answer = httpx.post(f"{self.root}/work", headers={"x-api-key": KEY}, timeout=60)
+        answer = httpx.post(f"{self.root}/workers", headers={"x-api-key": KEY}, timeout=60)
         report: dict[str, Any] = answer.json()
         return report
 
