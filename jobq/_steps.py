@@ -1,10 +1,10 @@
-"""The steps that verbs are made of: each knows how it is done, synchronously and not."""
+"""The steps that verbs are made of, each done synchronously or not, and what drives them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import frozen
 
@@ -14,14 +14,51 @@ if TYPE_CHECKING:
     from jobq.backends.ops.insert import NewRow
 
 
-class Step:
+T = TypeVar("T")
+
+
+def run(steps: Generator[Any, Any, T], place: Any) -> T:
+    """Do steps to their end; what a step raises is raised inside, at its `yield`.
+
+    `place` is where they are done: a store, or a host of the HTTP API.
+    """
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = step.do(place)
+            except Exception as error:  # noqa: BLE001  the generator decides
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+
+
+async def run_async(steps: Generator[Any, Any, T], place: Any) -> T:
+    """`run`, awaiting the steps."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = await step.ado(place)
+            except Exception as error:  # noqa: BLE001  the generator decides
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+
+
+class Step(Protocol):
     """One thing that a verb needs done."""
 
-    def do(self, store: backends.Store) -> Any:
-        raise NotImplementedError
-
-    async def ado(self, store: backends.AsyncStore) -> Any:
-        raise NotImplementedError
+    def do(self, store: backends.Store) -> Any: ...
+    async def ado(self, store: backends.AsyncStore) -> Any: ...
 
 
 class Do(Step):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
+from jobq import _steps
 from jobq import _verbs as verbs
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
@@ -308,19 +309,7 @@ class AsyncQueue(Face):
 
     async def _do(self, verb: Callable[..., verbs.Verb[T]], *args: Any, **kwargs: Any) -> T:
         """Run a verb to its end, step by step."""
-        steps = verb(self._config, *args, **kwargs)
-        store = self._store()
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = await step.ado(store)
-                except Exception as error:  # noqa: BLE001  the verb decides
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+        return await _steps.run_async(verb(self._config, *args, **kwargs), self._store())
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from jobq import _steps
 from jobq._config import Config
 from jobq._errors import ConfigurationError
 from jobq._handler import Handler
@@ -127,7 +128,7 @@ class JobsApi:
         What functions of the app raise goes through; everything else becomes a problem.
         """
         try:
-            return steps.run(self._operation(path, request, id), self.host)
+            return _steps.run(self._operation(path, request, id), self.host)
         except Passed as passed:
             raise passed.error from None
         except Exception as error:  # noqa: BLE001  a client is told of it, without the inside
@@ -136,7 +137,7 @@ class JobsApi:
     async def ahandle(self, path: str, request: Request, *, id: str = "") -> Response | Stream:
         """`handle`, in an event loop."""
         try:
-            return await steps.run_async(self._operation(path, request, id), self.async_host)
+            return await _steps.run_async(self._operation(path, request, id), self.async_host)
         except Passed as passed:
             raise passed.error from None
         except Exception as error:  # noqa: BLE001  a client is told of it, without the inside

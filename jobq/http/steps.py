@@ -7,7 +7,7 @@ a response. Whoever does the steps is a host (`hosts`).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import frozen
 
@@ -23,14 +23,11 @@ Steps = Generator["Step", Any, T]
 Operation = Steps[Response | Stream]
 
 
-class Step:
+class Step(Protocol):
     """One thing that an operation needs done."""
 
-    def do(self, host: Host) -> Any:
-        raise NotImplementedError
-
-    async def ado(self, host: AsyncHost) -> Any:
-        raise NotImplementedError
+    def do(self, host: Host) -> Any: ...
+    async def ado(self, host: AsyncHost) -> Any: ...
 
 
 class Ask(Step):
@@ -96,40 +93,6 @@ class Trigger(Step):
 
     async def ado(self, host: AsyncHost) -> None:
         host.trigger()
-
-
-def run(steps: Steps[T], host: Host) -> T:
-    """Do the steps to their end; a step's exception is raised inside, at its `yield`."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                answer = step.do(host)
-            except Exception as error:  # noqa: BLE001  the operation decides
-                step = steps.throw(error)
-            else:
-                step = steps.send(answer)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    finally:
-        steps.close()
-
-
-async def run_async(steps: Steps[T], host: AsyncHost) -> T:
-    """`run`, awaiting the steps."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                answer = await step.ado(host)
-            except Exception as error:  # noqa: BLE001  the operation decides
-                step = steps.throw(error)
-            else:
-                step = steps.send(answer)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    finally:
-        steps.close()
 
 
 def chunks(stream: Stream, host: Host) -> Iterator[bytes]:
