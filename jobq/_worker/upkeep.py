@@ -90,11 +90,9 @@ class Upkeep:
     async def share(self) -> None:
         """One round with an end that is known: for those who have no worker that goes on."""
         await self.rescue()
-        await self._store.run(backends.ops.expire, keep=self._keep)
+        await self.expire(once=True)
         await self._store.run(backends.ops.prune_limits)
-        pruned = await self._store.run(backends.ops.prune)
-        if pruned:
-            self._observers.jobs_changed("prune", pruned)
+        await self._prune(once=True)
 
     async def rescue(self) -> int:
         """Take jobs from workers whose lease has ended; how many."""
@@ -113,10 +111,12 @@ class Upkeep:
             self._rescued(set())
         return len(rescued)
 
-    async def expire(self) -> None:
-        """Fail jobs that were not started before their `expires_at`."""
+    async def expire(self, *, once: bool = False) -> None:
+        """Fail jobs that were not started before their `expires_at`: all, or one batch."""
         while ids := await self._store.run(backends.ops.expire, keep=self._keep):
             self._observers.jobs_changed("expire", ids)
+            if once:
+                return
 
     async def warn(self) -> None:
         """Say what keeps the database from clearing up; not again for ten minutes."""
@@ -127,7 +127,9 @@ class Upkeep:
             self._warned_at = time.monotonic()
             logger.warning("%s", reason)
 
-    async def _prune(self) -> None:
+    async def _prune(self, *, once: bool = False) -> None:
         while ids := await self._store.run(backends.ops.prune):
             self._observers.jobs_changed("prune", ids)
+            if once:
+                return
             await asyncio.sleep(0.05)

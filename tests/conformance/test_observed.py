@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 import jobq
+from jobq.http.budget import Budget
+from jobq.http.drive import drive_here
 from jobq.testing import drain
+from tests.conformance.situations import sql
 
 
 class Told(jobq.Observer):
@@ -62,3 +65,23 @@ def test_a_job_that_a_worker_declares_or_refuses_is_told(
     assert drain(queue) == 1
     assert ("declare", [good]) in told.of
     assert ("refuse", [bad]) in told.of
+
+
+def test_what_a_call_of_the_drive_endpoint_expires_and_prunes_is_told(
+    queue: jobq.Queue, router: jobq.Router, told: Told
+) -> None:
+    @router.handler("work")
+    def work() -> None: ...
+
+    late = queue.enqueue(work, delay=60, expires_at=datetime(2099, 1, 1, tzinfo=UTC)).id
+    old = queue.enqueue(work).id
+    drain(queue)
+    past = "created_at" if queue._config.url.startswith("postgresql") else "1"
+    sql(queue, f"UPDATE jobq_job SET expires_at = {past} WHERE expires_at IS NOT NULL")
+    sql(queue, f"UPDATE jobq_job SET prune_at = {past} WHERE prune_at IS NOT NULL")
+    told.of.clear()
+    drive_here(queue, Budget(seconds=5, max_jobs=1, concurrency=1))
+    assert [one for one in told.of if one[0] in ("expire", "prune")] == [
+        ("expire", [late]),
+        ("prune", [old]),
+    ]
