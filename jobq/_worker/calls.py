@@ -9,7 +9,7 @@ from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import PayloadError
 from jobq._outcome import Outcome, Refused
-from jobq._worker.execute import Escaped, InThread, NotStarted, bounded, ended, stored
+from jobq._worker.execute import InThread, NotStarted, bounded, catching, ended, stored
 from jobq._worker.running import NotNow, Running
 from jobq.observe import current_job
 
@@ -88,11 +88,7 @@ async def _handle(taking_part: list[Running], payloads: list[Any], in_thread: In
             running.in_thread = running.entered = True
         contexts = [SyncJobContext(running) for running in taking_part]
         try:
-            return handler.function(*handler.arguments(payloads, contexts))
-        except BaseException as error:
-            if isinstance(error, Exception) and not isinstance(error, StopIteration):
-                raise
-            raise Escaped(error) from error
+            return catching(handler.function, handler.arguments(payloads, contexts))
         finally:
             for running in taking_part:
                 running.in_thread = False
@@ -104,10 +100,9 @@ def _outcomes(taking_part: Sequence[Running], results: Any, bounds: Bounds) -> O
     """A result or an exception for each job, in the order of the payloads."""
     if results is None:
         results = [None] * len(taking_part)
-    if not isinstance(results, list | tuple) or len(results) != len(taking_part):
-        what = (
-            f"{len(results)} items" if isinstance(results, list | tuple) else type(results).__name__
-        )
+    is_list = isinstance(results, list | tuple)
+    if not is_list or len(results) != len(taking_part):
+        what = f"{len(results)} items" if is_list else type(results).__name__
         wrong = Refused(
             "result_unstorable",
             f"a batch handler returns a list with a result for each job, or None: "

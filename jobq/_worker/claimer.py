@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from attrs import frozen
+
 from jobq import backends
 from jobq._clock import SECOND
 from jobq._config import Config
@@ -22,6 +24,15 @@ LOOK_EVERY = 0.2
 """While limits are closed, and hints come one after the other: look at limits so often at most."""
 SURVEY_EVERY = 1.0
 """While every claim comes back full: look for undeclared and due jobs this often, in seconds."""
+
+
+@frozen
+class Loan:
+    """A claim that the finisher makes in the claimer's place."""
+
+    group: Group
+    wanted: dict[str, Any]
+    """The arguments of `ops.claim`."""
 
 
 class Claimer:
@@ -78,7 +89,6 @@ class Claimer:
         self._stopped = False
         self._lent = False
         """Whether the finisher is claiming in our place."""
-        self._lent_for: Group | None = None
         self._groups = Groups(config.router)
         self._limited_first = True
         self._surveyed_at = self._look_at = 0.0
@@ -246,8 +256,8 @@ class Claimer:
         if self._quota is not None:
             self._quota -= count
 
-    def lend(self, freed: int) -> dict[str, Any] | None:
-        """The arguments of a claim that the finisher makes in its own transaction.
+    def lend(self, freed: int) -> Loan | None:
+        """A claim for the finisher to make in its own transaction.
 
         `freed` slots come free with it. `None` while there is nothing to claim, or a claim is
         under way. Whatever comes of it must be told to `take_back`.
@@ -256,14 +266,13 @@ class Claimer:
         if group is None or self._lent or self.done or self._lanes.open():
             return None
         jobs = self._jobs(group, freed)
-        self._lent, self._lent_for = jobs > 0, group
-        return self._arguments(group, jobs) if self._lent else None
+        self._lent = jobs > 0
+        return Loan(group, self._arguments(group, jobs)) if self._lent else None
 
-    def take_back(self, wanted: dict[str, Any], claimed: Sequence[Any], asked_at: float) -> None:
+    def take_back(self, loan: Loan, claimed: Sequence[Any], asked_at: float) -> None:
         """What a lent claim brought, and when it was asked for (monotonic)."""
         self._lent = False
-        if self._lent_for is not None:
-            self._receive(self._lent_for, claimed, wanted["slots"], asked_at)
+        self._receive(loan.group, claimed, loan.wanted["slots"], asked_at)
         self.wake()
 
     async def _survey(self) -> tuple[Any, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback as tracebacks
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -121,15 +121,21 @@ async def _handle(running: Running, payload: Any, in_thread: InThread) -> Any:
         running.check_start()
         running.entered = True
         try:
-            return handler.function(*arguments)
-        except BaseException as error:
-            if isinstance(error, Exception) and not isinstance(error, StopIteration):
-                raise
-            raise Escaped(error) from error
+            return catching(handler.function, arguments)
         finally:
             running.in_thread = False
 
     return await in_thread(call)
+
+
+def catching(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """Call a function in a thread; what no awaiting task could take is raised as `Escaped`."""
+    try:
+        return function(*arguments)
+    except BaseException as error:
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            raise
+        raise Escaped(error) from error
 
 
 def _around(

@@ -103,15 +103,15 @@ class Finisher:
             closings = [closing for ending in endings for closing in ending.transition.closes]
             if closings:
                 await self._close(closings)
-            wanted = self._claimer.lend(len(batch)) if self._claimer is not None else None
+            loan = self._claimer.lend(len(batch)) if self._claimer is not None else None
             claimed: Sequence[Any] = []
             try:
-                done, claimed = await self._write(endings, wanted)
+                done, claimed = await self._write(endings, None if loan is None else loan.wanted)
                 self._writing = 0
                 self._settle(batch, endings, done)
             finally:
-                if self._claimer is not None and wanted is not None:
-                    self._claimer.take_back(wanted, claimed, self._asked_at)
+                if self._claimer is not None and loan is not None:
+                    self._claimer.take_back(loan, claimed, self._asked_at)
         finally:
             self._writing = 0
 

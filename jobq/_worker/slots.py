@@ -141,6 +141,7 @@ class Slots:
     ) -> None:
         """Run jobs whose claim was asked for then; those with limits when these allow it."""
         observers = self._config.observers
+        plain: list[Running] = []
         together: dict[str, list[Running]] = {}
         for job in claimed:
             running = self._take(job, None if starts is None else starts[job.id], asked_at)
@@ -158,16 +159,18 @@ class Slots:
             elif running.start is not None:
                 self._begin(running)
             else:
-                self._stand_in_line(running)
+                plain.append(running)
         for some in together.values():
             for members in batches(some, some[0].handler.batch or 1):
                 self._begin_call(Call(members))
+        self._stand_in_line(plain)
         self._begin_next()
 
-    def _stand_in_line(self, running: Running) -> None:
+    def _stand_in_line(self, some: Sequence[Running]) -> None:
+        """The most urgent first, as a claim brings them, and before whom they overtake."""
         line = self._line
-        overtakes = bool(line) and line[-1].job.priority < running.job.priority
-        line.append(running)
+        overtakes = line and some and line[-1].job.priority < some[0].job.priority
+        line.extend(some)
         if overtakes:
             self._line = deque(sorted(line, key=lambda one: -one.job.priority))
 
@@ -232,15 +235,18 @@ class Slots:
         self.started += 1
         return running
 
+    def _tell_started(self, running: Running) -> None:
+        if self._config.observers:
+            job = running.job
+            self._config.observers.job_started(job.id, job.type, job.attempts)
+
     async def _execute_call(self, call: Call) -> None:
         try:
             for running in call.members:
                 running.begun = True
             for running in call.members:
                 await running.wait_for_start()
-                if self._config.observers:
-                    job = running.job
-                    self._config.observers.job_started(job.id, job.type, job.attempts)
+                self._tell_started(running)
             bounds = self._config.bounds
             outcomes = await attempt_together(call, in_thread=self._in_thread, bounds=bounds)
             for running, outcome in outcomes.items():
@@ -256,9 +262,7 @@ class Slots:
             if running.start is not None:
                 await running.wait_for_start()
                 began = time.monotonic()
-            if self._config.observers:
-                job = running.job
-                self._config.observers.job_started(job.id, job.type, job.attempts)
+            self._tell_started(running)
             outcome = await attempt(
                 running,
                 self._config.router.chain(running.handler),
