@@ -11,7 +11,7 @@ from jobq._errors import ConfigurationError, OptionError
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq.cli import _options as options
 from jobq.cli._app import opened
-from jobq.cli._output import iso, moment, print_json, print_table
+from jobq.cli._output import iso, moment, print_json, print_table, say
 
 if TYPE_CHECKING:
     from jobq._model import LimitInfo
@@ -132,7 +132,7 @@ def set_numbers(args: Namespace) -> int:
         except ConfigurationError as error:
             raise OptionError(str(error)) from None
         queue.set_limit(limit)
-    return _say(args, f"{args.key}: {limit.describe()}", description=limit.describe())
+    return say(args, f"{args.key}: {limit.describe()}", key=args.key, description=limit.describe())
 
 
 def _find(queue: Queue, key: str) -> LimitInfo:
@@ -149,26 +149,18 @@ def pause(args: Namespace) -> int:
         _find(queue, args.key)
         queue.pause_limit(args.key, until=args.until, reason=args.reason)
     until = f" until {moment(args.until)}" if args.until else ""
-    return _say(args, f"paused {args.key}{until}", paused=True, until=iso(args.until))
+    return say(args, f"paused {args.key}{until}", key=args.key, paused=True, until=iso(args.until))
 
 
 def resume(args: Namespace) -> int:
     """Open a limit that was paused, or that a provider's refusal has closed."""
     with opened(args) as queue:
         queue.resume_limit(args.key)
-    return _say(args, f"resumed {args.key}", paused=False, until=None)
+    return say(args, f"resumed {args.key}", key=args.key, paused=False, until=None)
 
 
 def reset(args: Namespace) -> int:
     """Open a limit, fill its bucket, and go back to the numbers that the code declares."""
     with opened(args) as queue:
         queue.reset_limit(args.key)
-    return _say(args, f"reset {args.key}", overridden=False)
-
-
-def _say(args: Namespace, text: str, **facts: object) -> int:
-    if args.json:
-        print_json({"key": args.key, **facts})
-    else:
-        print(text)
-    return 0
+    return say(args, f"reset {args.key}", key=args.key, overridden=False)

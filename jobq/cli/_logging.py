@@ -25,12 +25,22 @@ class JobFormatter(logging.Formatter):
 
 def set_up_logging(level: str) -> None:
     """Log to standard error. Does nothing where the app has configured the root logger."""
+    logging.basicConfig(level=number_of(level), handlers=[job_handler()])
+
+
+def number_of(level: str) -> int:
+    """The number of a log level. Raises `ConfigurationError` where there is none of that name."""
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise ConfigurationError(
             f"log level {level!r} is none of DEBUG, INFO, WARNING, ERROR, CRITICAL"
         )
+    return number
+
+
+def job_handler() -> logging.Handler:
+    """A handler for standard error whose lines name the jobs that they are about."""
     name_jobs_in_log_records()
     handler = logging.StreamHandler()
     handler.setFormatter(JobFormatter())
-    logging.basicConfig(level=number, handlers=[handler])
+    return handler

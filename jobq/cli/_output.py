@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,15 @@ NOTE = 60
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def say(args: Namespace, text: str, **facts: Any) -> int:
+    """Say what was done, as text or with `--json` as facts; the exit code."""
+    if args.json:
+        print_json(facts)
+    else:
+        print(text)
+    return 0
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobq.cli import _options as options
 from jobq.cli._app import opened
-from jobq.cli._output import iso, moment, print_json, print_table
+from jobq.cli._output import iso, moment, print_json, print_table, say
 
 if TYPE_CHECKING:
     from jobq._cron import ScheduleInfo
@@ -80,19 +80,11 @@ def pause(args: Namespace) -> int:
     """Let a schedule tick no more, until it is resumed."""
     with opened(args) as queue:
         queue.pause_schedule(args.name)
-    return _say(args, f"paused {args.name}", paused=True)
+    return say(args, f"paused {args.name}", name=args.name, paused=True)
 
 
 def resume(args: Namespace) -> int:
     """Let a schedule tick again, from now on: what it missed meanwhile is not made up for."""
     with opened(args) as queue:
         queue.resume_schedule(args.name)
-    return _say(args, f"resumed {args.name}", paused=False)
-
-
-def _say(args: Namespace, text: str, **facts: object) -> int:
-    if args.json:
-        print_json({"name": args.name, **facts})
-    else:
-        print(text)
-    return 0
+    return say(args, f"resumed {args.name}", name=args.name, paused=False)

@@ -24,6 +24,13 @@ def held(d: Dialect, claims: Any) -> Expression:
     return and_(j.id == d.id(c.id), j.fence == c.fence, may(d, "finish"))
 
 
+def clock_value(d: Dialect) -> Expression:
+    """The database's clock, as it is read."""
+    now = d.now()
+    now.type = j.run_at.type
+    return d.wire(now)
+
+
 def lease_end(d: Dialect, started: Expression) -> Expression:
     """A full `lease` from now, but not past the job's deadline and a `margin`."""
     lease = d.later(d.now(), param("lease", BigInteger))

@@ -27,7 +27,7 @@ from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, number, param, word
 from jobq.backends._statement import Op, reading, replanned, statement
-from jobq.backends.ops._moves import lease_end
+from jobq.backends.ops._moves import clock_value, lease_end
 
 j = t.job.c
 BATCH = 200
@@ -251,18 +251,12 @@ def _survey(d: Dialect, limits: bool) -> Executable:
         found = _unfit_jobs(d, pairs).correlate(pairs).exists()
         unfit = select(func.count()).select_from(pairs).where(found).scalar_subquery()
     return select(
-        _clock(d),
+        clock_value(d),
         select(func.count()).select_from(types).where(undeclared.exists()).scalar_subquery(),
         unfit.label("unfit"),
         next_run_at.scalar_subquery(),
         next_resume.scalar_subquery(),
     )
-
-
-def _clock(d: Dialect) -> Expression:
-    now = d.now()
-    now.type = j.run_at.type
-    return d.wire(now)
 
 
 @reading
@@ -307,7 +301,7 @@ def _due_within(d: Dialect, some: bool) -> Executable:
     if some:
         queues = d.rows("queues", queue=Text)
         due = due.where(j.queue.in_(select(queues.c.queue)))
-    return select(_clock(d), due.scalar_subquery())
+    return select(clock_value(d), due.scalar_subquery())
 
 
 @reading

@@ -26,6 +26,7 @@ from jobq._payload import loads
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, param, word
 from jobq.backends._statement import Op, reading, replanned, statement
+from jobq.backends.ops._moves import clock_value
 from jobq.backends.ops.claim import is_paused
 from jobq.backends.ops.limits import LimitRow, look
 
@@ -136,17 +137,13 @@ def heads_of(d: Dialect, counting: bool) -> Executable:
     if counting:
         parts.append(_holders(d))
     found = union_all(*parts).subquery("found")
-    now = d.now()
-    now.type = j.run_at.type
-    return select(d.wire(now), *found.c)
+    return select(clock_value(d), *found.c)
 
 
 @replanned
 def _holding(d: Dialect) -> Executable:
     found = _holders(d).subquery("found")
-    now = d.now()
-    now.type = j.run_at.type
-    return select(d.wire(now), *found.c)
+    return select(clock_value(d), *found.c)
 
 
 def sort_out(

@@ -27,6 +27,7 @@ from jobq._payload import dumps, loads
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, word
 from jobq.backends._statement import Op, Row, atomic, knows_again, reading, statement
+from jobq.backends.ops._moves import clock_value
 
 c = t.limit.c
 STATE = (
@@ -111,9 +112,7 @@ def _selected(d: Dialect, *, locking: bool) -> Executable:
     pattern = t.limit.alias("pattern")
     found = wanted.join(t.limit, c.key == wanted.c.key)
     found = found.outerjoin(pattern, pattern.c.key == wanted.c.template)
-    now = d.now()
-    now.type = c.tat.type
-    query = select(d.wire(now), wanted.c.template, d.wire(pattern.c.spec), *d.wires(STATE))
+    query = select(clock_value(d), wanted.c.template, d.wire(pattern.c.spec), *d.wires(STATE))
     query = query.add_columns(d.wire(c.updated_at))
     query = query.select_from(found).order_by(c.key)
     return d.lock(bounded(d, query), t.limit) if locking else query

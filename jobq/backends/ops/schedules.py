@@ -26,8 +26,9 @@ from jobq._errors import ConfigurationError
 from jobq._model import LIVE, Job
 from jobq._payload import dumps
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, Expression, is_one_of, number
+from jobq.backends._dialect import Dialect, is_one_of, number
 from jobq.backends._statement import Op, Row, atomic, statement
+from jobq.backends.ops._moves import clock_value
 from jobq.backends.ops.insert import NewRow, insert_many
 from jobq.backends.ops.limits import bounded
 
@@ -81,15 +82,9 @@ def named(names: Sequence[str]) -> str:
     return dumps([{"name": name} for name in names])
 
 
-def _now(d: Dialect) -> Expression:
-    now = d.now()
-    now.type = s.since.type
-    return d.wire(now)
-
-
 @statement
 def clock(d: Dialect) -> Executable:
-    return select(_now(d))
+    return select(clock_value(d))
 
 
 def after(schedule: Schedule, moment: int) -> int | None:
@@ -228,7 +223,7 @@ def _due(d: Dialect) -> Executable:
     mine = _rows(d, "name")
     # A little ahead of us is who has only just been at it; far ahead, the clock went back.
     due = or_(s.next_tick <= d.now(), s.since > d.later(d.now(), number(SECOND)))
-    query = select(_now(d), *d.wires((*SPEC, s.since)))
+    query = select(clock_value(d), *d.wires((*SPEC, s.since)))
     query = query.select_from(mine.join(t.schedule, s.name == mine.c.name))
     query = query.where(d.is_unset(s.paused), due).order_by(s.name)
     return d.skip_locked(bounded(d, query), t.schedule)
@@ -240,7 +235,7 @@ def _next(d: Dialect) -> Executable:
     found = mine.join(t.schedule, and_(s.name == mine.c.name, d.is_unset(s.paused)))
     soonest = func.min(s.next_tick)
     soonest.type = s.next_tick.type
-    return select(_now(d), d.wire(soonest)).select_from(found)
+    return select(clock_value(d), d.wire(soonest)).select_from(found)
 
 
 @statement

@@ -20,10 +20,9 @@ from jobq._model import Job
 from jobq._queue import Queue
 from jobq.contrib.django import DjangoQueue, _database
 from jobq.contrib.django._worker import worker_queue
-from jobq.http.drive import Report, drive, drive_here
+from jobq.http.drive import Report, drive
 from jobq.http.hosts import AsyncHost, Host, Passed
 from jobq.http.trigger import start
-from jobq.http.watch import watcher_of
 
 if TYPE_CHECKING:
     from jobq.http.budget import Budget
@@ -72,14 +71,11 @@ class DjangoHost(Host):
         self._outside = outside
 
     def watch(self, step: Watch) -> Job | None:
-        if not self._outside.leave_connection():
-            return None
-        watcher = watcher_of(self._outside.queue._config)  # noqa: SLF001  one for the configuration
-        return watcher.wait(step.job, step.seconds, until_finished=step.until_finished)
+        return Host(self._outside.queue).watch(step) if self._outside.leave_connection() else None
 
     def work(self, budget: Budget) -> Report:
         if self._outside.leave_connection():
-            return drive_here(self._outside.queue, budget)
+            return Host(self._outside.queue).work(budget)
         return self.queue._config.run(drive(self.queue, budget))  # noqa: SLF001  Django's own way
 
     def trigger(self) -> None:
@@ -106,8 +102,7 @@ class AsyncDjangoHost(AsyncHost):
     async def watch(self, step: Watch) -> Job | None:
         if not await sync_to_async(self._outside.leave_connection, thread_sensitive=True)():
             return None
-        watcher = watcher_of(self._outside.queue._config)  # noqa: SLF001  one for the configuration
-        return await watcher.wait_async(step.job, step.seconds, until_finished=step.until_finished)
+        return await AsyncHost(self._outside.queue.aio).watch(step)
 
     async def work(self, budget: Budget) -> Report:
         if await sync_to_async(self._outside.leave_connection, thread_sensitive=True)():
