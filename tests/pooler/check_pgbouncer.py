@@ -103,6 +103,6 @@ def test_statements_are_prepared_only_where_that_is_safe(
         with jobq.Queue(url) as queue:
             queue.migrate()
             store = queue._config.backend.store()
-            with store._connection() as connection:
+            with store._connection(writing=False) as connection:
                 assert (connection.prepare_threshold is not None) is expected
             store.close()
