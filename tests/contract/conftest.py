@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
-from zlib import crc32
 
 import httpx
 import pytest
@@ -16,6 +14,7 @@ import jobq
 from jobq.testing import drain
 from tests.contract.adapters import ADAPTERS, Adapter, Mounts, Setup
 from tests.contract.on_django import DJANGO
+from tests.pairs import keep_one_each
 
 KEY = "a-key-of-the-drive-endpoint"
 
@@ -60,24 +59,7 @@ EVERY = ADAPTERS | DJANGO
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "JOBQ_EVERY_PAIR" in os.environ:
-        return
-    left = [item for item in items if not _is_usual(item)]
-    items[:] = [item for item in items if _is_usual(item)]
-    config.hook.pytest_deselected(items=left)
-
-
-def _is_usual(item: pytest.Item) -> bool:
-    """Whether it is the pair of adapter and database that its behaviour is tried on by default.
-
-    It is another one for other behaviours; `nox -s contract` tries all eight.
-    """
-    params = getattr(getattr(item, "callspec", None), "params", {})
-    if not {"adapter", "url"} <= params.keys():
-        return True
-    adapter = list(EVERY).index(params["adapter"])
-    pair = 2 * adapter + (params["url"] == "postgresql")
-    return pair == crc32(item.name.partition("[")[0].encode()) % 8
+    keep_one_each(config, items, "adapter", "url")
 
 
 @pytest.fixture(params=list(EVERY))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from urllib.parse import urlsplit
-from zlib import crc32
 
 import psycopg
 import pytest
 
 from tests.django.configured import configure
+from tests.pairs import keep_one_each
 
 configure()
 
@@ -24,18 +23,7 @@ from jobq.contrib.django import queue as project_queue  # noqa: E402
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Try each behaviour on one database, another one for others; `nox -s contract` tries both."""
-    if "JOBQ_EVERY_PAIR" in os.environ:
-        return
-    left = [item for item in items if not _is_usual(item)]
-    items[:] = [item for item in items if _is_usual(item)]
-    config.hook.pytest_deselected(items=left)
-
-
-def _is_usual(item: pytest.Item) -> bool:
-    alias = getattr(getattr(item, "callspec", None), "params", {}).get("alias")
-    named = item.name.partition("[")[0].encode()
-    return alias is None or (alias == "postgresql") == crc32(named) % 2
+    keep_one_each(config, items, "alias")
 
 
 @pytest.fixture(scope="session")
