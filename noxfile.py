@@ -25,6 +25,7 @@ REQUIREMENTS = {
     "lint": (None, ["lint"]),
     "nox": (None, ["nox"]),
     "audit": (None, ["audit"]),
+    "browser": (["all"], ["test", "browser"]),
     "openapi": (["all"], ["test", "openapi"]),
 }
 
