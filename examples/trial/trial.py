@@ -31,6 +31,10 @@ from examples.trial.processes import (
 from examples.trial.table import Table
 
 
+HEADROOM = 0.03
+"""Of a shortened minute: some tenths of a second between a job's start and its request."""
+
+
 class Trial:
     """Everything that an example needs, for as long as the block.
 
@@ -112,9 +116,9 @@ class Trial:
 
     def worker(self, app: str, *arguments: str, **env: str) -> Process:
         """Start `jobq worker`, and wait until it is alive."""
-        alive = len(self.alive())
+        known = {worker.id for worker in self.alive()}
         process = self.start("jobq", "worker", app, *arguments, **env)
-        wait_until(lambda: len(self.alive()) > alive)
+        wait_until(lambda: {worker.id for worker in self.alive()} - known)
         return process
 
     def alive(self) -> list[jobq.WorkerInfo]:
@@ -137,11 +141,13 @@ class Trial:
     def hurry(self, speed: float) -> None:
         """Make the minute of all rate limits that workers have declared so much shorter.
 
-        As an operator would: `jobq limits set KEY --per SECONDS`.
+        As an operator would: `jobq limits set KEY --per SECONDS`. The headroom grows, as a
+        request does not reach the provider any sooner.
         """
         for info in self.queue.limits():
             if isinstance(info.limit, jobq.RateLimit):
-                self.queue.set_limit(attrs.evolve(info.limit, per=info.limit.per / speed))
+                per = info.limit.per / speed
+                self.queue.set_limit(attrs.evolve(info.limit, per=per, headroom=HEADROOM))
 
     def until_done(self, jobs: Collection[str], seconds: float = 60.0) -> float:
         """Wait until these jobs have finished; the seconds that it took."""
