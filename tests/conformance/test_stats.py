@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 import jobq
 from jobq._worker.tally import Tally
+from jobq._worker.upkeep import Upkeep
 from jobq.backends import ops
 from jobq.http.budget import Budget
 from jobq.http.drive import drive
+from jobq.observe import Observers
 from jobq.testing import FrozenClock
 from tests.conformance.situations import claim, run, sql
 
@@ -162,8 +165,12 @@ async def test_attempts_of_lost_workers_are_counted_by_who_rescues(
     await afrozen.enqueue("work", {"fate": "fine"})
     assert len(claim(afrozen.sync)) == 1
     clock.advance(timedelta(minutes=1))
-    await jobq.Worker(afrozen, label="bert").run_once()
-    assert total(await afrozen.stats(minutes=1, worker="bert")) == (1, 0, 1)
+    tally = Tally()
+    async with aclosing(afrozen._config.async_store()) as store:
+        await Upkeep(
+            store, lease=30, keep=None, observers=Observers(), rescued=lambda _: None, tally=tally
+        ).rescue()
+    assert tally.take() == [row(retried=1)]
 
 
 def test_counts_that_could_not_be_stored_are_kept_for_the_next_heartbeat() -> None:
