@@ -57,6 +57,7 @@ from jobq.backends.ops.read import (
 )
 from jobq.backends.ops.schedule_control import all_schedules, pause_schedule, resume_schedule
 from jobq.backends.ops.schedules import Round, declare_schedules, see_schedules, tick
+from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
@@ -73,6 +74,7 @@ __all__ = [
     "Ready",
     "Request",
     "Round",
+    "add_stats",
     "all_limits",
     "all_schedules",
     "block",
@@ -115,6 +117,7 @@ __all__ = [
     "promote",
     "prune",
     "prune_limits",
+    "prune_stats",
     "queues",
     "ready",
     "ready_types",
@@ -132,6 +135,7 @@ __all__ = [
     "set_status",
     "settle",
     "stand",
+    "stats",
     "survey",
     "tick",
     "undeclare",
