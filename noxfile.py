@@ -210,6 +210,14 @@ def contract(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Drive pages in a real browser (Debian's `chromium`, or the one that JOBQ_CHROMIUM names)."""
+    install(session, "browser")
+    checks = ["--override-ini", "python_files=check_*.py", "tests/browser"]
+    session.run("pytest", *checks, *session.posargs)
+
+
+@nox.session
 def openapi(session: nox.Session) -> None:
     """Send the HTTP API what its OpenAPI document allows, and what it does not."""
     install(session, "openapi")
