@@ -206,7 +206,9 @@ def contract(session: nox.Session) -> None:
     """Try what HTTP and Django promise on all pairs of adapter and database, not on one each."""
     install(session, "tests")
     every = {"JOBQ_EVERY_PAIR": "1"}
-    session.run("pytest", "tests/contract", "tests/django", "-n", "2", *session.posargs, env=every)
+    session.install("gunicorn>=23")
+    where = ("tests/contract", "tests/django", "tests/django/check_gunicorn.py")
+    session.run("pytest", *where, "-n", "2", *session.posargs, env=every)
 
 
 @nox.session

@@ -10,7 +10,7 @@ from playwright.async_api import Page, Request, expect
 
 import jobq
 from tests.browser.conftest import PATIENCE_MS, Visitor
-from tests.browser.servers import Servers
+from tests.servers import Servers
 
 pytestmark = pytest.mark.timeout(180)
 expect.set_options(timeout=PATIENCE_MS)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.servers import Servers
 from tests.pairs import keep_one_each
+from tests.servers import Servers
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 PATIENCE = 60.0
 
 
@@ -35,17 +35,15 @@ class Servers:
 
     def uvicorn(self, app: str, *options: str, **environment: str) -> str:
         """Serve an ASGI app, named as `module:app`; its address, once it answers."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = str(free.getsockname()[1])
+        port = free_port()
         arguments = (app, "--port", port, "--log-level", "warning", *options)
-        process = self.run("uvicorn", *arguments, **environment)
-        root = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + PATIENCE
-        while not _answers(root):
-            assert process.poll() is None, f"{app} has ended with {process.returncode}"
-            assert time.monotonic() < deadline, f"{app} does not answer"
-            time.sleep(0.05)
-        return root
+        return _once_it_answers(port, self.run("uvicorn", *arguments, **environment))
+
+    def gunicorn(self, app: str, *options: str, **environment: str) -> str:
+        """Serve a WSGI app, named as `module:app`; its address, once it answers."""
+        port = free_port()
+        arguments = (app, "--bind", f"127.0.0.1:{port}", "--log-level", "warning", *options)
+        return _once_it_answers(port, self.run("gunicorn", *arguments, **environment))
 
     def end(self) -> None:
         """Stop all of them, the last one first."""
@@ -59,6 +57,21 @@ class Servers:
                 process.wait()
                 raise
         self._processes.clear()
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
+def _once_it_answers(port: str, process: subprocess.Popen[bytes]) -> str:
+    root = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + PATIENCE
+    while not _answers(root):
+        assert process.poll() is None, f"{process.args} has ended with {process.returncode}"
+        assert time.monotonic() < deadline, f"{process.args} does not answer"
+        time.sleep(0.05)
+    return root
 
 
 def _answers(root: str) -> bool:
