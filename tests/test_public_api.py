@@ -73,6 +73,7 @@ NAMES = [
     "UnknownType",
     "WaitingFor",
     "WaitTimeout",
+    "WebhookError",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",
