@@ -51,6 +51,7 @@ from jobq._model import (
     NewJob,
     Outcome,
     Page,
+    Stat,
     WaitingFor,
     WorkerInfo,
 )
@@ -116,6 +117,7 @@ __all__ = [
     "ScheduleInfo",
     "SchemaError",
     "Snooze",
+    "Stat",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",

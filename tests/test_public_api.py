@@ -67,6 +67,7 @@ NAMES = [
     "ScheduleInfo",
     "SchemaError",
     "Snooze",
+    "Stat",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",

@@ -70,6 +70,7 @@ from jobq.backends.ops.search import (
     search,
     status_counts,
 )
+from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
@@ -91,6 +92,7 @@ __all__ = [
     "Request",
     "Round",
     "Search",
+    "add_stats",
     "all_limits",
     "all_schedules",
     "block",
@@ -137,6 +139,7 @@ __all__ = [
     "promote",
     "prune",
     "prune_limits",
+    "prune_stats",
     "queues",
     "ready",
     "ready_types",
@@ -155,6 +158,7 @@ __all__ = [
     "set_status",
     "settle",
     "stand",
+    "stats",
     "status_counts",
     "survey",
     "tick",
