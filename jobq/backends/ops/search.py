@@ -25,7 +25,7 @@ from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, number, param, word
 from jobq.backends._statement import Op, reading, replanned, statement
 from jobq.backends.ops._rows import JOB, to_job
-from jobq.backends.ops.read import CAP
+from jobq.backends.ops.read import CAP, paused
 from jobq.backends.ops.waiting import annotate
 
 j = t.job.c
@@ -288,6 +288,12 @@ def depths(d: Dialect) -> Op[list[Depth]]:
     return [
         Depth(queue=r[0], type=r[1], status=r[2], count=r[3], oldest=instant(r[4])) for r in rows
     ]
+
+
+@reading
+def paused_queues(d: Dialect) -> Op[dict[str, datetime | None]]:
+    """The queues that are paused, and until when, where that is known."""
+    return {name: instant(until) for name, until in (yield paused(d))}
 
 
 # --- limits -------------------------------------------------------------------------------------
