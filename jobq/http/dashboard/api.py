@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -85,7 +85,7 @@ class Dashboard(JobsApi):
         try:
             if route is None:
                 raise Problem(405, "method_not_allowed", "this page takes no such request")
-            operation: Any = route.operation
+            operation: Callable[[Any], Operation] = route.operation
             return (yield from operation(visit))
         except Passed:
             raise

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from jobq._errors import ConfigurationError
-from jobq.http.dashboard import charts, formats
+from jobq.http.dashboard import formats
 
 
 class Renderer:
@@ -39,7 +39,6 @@ class Renderer:
         self._environment.globals |= {
             "ago": formats.ago,
             "pretty": formats.pretty,
-            "bars": charts.bars,
             "phrase": lambda status: HTTPStatus(status).phrase,
         }
 

@@ -169,6 +169,7 @@
 
   for (const region of $$("[data-live]")) region.original = region.innerHTML;
   dress(document);
+  $("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   setInterval(tick, 1000);
   if (every && $("[data-live]")) {
     button.parentElement.hidden = false;

@@ -78,7 +78,7 @@ class Station:
 
 def timeline(job: Job, now: datetime) -> tuple[Station, ...]:
     """What a job has been through, and what is ahead of it."""
-    points = [("created", job.created_at)]
+    points: list[tuple[str, datetime | None]] = [("created", job.created_at)]
     if (job.run_at - job.created_at).total_seconds() >= 1 and job.attempts <= 1:
         points.append(("due", job.run_at))
     points.append(("started", job.started_at))

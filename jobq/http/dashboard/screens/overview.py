@@ -10,7 +10,7 @@ from jobq._clock import from_datetime
 from jobq._model import Stat, WorkerInfo
 from jobq.backends.ops import Depth, Search
 from jobq.http.dashboard import verbs
-from jobq.http.dashboard.charts import Chart, bars
+from jobq.http.dashboard.charts import Chart, stacked
 from jobq.http.dashboard.visit import Visit
 from jobq.http.steps import Ask, Operation
 
@@ -50,11 +50,14 @@ def overview(visit: Visit) -> Operation:
     )
 
 
-def chart(stats: Sequence[Stat], name: str) -> Chart:
-    """Bars of some minutes."""
-    values = [getattr(stat, name) for stat in stats]
-    titles = [f"{stat.minute:%H:%M} UTC: {value:,} {name}" for stat, value in zip(stats, values)]  # noqa: B905  of the same list
-    return bars(values, titles)
+def chart(stats: Sequence[Stat], *names: str) -> Chart:
+    """Columns of some minutes."""
+    return stacked([(_title(stat, names), {n: getattr(stat, n) for n in names}) for stat in stats])
+
+
+def _title(stat: Stat, names: Sequence[str]) -> str:
+    numbers = ", ".join(f"{getattr(stat, name):,} {name}" for name in names)
+    return f"{stat.minute:%H:%M} UTC: {numbers}"
 
 
 def oldest(depths: Sequence[Depth]) -> datetime | None:

@@ -11,7 +11,8 @@ from jobq import _verbs
 from jobq._model import Stat, WorkerInfo
 from jobq.backends.ops import Depth
 from jobq.http.dashboard import verbs
-from jobq.http.dashboard.charts import Chart, bars
+from jobq.http.dashboard.charts import Chart
+from jobq.http.dashboard.screens.overview import chart
 from jobq.http.dashboard.visit import Visit
 from jobq.http.steps import Ask, Operation
 
@@ -70,9 +71,7 @@ def rows(
 def _count(row: QueueRow, stats: Sequence[Stat]) -> None:
     row.completed = sum(stat.completed for stat in stats)
     row.failed = sum(stat.failed for stat in stats)
-    done = [stat.completed + stat.failed for stat in stats] or [0] * POINTS
-    titles = [f"{s.minute:%H:%M} UTC: {n:,}" for s, n in zip(stats, done, strict=False)]
-    row.chart = bars(done, titles or [""] * POINTS)
+    row.chart = chart(stats, "completed", "failed")
 
 
 def change(visit: Visit) -> Operation:
