@@ -57,6 +57,20 @@ from jobq.backends.ops.read import (
 )
 from jobq.backends.ops.schedule_control import all_schedules, pause_schedule, resume_schedule
 from jobq.backends.ops.schedules import Round, declare_schedules, see_schedules, tick
+from jobq.backends.ops.search import (
+    Closed,
+    Depth,
+    Failures,
+    Found,
+    Search,
+    closed_limits,
+    depths,
+    failures,
+    find,
+    paused_queues,
+    search,
+    status_counts,
+)
 from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
@@ -64,8 +78,12 @@ from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 __all__ = [
     "BATCH",
     "Claimed",
+    "Closed",
+    "Depth",
     "Ending",
+    "Failures",
     "Filter",
+    "Found",
     "Grant",
     "LimitRow",
     "NewRow",
@@ -74,6 +92,7 @@ __all__ = [
     "Ready",
     "Request",
     "Round",
+    "Search",
     "add_stats",
     "all_limits",
     "all_schedules",
@@ -82,6 +101,7 @@ __all__ = [
     "claim",
     "claim_limited",
     "clock",
+    "closed_limits",
     "complete",
     "count_waiting",
     "counts",
@@ -90,11 +110,14 @@ __all__ = [
     "declare_refused",
     "declare_schedules",
     "delete",
+    "depths",
     "due_within",
     "duplicate_holder",
     "durations",
     "ensure_limits",
     "expire",
+    "failures",
+    "find",
     "finish",
     "finish_and_claim",
     "finish_and_delete",
@@ -113,6 +136,7 @@ __all__ = [
     "pause",
     "pause_limit",
     "pause_schedule",
+    "paused_queues",
     "progress",
     "promote",
     "prune",
@@ -129,6 +153,7 @@ __all__ = [
     "resume_limit",
     "resume_schedule",
     "retry",
+    "search",
     "see_schedules",
     "set_limit",
     "set_progress",
@@ -136,6 +161,7 @@ __all__ = [
     "settle",
     "stand",
     "stats",
+    "status_counts",
     "survey",
     "tick",
     "undeclare",
