@@ -13,6 +13,8 @@
     ├── WorkerFailed                      a worker had to end: its handlers hang, or a part broke
     ├── LeaseLost                         the job is no longer this worker's
     ├── WaitTimeout (TimeoutError)        the job was not finished in time
+    ├── StorageError                      a storage refused an artifact; trying again is no use
+    │   └── StorageUnavailable            it could not be reached, or had no room
     ├── BackendError                      the database refused; the driver's error is the cause
     │   └── BackendUnavailable            it could not be reached, or did not answer in time
     └── SchemaError                       the tables are missing, too old or too new
@@ -141,6 +143,14 @@ class WaitTimeout(JobqError, TimeoutError):
         self.job_id = job_id
         self.status = status
         super().__init__(f"job {job_id} is still {str(status)!r} after {timeout:g} s")
+
+
+class StorageError(JobqError):
+    """Where artifacts are kept refused one: no such bucket, no permission. It fails the job."""
+
+
+class StorageUnavailable(StorageError):
+    """Where artifacts are kept could not be reached, or had no room: another attempt may work."""
 
 
 class BackendError(JobqError):

@@ -4,6 +4,16 @@ A file a subject; the functions are generators over a `Dialect`, see `_statement
 """
 
 from jobq.backends.ops.admission import Grant, Request, claim_limited, wanted_keys
+from jobq.backends.ops.artifacts import (
+    Litter,
+    artifacts_of,
+    begin_artifact,
+    forget_artifact,
+    is_still_swept,
+    store_artifacts,
+    swept_artifacts,
+    take_swept,
+)
 from jobq.backends.ops.claim import BATCH, Claimed, claim, due_within, promote, survey
 from jobq.backends.ops.control import (
     cancel,
@@ -66,6 +76,7 @@ __all__ = [
     "Filter",
     "Grant",
     "LimitRow",
+    "Litter",
     "NewRow",
     "Overdue",
     "QueueState",
@@ -74,6 +85,8 @@ __all__ = [
     "Round",
     "all_limits",
     "all_schedules",
+    "artifacts_of",
+    "begin_artifact",
     "block",
     "cancel",
     "claim",
@@ -94,6 +107,7 @@ __all__ = [
     "finish",
     "finish_and_claim",
     "finish_and_delete",
+    "forget_artifact",
     "forget_worker",
     "get",
     "get_many",
@@ -102,6 +116,7 @@ __all__ = [
     "history",
     "insert",
     "insert_many",
+    "is_still_swept",
     "look",
     "matching",
     "overdue",
@@ -130,7 +145,10 @@ __all__ = [
     "set_status",
     "settle",
     "stand",
+    "store_artifacts",
     "survey",
+    "swept_artifacts",
+    "take_swept",
     "tick",
     "undeclare",
     "undeclared",
