@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from jobq import _artifact_verbs as artifact_verbs
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
 from jobq import _stat_verbs as stat_verbs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from jobq import backends
+    from jobq.artifacts import Artifact, Sweep
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -300,6 +302,18 @@ class AsyncQueue(Face):
     async def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         await self._do(schedule_verbs.resume_schedule, name)
+
+    async def artifacts(self, job_id: Any) -> builtins.list[Artifact]:
+        """What a job has saved, oldest first. See `Queue.artifacts`."""
+        return await self._do(artifact_verbs.artifacts, [job_id])
+
+    async def sweep_artifacts(
+        self, *, older_than: float | timedelta = 86400, dry_run: bool = True
+    ) -> Sweep:
+        """Remove what never became part of a job's outcome. See `Queue.sweep_artifacts`."""
+        return await self._do(
+            artifact_verbs.sweep_artifacts, older_than=older_than, dry_run=dry_run
+        )
 
     async def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date. See `Queue.migrate`."""

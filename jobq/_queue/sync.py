@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from jobq import _artifact_verbs as artifact_verbs
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
 from jobq import _stat_verbs as stat_verbs
@@ -25,6 +26,7 @@ from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection,
 if TYPE_CHECKING:
     from jobq import backends
     from jobq._queue.aio import AsyncQueue
+    from jobq.artifacts import Artifact, Sweep
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -46,6 +48,8 @@ class Queue(Face):
     - `limits`: those of whole queues, `{queue: [limit, …]}`, on top of the handlers'.
     - `bounds`: how large payloads, results, errors and metadata may be.
     - `observers`: see `jobq.observe`.
+    - `artifacts`: where `job.save` keeps things: a folder, `s3://bucket`, or a storage, see
+      `jobq.artifacts`; by default what the environment says, else the folder `artifacts`.
     - `pool_size`, `prepare`, `listen_url`, `patience`, `statement_timeout`: PostgreSQL only, see
       the reference.
 
@@ -360,6 +364,28 @@ class Queue(Face):
     def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         self._do(schedule_verbs.resume_schedule, name)
+
+    def artifacts(self, job_id: Any) -> builtins.list[Artifact]:
+        """What a job has saved, oldest first, also where it has been pruned. See `jobq.artifacts`.
+
+        The `url` of what is `stored` is its public address, or one that is good for an hour; it
+        is `None` for a folder without `base_url`.
+        """
+        return self._do(artifact_verbs.artifacts, [job_id])
+
+    def sweep_artifacts(
+        self, *, older_than: float | timedelta = 86400, dry_run: bool = True
+    ) -> Sweep:
+        """Remove what was uploaded and never became part of a job's outcome; how much that is.
+
+        It goes by jobq's own rows: those of jobs that are gone or have been finished for
+        `older_than` (seconds, or a timedelta), without what is `stored`, and without what another
+        row names. By default it only looks.
+
+        >>> queue.sweep_artifacts(dry_run=False).objects
+        0
+        """
+        return self._do(artifact_verbs.sweep_artifacts, older_than=older_than, dry_run=dry_run)
 
     def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date; the numbers of the steps that were run.

@@ -136,6 +136,7 @@ class Finisher:
             message=running.message,
             deletes=job.keep_seconds == 0,
             committed=isinstance(outcome, Succeeded) and outcome.committed,
+            artifacts=running.uploaded,
         )
 
     def _decided(self, running: Running, outcome: Outcome) -> Transition:
@@ -161,7 +162,7 @@ class Finisher:
     ) -> tuple[dict[str, str], Sequence[Any]]:
         """`{job id: status}` of what was ended, and the jobs that were claimed along with it."""
         ops, keep = backends.ops, self._keep
-        special = any(ending.deletes or ending.committed for ending in endings)
+        special = any(e.deletes or e.committed or e.artifacts for e in endings)
         again: dict[str, bool] = {}
         while True:
             self._asked_at = time.monotonic()

@@ -27,6 +27,8 @@ from jobq.http.polling import poll_after
 from jobq.http.trigger import start, triggers_itself
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+PARTS = ("id", "name")
+"""What the table's paths have in them."""
 DISCARDED = 16 * 1024 * 1024
 """Bytes of a body that is too large which are still read, so that the client hears why."""
 
@@ -109,7 +111,8 @@ async def respond(
         user=user,
         native=request,
     )
-    answered = await api.ahandle(path, asked, id=str(request.path_params.get("id", "")))
+    parts = {part: str(value) for part, value in request.path_params.items() if part in PARTS}
+    answered = await api.ahandle(path, asked, **parts)
     return _native(api, answered)
 
 

@@ -5,6 +5,16 @@ A file a subject; the functions are generators over a `Dialect`, see `_statement
 
 from jobq.backends.ops._moves import clock
 from jobq.backends.ops.admission import Grant, Request, claim_limited, wanted_keys
+from jobq.backends.ops.artifacts import (
+    Litter,
+    artifacts_of,
+    begin_artifact,
+    forget_artifact,
+    is_still_swept,
+    store_artifacts,
+    swept_artifacts,
+    take_swept,
+)
 from jobq.backends.ops.claim import BATCH, Claimed, claim, due_within, promote, survey
 from jobq.backends.ops.control import (
     cancel,
@@ -86,6 +96,7 @@ __all__ = [
     "Found",
     "Grant",
     "LimitRow",
+    "Litter",
     "NewRow",
     "Overdue",
     "QueueState",
@@ -96,6 +107,8 @@ __all__ = [
     "add_stats",
     "all_limits",
     "all_schedules",
+    "artifacts_of",
+    "begin_artifact",
     "block",
     "cancel",
     "claim",
@@ -121,6 +134,7 @@ __all__ = [
     "finish",
     "finish_and_claim",
     "finish_and_delete",
+    "forget_artifact",
     "forget_worker",
     "get",
     "get_many",
@@ -129,6 +143,7 @@ __all__ = [
     "history",
     "insert",
     "insert_many",
+    "is_still_swept",
     "look",
     "matching",
     "overdue",
@@ -162,7 +177,10 @@ __all__ = [
     "stand",
     "stats",
     "status_counts",
+    "store_artifacts",
     "survey",
+    "swept_artifacts",
+    "take_swept",
     "tick",
     "undeclare",
     "undeclared",

@@ -142,13 +142,15 @@ def _patterns(api: JobsApi, prefix: str, name: str) -> list[URLPattern]:
 def _expression(mount: str, path: str) -> str:
     """A path of the route table below a mount; both may be empty, and a slash may follow."""
     whole = f"{mount}{path}" if mount else path.removeprefix("/")
-    return f"^{whole.replace('{id}', '(?P<id>[^/]+)')}/?$"
+    for part in ("id", "name"):
+        whole = whole.replace(f"{{{part}}}", f"(?P<{part}>[^/]+)")
+    return f"^{whole}/?$"
 
 
 def _view(api: JobsApi, path: str) -> View:
     guarded = any(route.part == "jobs" for route in api.paths[path].values())
 
-    async def view(request: HttpRequest, id: str = "") -> HttpResponseBase:
+    async def view(request: HttpRequest, id: str = "", name: str = "") -> HttpResponseBase:
         is_asgi = isinstance(request, ASGIRequest)
         try:
             if guarded:
@@ -157,10 +159,10 @@ def _view(api: JobsApi, path: str) -> View:
         except Problem as problem:
             return _native(api, problem.response(), is_asgi=is_asgi)
         if is_asgi:
-            answered = await api.ahandle(path, asked, id=id)
+            answered = await api.ahandle(path, asked, id=id, name=name)
         else:  # in the thread that serves the request
             handle = sync_to_async(api.handle, thread_sensitive=True)
-            answered = await handle(path, asked, id=id)
+            answered = await handle(path, asked, id=id, name=name)
         return _native(api, answered, is_asgi=is_asgi)
 
     exempt: Any = csrf_exempt(view)
