@@ -10,9 +10,19 @@ would, sends real requests, and compares what came of it with what should have:
         trial.table.equal("429s", 0, gemini.ledger.outcomes()["rate_limited"])
 """
 
-from examples.trial.processes import Process, Site, wait_until
+from examples.trial.processes import Process, Site, free_port, wait_until
 from examples.trial.program import main
 from examples.trial.table import Table
 from examples.trial.trial import Trial, letting_go, under_way
 
-__all__ = ["Process", "Site", "Table", "Trial", "letting_go", "main", "under_way", "wait_until"]
+__all__ = [
+    "Process",
+    "Site",
+    "Table",
+    "Trial",
+    "free_port",
+    "letting_go",
+    "main",
+    "under_way",
+    "wait_until",
+]

@@ -30,7 +30,6 @@ from examples.trial.processes import (
 )
 from examples.trial.table import Table
 
-
 HEADROOM = 0.03
 """Of a shortened minute: some tenths of a second between a job's start and its request."""
 
