@@ -53,6 +53,7 @@ from jobq._model import (
     Outcome,
     Page,
     WaitingFor,
+    WebhookInfo,
     WorkerInfo,
 )
 from jobq._queue import AsyncQueue, Queue
@@ -64,6 +65,7 @@ from jobq.observe import Observer
 if TYPE_CHECKING:
     from jobq._classify.classifier import classifier, classify
     from jobq._worker import Worker
+    from jobq.webhooks import Webhook
 
 __version__ = "0.1.0"
 
@@ -123,7 +125,9 @@ __all__ = [
     "UnknownType",
     "WaitTimeout",
     "WaitingFor",
+    "Webhook",
     "WebhookError",
+    "WebhookInfo",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",
@@ -137,6 +141,7 @@ _LATER = {
     "Worker": "jobq._worker",
     "classifier": "jobq._classify.classifier",
     "classify": "jobq._classify.classifier",
+    "Webhook": "jobq.webhooks",
 }
 """What enqueuing needs none of is imported when it is first asked for."""
 

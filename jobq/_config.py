@@ -24,6 +24,8 @@ from jobq.observe import Observer, Observers
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
 
+    from jobq._deliveries import Courier, Webhooks
+
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 T = TypeVar("T")
 KEEP = timedelta(days=30)
@@ -59,9 +61,18 @@ class Config:
     bounds: Bounds = Factory(Bounds)
     clock: Clock = Factory(SystemClock)
     observers: Observers = Factory(Observers)
+    webhooks: Webhooks | None = field(default=None, repr=False)
+    courier: Courier | None = field(default=None, init=False, repr=False)
+    """Who tells them how jobs ended."""
     options: dict[str, Any] = field(factory=dict, repr=False)
     declared: set[str] = field(factory=set, repr=False)
     """The schedules that this process has stored: of different ones the latest hold."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.webhooks is not None:
+            from jobq._deliveries import route_deliveries
+
+            self.router, self.courier = route_deliveries(self)
 
     def limits_of(self, handler: Handler[Any, Any], queue: str) -> tuple[Limit, ...]:
         """The limits of a handler's jobs in a queue."""
@@ -149,6 +160,7 @@ def checked(
     bounds: Bounds | None = None,
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
+    webhooks: Webhooks | None = None,
 ) -> dict[str, Any]:
     """The fields of a `Config` that say nothing of its database."""
     try:
@@ -173,4 +185,5 @@ def checked(
         "bounds": bounds or Bounds(),
         "clock": clock or SystemClock(),
         "observers": Observers(observers),
+        "webhooks": webhooks,
     }

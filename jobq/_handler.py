@@ -51,6 +51,7 @@ class Handler(Generic[P, R]):
     limits: tuple[Limit, ...] = ()
     on_ambiguous: str | None = None
     verify: Callable[..., Any] | None = field(default=None, repr=False)
+    webhook: str | None = None
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -115,3 +116,4 @@ class HandlerOptions(TypedDict, total=False):
     limits: Iterable[Limit] | None
     on_ambiguous: OnAmbiguous
     verify: Verifier | None
+    webhook: str | None

@@ -272,6 +272,8 @@ class NewJob:
     cost: Mapping[str, int] | None = None
     """Units of limits, by key; a limit that is not named costs what its handler says, or 1."""
     metadata: Mapping[str, Any] | None = None
+    webhook: str | None = None
+    """The endpoint of `Queue(webhooks=…)` that is told how the job ended."""
 
 
 @define(kw_only=True, eq=False)
@@ -353,6 +355,18 @@ class LimitInfo:
     """How often a provider has refused one all the same."""
     limit: Any = field(default=None, repr=False)
     """Its numbers, as a `RateLimit`, `DailyQuota` or `Concurrency`."""
+
+
+@frozen(kw_only=True)
+class WebhookInfo:
+    """An endpoint that messages about jobs go to."""
+
+    name: str
+    known: bool
+    """Whether this process has it in its `Queue(webhooks=…)`."""
+    disabled_at: datetime | None = None
+    """Since when it gets no messages: it answered 410."""
+    reason: str | None = None
 
 
 def instant(value: int | None) -> datetime | None:

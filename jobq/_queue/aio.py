@@ -13,11 +13,12 @@ from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
+from jobq import _webhook_verbs as webhook_verbs
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
-from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
+from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WebhookInfo, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection
 from jobq._queue.sync import Queue
@@ -278,6 +279,14 @@ class AsyncQueue(Face):
     async def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         await self._do(schedule_verbs.resume_schedule, name)
+
+    async def webhooks(self) -> builtins.list[WebhookInfo]:
+        """The endpoints of this queue, and those that are disabled. See `Queue.webhooks`."""
+        return await self._do(webhook_verbs.webhooks)
+
+    async def enable_webhook(self, name: str) -> None:
+        """Send an endpoint messages again. See `Queue.enable_webhook`."""
+        await self._do(webhook_verbs.enable_webhook, name)
 
     async def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date. See `Queue.migrate`."""

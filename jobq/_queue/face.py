@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jobq._clock import Clock
 from jobq._config import KEEP, Bounds, Config, Lifespan, configure
@@ -12,6 +12,9 @@ from jobq._limits import Limit
 from jobq._masking import shown_url
 from jobq._routing import Router
 from jobq.observe import Observer
+
+if TYPE_CHECKING:
+    from jobq._deliveries import Webhooks
 
 
 class Face:
@@ -29,6 +32,7 @@ class Face:
         bounds: Bounds | None = None,
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
+        webhooks: Webhooks | None = None,
         **options: Any,
     ) -> None:
         config = configure(
@@ -41,6 +45,7 @@ class Face:
             bounds=bounds,
             clock=clock,
             observers=observers,
+            webhooks=webhooks,
             options=options,
         )
         self._adopt(config)

@@ -13,11 +13,12 @@ from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
+from jobq import _webhook_verbs as webhook_verbs
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
-from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
+from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WebhookInfo, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
 
@@ -45,6 +46,8 @@ class Queue(Face):
     - `limits`: those of whole queues, `{queue: [limit, …]}`, on top of the handlers'.
     - `bounds`: how large payloads, results, errors and metadata may be.
     - `observers`: see `jobq.observe`.
+    - `webhooks`: endpoints that are told how jobs ended, `{name: jobq.Webhook(…)}`, or a function
+      (async or not) that finds one by its name.
     - `pool_size`, `prepare`, `listen_url`, `patience`, `statement_timeout`: PostgreSQL only, see
       the reference.
 
@@ -329,6 +332,18 @@ class Queue(Face):
     def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         self._do(schedule_verbs.resume_schedule, name)
+
+    def webhooks(self) -> builtins.list[WebhookInfo]:
+        """The endpoints of this queue, and those that are disabled."""
+        return self._do(webhook_verbs.webhooks)
+
+    def enable_webhook(self, name: str) -> None:
+        """Send an endpoint messages again that was disabled because it answered 410.
+
+        Raises `OptionError` if it is not. Deliveries that were cancelled meanwhile are sent if
+        they are retried.
+        """
+        self._do(webhook_verbs.enable_webhook, name)
 
     def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date; the numbers of the steps that were run.

@@ -30,6 +30,7 @@ from jobq._worker.lease import LeaseKeeper
 from jobq._worker.limits import declare_limits, warn_of_few_slots
 from jobq._worker.options import check_handlers, check_numbers, check_queues, check_whole
 from jobq._worker.progress import ProgressWriter
+from jobq._worker.relay import Relay
 from jobq._worker.services import end, tell_failure
 from jobq._worker.signals import shutdown_signals
 from jobq._worker.slots import Slots
@@ -138,9 +139,8 @@ class Worker:
         `max_jobs` and `max_seconds` end it sooner. SIGTERM and SIGINT end it gracefully, when
         this runs in the main thread.
         """
-        window = BURST_WINDOW if burst else None
         with shutdown_signals(self.stop):
-            return await self._run(window, max_jobs, max_seconds)
+            return await self._run(BURST_WINDOW if burst else None, max_jobs, max_seconds)
 
     async def run_once(self, max_jobs: int | None = None, max_seconds: float | None = None) -> int:
         """Run what is due now, and return how many jobs that were: for cron and functions."""
@@ -202,6 +202,7 @@ class Worker:
         """The parts, wired together."""
         config, backend = self._config, self._config.backend
         self._store = store
+        self._relay = Relay(store, config)
         self._progress = ProgressWriter(store, config.observers)
         lanes = self._lanes = Lanes(config, self._queues)  # what an earlier run knew is old
         slots = self._slots = Slots(
@@ -243,7 +244,7 @@ class Worker:
             worker=self.id,
             config=config,
             closed=lambda closing: lanes.close(closing.key, closing.delay / SECOND),
-            freed=slots.freed,
+            freed=self._relay.after(slots.freed),
             requeued=self._requeued,
             claimer=claimer if backend.joins_claims else None,
         )
@@ -317,8 +318,9 @@ class Worker:
                 store, claimer.wake, lambda: time.monotonic() - claimer.worked_at
             ),
         }
-        if self._ticker:
-            parts["jobq schedules"] = self._ticker.run()
+        for name, part in (("jobq schedules", self._ticker), ("jobq webhooks", self._relay)):
+            if part:
+                parts[name] = part.run()
         services = [asyncio.create_task(part, name=name) for name, part in parts.items()]
         for service in services:
             service.add_done_callback(self._service_ended)
@@ -327,9 +329,9 @@ class Worker:
     async def _leave(self, store: backends.AsyncStore) -> None:
         """Give back what a cancelled claim may have left to us, and be forgotten."""
         with suppress(JobqError):
-            left = await store.run(
-                backends.ops.give_back, self.id, after_release, keep=self._config.keep
-            )
+            await self._relay.round()
+            keep = self._config.keep
+            left = await store.run(backends.ops.give_back, self.id, after_release, keep=keep)
             if left:
                 self._requeued(set())
             await store.run(backends.ops.forget_worker, self.id)

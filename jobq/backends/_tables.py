@@ -31,7 +31,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ClauseElement
 from sqlalchemy.types import TypeEngine
 
-from jobq._model import LIVE
+from jobq._model import FINISHED, LIVE
 
 SCHEMA_VERSION = 1
 """What this version of jobq writes."""
@@ -120,6 +120,9 @@ job = Table(
     # Since when a provider has refused it without a start in between that succeeded.
     _column("limited_since", Instant),
     _column("on_ambiguous", Text()),
+    # The name of the endpoint that is told how it ended, and whether that is under way.
+    _column("webhook", Text()),
+    _column("webhook_sent", Flag, NO),
     # Whether an attempt ended without it being known whether the provider did the work.
     _column("ambiguous", Flag, NO),
     _column("unique_key", Text()),
@@ -267,6 +270,16 @@ tick = Table(
     sqlite_with_rowid=False,
 )
 
+webhook = Table(
+    "jobq_webhook",
+    metadata,
+    Column("name", Text(), primary_key=True, nullable=False),
+    # Of its URL: another one is another endpoint, and not disabled.
+    _required("fingerprint", Text()),
+    _required("disabled_at", Instant),
+    _required("reason", Text()),
+)
+
 schema = Table(
     "jobq_schema",
     metadata,
@@ -287,7 +300,7 @@ def _index(
 
 def sqlite_predicate(where: str) -> str:
     """The predicate with its flags spelled out: SQLite matches index and query word by word."""
-    flag = r"(NOT )?\b(declared|ready)\b"
+    flag = r"(NOT )?\b(declared|ready|webhook_sent)\b"
     return re.sub(flag, lambda match: f"{match[2]} = {0 if match[1] else 1}", where)
 
 
@@ -298,12 +311,14 @@ SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited')"
 UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
 UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
 IDEMPOTENT = "idempotency_key IS NOT NULL"
+UNTOLD = f"webhook IS NOT NULL AND NOT webhook_sent AND status IN ({in_words(FINISHED)})"
 EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
 
 # Hints: SQLite would rather walk all pending jobs by their status, or all jobs there are.
 BY_RUN_AT = ("INDEXED BY jobq_job_scheduled", "sqlite")
 BY_HOLDING = ("INDEXED BY jobq_job_holding", "sqlite")
 BY_STATUS = ("INDEXED BY jobq_job_status", "sqlite")
+BY_WEBHOOK = ("INDEXED BY jobq_job_webhook", "sqlite")
 BY_EXPIRY = ("INDEXED BY jobq_job_expiry", "sqlite")
 
 # The claim: one range for each (queue, type), already in the order of service.
@@ -328,3 +343,5 @@ _index(
 _index("jobq_job_owner", job, "owner", "id", where="owner IS NOT NULL")
 _index("jobq_job_expiry", job, "expires_at", where=EXPIRING)
 _index("jobq_job_prune", job, "prune_at", where="prune_at IS NOT NULL")
+# Who ended, and somebody is still to be told.
+_index("jobq_job_webhook", job, "webhook", "id", where=UNTOLD)

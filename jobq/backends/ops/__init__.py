@@ -57,6 +57,14 @@ from jobq.backends.ops.read import (
 from jobq.backends.ops.schedule_control import all_schedules, pause_schedule, resume_schedule
 from jobq.backends.ops.schedules import Round, declare_schedules, see_schedules, tick
 from jobq.backends.ops.waiting import all_limits, count_waiting
+from jobq.backends.ops.webhooks import (
+    disable_webhook,
+    disabled_webhooks,
+    enable_webhook,
+    relay,
+    untold,
+    webhook_disabled,
+)
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
@@ -86,9 +94,12 @@ __all__ = [
     "declare_refused",
     "declare_schedules",
     "delete",
+    "disable_webhook",
+    "disabled_webhooks",
     "due_within",
     "duplicate_holder",
     "durations",
+    "enable_webhook",
     "ensure_limits",
     "expire",
     "finish",
@@ -116,6 +127,7 @@ __all__ = [
     "queues",
     "ready",
     "ready_types",
+    "relay",
     "renew",
     "reschedule",
     "rescue",
@@ -134,7 +146,9 @@ __all__ = [
     "tick",
     "undeclare",
     "undeclared",
+    "untold",
     "versions",
     "wanted_keys",
+    "webhook_disabled",
     "workers",
 ]

@@ -48,6 +48,7 @@ class NewRow:
     lane: str | None = None
     costs: str | None = None
     on_ambiguous: str | None = None
+    webhook: str | None = None
 
     def params(self) -> dict[str, Any]:
         """What it gives a value for; the rest is left to the columns' defaults."""
@@ -97,6 +98,7 @@ SOMETIMES = (
     "lane",
     "costs",
     "on_ambiguous",
+    "webhook",
 )
 """What a row may leave out; most leave out most, and that is much quicker."""
 _sometimes = attrgetter(*SOMETIMES)
