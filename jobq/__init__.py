@@ -34,6 +34,8 @@ from jobq._errors import (
     PayloadError,
     ResultError,
     SchemaError,
+    StorageError,
+    StorageUnavailable,
     UnknownType,
     WaitTimeout,
     WebhookError,
@@ -52,8 +54,8 @@ from jobq._model import (
     NewJob,
     Outcome,
     Page,
+    Stat,
     WaitingFor,
-    WebhookInfo,
     WorkerInfo,
 )
 from jobq._queue import AsyncQueue, Queue
@@ -65,7 +67,7 @@ from jobq.observe import Observer
 if TYPE_CHECKING:
     from jobq._classify.classifier import classifier, classify
     from jobq._worker import Worker
-    from jobq.webhooks import Webhook
+    from jobq.webhooks import Webhook, WebhookInfo
 
 __version__ = "0.1.0"
 
@@ -119,6 +121,9 @@ __all__ = [
     "ScheduleInfo",
     "SchemaError",
     "Snooze",
+    "Stat",
+    "StorageError",
+    "StorageUnavailable",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",
@@ -142,6 +147,7 @@ _LATER = {
     "classifier": "jobq._classify.classifier",
     "classify": "jobq._classify.classifier",
     "Webhook": "jobq.webhooks",
+    "WebhookInfo": "jobq.webhooks",
 }
 """What enqueuing needs none of is imported when it is first asked for."""
 

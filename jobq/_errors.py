@@ -14,6 +14,8 @@
     ├── LeaseLost                         the job is no longer this worker's
     ├── WaitTimeout (TimeoutError)        the job was not finished in time
     ├── WebhookError (ValueError)         a webhook message is not to be trusted; `code`
+    ├── StorageError                      a storage refused an artifact; trying again is no use
+    │   └── StorageUnavailable            it could not be reached, or had no room
     ├── BackendError                      the database refused; the driver's error is the cause
     │   └── BackendUnavailable            it could not be reached, or did not answer in time
     └── SchemaError                       the tables are missing, too old or too new
@@ -153,6 +155,14 @@ class WebhookError(JobqError, ValueError):
     def __init__(self, code: str, reason: str) -> None:
         self.code = code
         super().__init__(reason)
+
+
+class StorageError(JobqError):
+    """Where artifacts are kept refused one: no such bucket, no permission. It fails the job."""
+
+
+class StorageUnavailable(StorageError):
+    """Where artifacts are kept could not be reached, or had no room: another attempt may work."""
 
 
 class BackendError(JobqError):

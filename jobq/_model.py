@@ -329,6 +329,23 @@ class WorkerInfo:
 
 
 @frozen(kw_only=True)
+class Stat:
+    """What became of attempts that ended within a minute, or within several."""
+
+    minute: datetime
+    """When the (first) minute began."""
+    name: str | None = None
+    """Of which queue, type or worker, where it was asked by one of them."""
+    completed: int = 0
+    failed: int = 0
+    """Those that failed their job for good."""
+    retried: int = 0
+    """Those that failed, or whose worker was lost, and whose job goes on."""
+    seconds: float = 0.0
+    """How long all of these took together."""
+
+
+@frozen(kw_only=True)
 class LimitInfo:
     """A limit as it stands."""
 
@@ -355,18 +372,6 @@ class LimitInfo:
     """How often a provider has refused one all the same."""
     limit: Any = field(default=None, repr=False)
     """Its numbers, as a `RateLimit`, `DailyQuota` or `Concurrency`."""
-
-
-@frozen(kw_only=True)
-class WebhookInfo:
-    """An endpoint that messages about jobs go to."""
-
-    name: str
-    known: bool
-    """Whether this process has it in its `Queue(webhooks=…)`."""
-    disabled_at: datetime | None = None
-    """Since when it gets no messages: it answered 410."""
-    reason: str | None = None
 
 
 def instant(value: int | None) -> datetime | None:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from attrs import evolve
+from typing import TYPE_CHECKING, Any
 
 from jobq import backends
 from jobq._checks import short_text
 from jobq._config import Config
 from jobq._errors import OptionError
-from jobq._model import WebhookInfo
 from jobq._steps import Do
 from jobq._verbs import Verb
 
+if TYPE_CHECKING:
+    from jobq.webhooks import WebhookInfo
+
 
 def webhooks(config: Config) -> Verb[list[WebhookInfo]]:
+    from jobq.webhooks import WebhookInfo
+
     disabled = yield Do(backends.ops.disabled_webhooks)
     names = [] if config.courier is None else config.courier.names or []
     found = {name: WebhookInfo(name=name, known=True) for name in names}
-    for one in disabled:
-        found[one.name] = evolve(one, known=one.name in names)
+    for name, since, reason in disabled:
+        known = name in names
+        found[name] = WebhookInfo(name=name, known=known, disabled_at=since, reason=reason)
     return [found[name] for name in sorted(found)]
 
 

@@ -32,6 +32,7 @@ class Face:
         bounds: Bounds | None = None,
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
+        artifacts: Any = None,
         webhooks: Webhooks | None = None,
         **options: Any,
     ) -> None:
@@ -45,6 +46,7 @@ class Face:
             bounds=bounds,
             clock=clock,
             observers=observers,
+            artifacts=artifacts,
             webhooks=webhooks,
             options=options,
         )

@@ -31,11 +31,12 @@ from jobq._worker.limits import declare_limits, warn_of_few_slots
 from jobq._worker.options import check_handlers, check_numbers, check_queues, check_whole
 from jobq._worker.progress import ProgressWriter
 from jobq._worker.relay import Relay
-from jobq._worker.services import end, tell_failure
+from jobq._worker.services import end, leave, tell_failure
 from jobq._worker.signals import shutdown_signals
 from jobq._worker.slots import Slots
+from jobq._worker.tally import Tally
 from jobq._worker.ticker import Ticker
-from jobq._worker.upkeep import Upkeep, after_release
+from jobq._worker.upkeep import Upkeep
 from jobq.observe import logger, name_jobs_in_log_records
 
 BURST_WINDOW = 5.0
@@ -78,11 +79,9 @@ class Worker:
     ) -> None:
         self._config: Config = queue._config  # noqa: SLF001  a face of the configuration
         self._router = self._config.router
+        threads = concurrency if threads is None else threads
         check_numbers(
-            whole={
-                "concurrency": concurrency,
-                "threads": concurrency if threads is None else threads,
-            },
+            whole={"concurrency": concurrency, "threads": threads},
             seconds={"lease": lease, "margin": margin},
             grace=grace,
         )
@@ -90,7 +89,7 @@ class Worker:
         check_queues(queues)
         self._queues = queues
         self._concurrency = concurrency
-        self._threads = concurrency if threads is None else threads
+        self._threads = threads
         self._ahead = ahead
         self._lease = lease
         self._grace = grace
@@ -107,6 +106,7 @@ class Worker:
         self._closing = False
         self._failure: WorkerFailed | None = None
         self._stop_requested = False
+        self._tally = Tally()
 
     @property
     def hanging(self) -> list[str]:
@@ -218,6 +218,7 @@ class Worker:
             report=self._progress.note,
             is_closed=lanes.are_keys_closed,
             corrections=Corrections(store, lanes.close),
+            run=store.run,
             freed=self._wake_claimer,
             stuck=self._every_slot_hangs,
         )
@@ -246,6 +247,7 @@ class Worker:
             closed=lambda closing: lanes.close(closing.key, closing.delay / SECOND),
             freed=self._relay.after(slots.freed),
             requeued=self._requeued,
+            tally=self._tally,
             claimer=claimer if backend.joins_claims else None,
         )
         if self._stop_requested:
@@ -259,9 +261,8 @@ class Worker:
         claimer: Claimer,
         max_seconds: float | None,
     ) -> None:
-        backend = self._config.backend
         keeper = self._keeper(slots)
-        unlisten = listen(backend.identity, lambda: self._in_loop(claimer.wake))
+        unlisten = listen(self._config.backend.identity, lambda: self._in_loop(claimer.wake))
         services = self._services(store, slots, claimer)
         keeper.start()
         logger.info("worker %s runs %s", self._label, ", ".join(self._router.types))
@@ -309,6 +310,7 @@ class Worker:
             rescued=self._requeued,
             declare_limits=lambda: declare_limits(store, self._lanes, self.id),
             held_up=self._config.backend.held_up,
+            tally=self._tally,
         )
         parts = {
             "jobq finisher": slots.finisher.run(),
@@ -327,14 +329,11 @@ class Worker:
         return services
 
     async def _leave(self, store: backends.AsyncStore) -> None:
-        """Give back what a cancelled claim may have left to us, and be forgotten."""
+        keep = self._config.keep
         with suppress(JobqError):
             await self._relay.round()
-            keep = self._config.keep
-            left = await store.run(backends.ops.give_back, self.id, after_release, keep=keep)
-            if left:
+            if await leave(store, self.id, label=self._label, tally=self._tally, keep=keep):
                 self._requeued(set())
-            await store.run(backends.ops.forget_worker, self.id)
 
     def _service_ended(self, service: asyncio.Task[None]) -> None:
         """A part that ends on its own ends the worker loudly."""
@@ -357,6 +356,7 @@ class Worker:
             margin=self._margin,
             held=slots.leased,
             report=self._report,
+            tally=self._tally,
             in_loop=self._in_loop,
             lost=slots.lost,
             cancelled=lambda running: running.stop("cancel"),

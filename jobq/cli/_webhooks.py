@@ -10,8 +10,8 @@ from jobq.cli._app import opened
 from jobq.cli._output import iso, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from jobq._model import WebhookInfo
     from jobq.cli._options import Commands
+    from jobq.webhooks import WebhookInfo
 
 
 COLUMNS = ("WEBHOOK", "STATE", "SINCE", "REASON")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from hashlib import sha256
 from ipaddress import ip_network
 from urllib.parse import SplitResult, urlsplit
@@ -104,3 +105,15 @@ class Webhook:
     def fingerprint(self) -> str:
         """Tells this URL from another without showing it."""
         return sha256(self.url.encode()).hexdigest()
+
+
+@frozen(kw_only=True)
+class WebhookInfo:
+    """An endpoint that messages about jobs go to."""
+
+    name: str
+    known: bool
+    """Whether this process has it in its `Queue(webhooks=…)`."""
+    disabled_at: datetime | None = None
+    """Since when it gets no messages: it answered 410."""
+    reason: str | None = None

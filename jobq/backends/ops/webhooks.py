@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Executable, Text, delete, select, update
 
-from jobq._model import Job, WebhookInfo, instant
+from jobq._model import Job, instant
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, param
@@ -124,10 +124,7 @@ def _all_disabled(d: Dialect) -> Executable:
 
 
 @reading
-def disabled_webhooks(d: Dialect) -> Op[list[WebhookInfo]]:
-    """The endpoints that are disabled, by name."""
+def disabled_webhooks(d: Dialect) -> Op[list[tuple[str, datetime | None, str]]]:
+    """The endpoints that are disabled, by name: since when, and why."""
     rows = yield _all_disabled(d)
-    return [
-        WebhookInfo(name=name, known=False, disabled_at=instant(at), reason=reason)
-        for name, at, reason in rows
-    ]
+    return [(name, instant(at), reason) for name, at, reason in rows]
