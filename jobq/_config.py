@@ -24,6 +24,8 @@ from jobq.observe import Observer, Observers
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
 
+    from jobq.artifacts import Storage
+
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 T = TypeVar("T")
 KEEP = timedelta(days=30)
@@ -59,6 +61,8 @@ class Config:
     bounds: Bounds = Factory(Bounds)
     clock: Clock = Factory(SystemClock)
     observers: Observers = Factory(Observers)
+    artifacts: Any = None
+    """Where artifacts are kept, as it was given."""
     options: dict[str, Any] = field(factory=dict, repr=False)
     declared: set[str] = field(factory=set, repr=False)
     """The schedules that this process has stored: of different ones the latest hold."""
@@ -71,6 +75,13 @@ class Config:
     def backend(self) -> backends.Backend:
         """The database; its driver is imported at the first use."""
         return backends.connect(self.url, self.clock, **self.options)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where artifacts are kept; its library is imported at the first use."""
+        from jobq.artifacts import storage_of
+
+        return storage_of(self.artifacts)
 
     def store(self) -> backends.Store:
         """A store for synchronous callers, watched where there are observers."""
@@ -131,6 +142,18 @@ def _queue_limits(limits: Mapping[str, Iterable[Limit]] | None) -> dict[str, tup
         raise ConfigurationError(f"Queue: {error}") from None
 
 
+def _artifacts(given: Any) -> Any:
+    """A wrong storage is told of where it is written; the environment is read when it is used."""
+    if given is None:
+        return None
+    from jobq.artifacts import storage_of
+
+    try:
+        return storage_of(given)
+    except OptionError as error:
+        raise ConfigurationError(f"Queue: artifacts: {error}") from None
+
+
 def configure(
     url: str,
     *,
@@ -153,6 +176,7 @@ def checked(
     bounds: Bounds | None = None,
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
+    artifacts: Any = None,
 ) -> dict[str, Any]:
     """The fields of a `Config` that say nothing of its database."""
     try:
@@ -177,4 +201,5 @@ def checked(
         "bounds": bounds or Bounds(),
         "clock": clock or SystemClock(),
         "observers": Observers(observers),
+        "artifacts": _artifacts(artifacts),
     }

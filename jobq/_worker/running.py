@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
+from jobq._errors import BackendUnavailable
 from jobq._handler import Handler
 from jobq._limits import KeyPool, Lane, RateLimit
 from jobq._limits.admit import Permit
 from jobq._outcome import Standing
+from jobq._saving import Uploads
 
 if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+
     from jobq._worker.calls import Call
     from jobq._worker.corrections import Corrections
+    from jobq.artifacts import Storage
     from jobq.backends.ops.claim import Claimed
 
 
@@ -65,6 +70,12 @@ class Host:
     stopped: Callable[[Running, asyncio.Task[None]], None] = _nothing
     """Told when the task of a handler that was asked to stop has ended."""
     corrections: Corrections | None = None
+    run: Callable[..., Coroutine[Any, Any, Any]] | None = None
+    """Runs an op on the worker's connection."""
+    loop: asyncio.AbstractEventLoop | None = None
+    storage: Callable[[], Storage] | None = None
+    """Finds out where artifacts are kept, when the first one is saved."""
+    upload_threads: CapacityLimiter | None = None
 
 
 class Running:
@@ -88,6 +99,7 @@ class Running:
     message: str | None = None
     deadline: float | None = None
     """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
+    _uploads: Uploads | None = None
 
     def __init__(
         self,
@@ -111,6 +123,13 @@ class Running:
         """Whether an earlier attempt may have done the work, and the verifier has not said yet."""
 
     @property
+    def runs_since(self) -> float:
+        """When its handler could begin, by the monotonic clock."""
+        return (
+            self.started_at if self.start is None else max(self.started_at, self.start.not_before)
+        )
+
+    @property
     def state(self) -> Any:
         return self.host.state
 
@@ -129,6 +148,41 @@ class Running:
     @property
     def result_limit(self) -> int | None:
         return self.host.result_limit
+
+    @property
+    def run(self) -> Callable[..., Coroutine[Any, Any, Any]]:
+        assert self.host.run is not None
+        return self.host.run
+
+    def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run an op from a thread."""
+        assert self.host.loop is not None
+        work = self.run(op, *args, **kwargs)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self.host.loop).result()
+        except RuntimeError as error:  # the loop is closed: this thread was given up long ago
+            work.close()
+            raise BackendUnavailable(f"the worker has ended: {error}") from error
+
+    @property
+    def storage(self) -> Storage:
+        assert self.host.storage is not None
+        return self.host.storage()
+
+    @property
+    def upload_threads(self) -> CapacityLimiter | None:
+        return self.host.upload_threads
+
+    @property
+    def uploads(self) -> Uploads:
+        if self._uploads is None:
+            self._uploads = Uploads()
+        return self._uploads
+
+    @property
+    def uploaded(self) -> tuple[str, ...]:
+        """The artifacts that are stored along with the job's outcome."""
+        return () if self._uploads is None else self._uploads.of()
 
     @property
     def standing(self) -> Standing:

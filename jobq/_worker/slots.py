@@ -18,6 +18,7 @@ from anyio import CapacityLimiter
 
 from jobq._config import Config
 from jobq._outcome import Outcome, Refused, Released, Stopped
+from jobq._saving import THREADS as UPLOADS
 from jobq._worker.ahead import PATIENCE, Ahead
 from jobq._worker.calls import Call, attempt_together, batches
 from jobq._worker.corrections import Corrections
@@ -64,6 +65,7 @@ class Slots:
         report: Callable[[Running], None],
         is_closed: Callable[[Iterable[str]], bool],
         corrections: Corrections,
+        run: Callable[..., Coroutine[Any, Any, Any]],
         freed: Callable[[], None],
         stuck: Callable[[list[str]], None],
     ) -> None:
@@ -82,6 +84,10 @@ class Slots:
             reported=report,
             stopped=self._stopped,
             corrections=corrections,
+            run=run,
+            loop=asyncio.get_running_loop(),
+            storage=lambda: config.storage,
+            upload_threads=CapacityLimiter(UPLOADS),
         )
         self._on_freed = freed
         self._on_stuck = stuck
