@@ -36,6 +36,7 @@ from jobq._errors import (
     SchemaError,
     UnknownType,
     WaitTimeout,
+    WebhookError,
     WorkerFailed,
 )
 from jobq._handler import Handler, Middleware
@@ -124,6 +125,7 @@ __all__ = [
     "UnknownType",
     "WaitTimeout",
     "WaitingFor",
+    "WebhookError",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",

@@ -74,6 +74,7 @@ NAMES = [
     "UnknownType",
     "WaitingFor",
     "WaitTimeout",
+    "WebhookError",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",
