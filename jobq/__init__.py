@@ -38,6 +38,7 @@ from jobq._errors import (
     StorageUnavailable,
     UnknownType,
     WaitTimeout,
+    WebhookError,
     WorkerFailed,
 )
 from jobq._handler import Handler, Middleware
@@ -53,6 +54,7 @@ from jobq._model import (
     NewJob,
     Outcome,
     Page,
+    Stat,
     WaitingFor,
     WorkerInfo,
 )
@@ -118,6 +120,7 @@ __all__ = [
     "ScheduleInfo",
     "SchemaError",
     "Snooze",
+    "Stat",
     "StorageError",
     "StorageUnavailable",
     "SyncJobContext",
@@ -126,6 +129,7 @@ __all__ = [
     "UnknownType",
     "WaitTimeout",
     "WaitingFor",
+    "WebhookError",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import cached_property
@@ -108,6 +108,10 @@ class Config:
         from anyio import to_thread
 
         return await to_thread.run_sync(call, limiter=threads)
+
+    async def in_loop(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Run what is asynchronous in an attempt: handlers, their verifiers, and middleware."""
+        return await call()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end, for a synchronous caller."""

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 from jobq import _artifact_verbs as artifact_verbs
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
+from jobq import _stat_verbs as stat_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
-from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
+from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, Stat, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
 
@@ -194,6 +195,36 @@ class Queue(Face):
     def workers(self) -> builtins.list[WorkerInfo]:
         """The workers that are alive, or were within the last hour."""
         return self._do(verbs.workers)
+
+    def stats(
+        self,
+        *,
+        minutes: int = 60,
+        step: int = 1,
+        by: stat_verbs.By | None = None,
+        queue: str | None = None,
+        type: str | None = None,
+        worker: str | None = None,
+    ) -> builtins.list[Stat]:
+        """What became of attempts in the last minutes, minute by minute, oldest first.
+
+        From what workers counted, never from jobs. Each point sums up `step` minutes; the last is
+        the one that still runs. With `by` ("queue", "type" or "worker") each that had any has a
+        series of its own, under its name; `queue`, `type` and `worker` leave out others. Seven
+        days are kept. Raises `OptionError` for more than 1440 points.
+
+        >>> sum(one.completed for one in queue.stats(minutes=60))
+        0
+        """
+        return self._do(
+            stat_verbs.stats,
+            minutes=minutes,
+            step=step,
+            by=by,
+            queue=queue,
+            type=type,
+            worker=worker,
+        )
 
     def queues(self) -> builtins.list[backends.QueueState]:
         """The queues in use: their live jobs (capped) and whether they are paused."""

@@ -29,6 +29,7 @@ from jobq._worker.running import NotNow, Running
 from jobq.observe import current_job
 
 InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
+InLoop = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 class JobTimeout(Exception):
@@ -55,6 +56,7 @@ async def attempt(
     middleware: tuple[Middleware, ...],
     *,
     in_thread: InThread,
+    in_loop: InLoop,
     bounds: Bounds,
 ) -> Outcome | None:
     """Run a job's handler; what came of it, or `None` where the job is no longer ours."""
@@ -64,14 +66,28 @@ async def attempt(
     except PayloadError as error:
         return Refused("invalid_payload", bounded(str(error), bounds))
     try:
-        result = None
-        if running.unverified:
-            result = await _verified(running, payload, in_thread)
-        if result is None:
-            result = await _call(running, payload, middleware, in_thread)
+        work = partial(_work, running, payload, middleware, in_thread)
+        result = await (in_loop(work) if _awaits(running, middleware) else work())
     except BaseException as error:  # noqa: BLE001  neither a cancellation nor SystemExit ends the worker
         return ended(running, error, bounds)
     return stored(running, result, bounds)
+
+
+def _awaits(running: Running, middleware: tuple[Middleware, ...]) -> bool:
+    """Whether an attempt runs asynchronous functions of the app."""
+    handler = running.handler
+    verifies = running.unverified and inspect.iscoroutinefunction(handler.verify)
+    return handler.is_async or bool(middleware) or verifies
+
+
+async def _work(
+    running: Running,
+    payload: Any,
+    middleware: tuple[Middleware, ...],
+    in_thread: InThread,
+) -> Any:
+    found = await _verified(running, payload, in_thread) if running.unverified else None
+    return await _call(running, payload, middleware, in_thread) if found is None else found
 
 
 async def _verified(running: Running, payload: Any, in_thread: InThread) -> Any:

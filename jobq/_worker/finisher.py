@@ -19,6 +19,7 @@ from jobq._worker.claimer import Claimer
 from jobq._worker.closings import with_closings
 from jobq._worker.execute import not_committed
 from jobq._worker.running import Running
+from jobq._worker.tally import Tally
 from jobq.observe import logger
 
 LARGEST = 500
@@ -41,6 +42,7 @@ class Finisher:
         closed: Callable[[Closing], None],
         freed: Callable[[Sequence[Running]], None],
         requeued: Callable[[set[str]], None],
+        tally: Tally,
         claimer: Claimer | None = None,
     ) -> None:
         self._store = store
@@ -52,6 +54,7 @@ class Finisher:
         self._closed = closed
         self._freed = freed
         self._requeued = requeued
+        self._tally = tally
         self._claimer = claimer
         self._waiting: list[tuple[Running, Outcome]] = []
         self._wake = asyncio.Event()
@@ -205,6 +208,7 @@ class Finisher:
         freed: list[Running] = []
         tells = logger.isEnabledFor(logging.DEBUG)
         requeued: set[str] = set()
+        ended: list[tuple[str, str, str, str, float]] = []
         now = time.monotonic()
         for (running, _), ending in zip(batch, endings, strict=True):
             job, transition = running.job, ending.transition
@@ -219,11 +223,13 @@ class Finisher:
                 continue
             if status in ("pending", "rate_limited"):
                 requeued.add(job.queue)
+            seconds = now - running.runs_since
+            ended.append((job.queue, job.type, status, transition.outcome, seconds))
             if self._observers:
-                seconds = now - running.started_at
                 self._observers.job_moved(job.id, job.type, transition, seconds)
             if tells or transition.status is not JobStatus.COMPLETED:
                 _log(running, transition)
+        self._tally.count(ended)
         self._freed(freed)
         if requeued:
             self._requeued(requeued)

@@ -123,6 +123,13 @@ class Running:
         """Whether an earlier attempt may have done the work, and the verifier has not said yet."""
 
     @property
+    def runs_since(self) -> float:
+        """When its handler could begin, by the monotonic clock."""
+        return (
+            self.started_at if self.start is None else max(self.started_at, self.start.not_before)
+        )
+
+    @property
     def state(self) -> Any:
         return self.host.state
 

@@ -254,7 +254,9 @@ class Slots:
                 await running.wait_for_start()
                 self._tell_started(running)
             bounds = self._config.bounds
-            outcomes = await attempt_together(call, in_thread=self._in_thread, bounds=bounds)
+            outcomes = await attempt_together(
+                call, in_thread=self._in_thread, in_loop=self._config.in_loop, bounds=bounds
+            )
             for running, outcome in outcomes.items():
                 self._deliver(running, outcome)
         finally:
@@ -273,6 +275,7 @@ class Slots:
                 running,
                 self._config.router.chain(running.handler),
                 in_thread=self._in_thread,
+                in_loop=self._config.in_loop,
                 bounds=self._config.bounds,
             )
             self._deliver(running, outcome)

@@ -267,6 +267,21 @@ tick = Table(
     sqlite_with_rowid=False,
 )
 
+stat = Table(
+    "jobq_stat",
+    metadata,
+    # When the minute began.
+    Column("minute", Instant, primary_key=True, nullable=False, autoincrement=False),
+    Column("worker", Text(), primary_key=True, nullable=False),
+    Column("queue", Text(), primary_key=True, nullable=False),
+    Column("type", Text(), primary_key=True, nullable=False),
+    _column("completed", Number, "0"),
+    _column("failed", Number, "0"),
+    _column("retried", Number, "0"),
+    _column("duration_ms", Big, "0"),
+    sqlite_with_rowid=False,
+)
+
 artifact = Table(
     "jobq_artifact",
     metadata,

@@ -15,7 +15,7 @@ from jobq.http.operations import AT_MOST, USUAL_PAGE, Call
 from jobq.http.reading import LONGEST_KEY, MOST_IDS
 from jobq.http.steps import Operation
 
-Part = Literal["jobs", "drive", "probes"]
+Part = Literal["jobs", "drive", "probes", "dashboard"]
 
 
 @frozen(kw_only=True)

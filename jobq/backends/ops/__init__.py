@@ -3,6 +3,7 @@
 A file a subject; the functions are generators over a `Dialect`, see `_statement`.
 """
 
+from jobq.backends.ops._moves import clock
 from jobq.backends.ops.admission import Grant, Request, claim_limited, wanted_keys
 from jobq.backends.ops.artifacts import (
     Litter,
@@ -66,14 +67,33 @@ from jobq.backends.ops.read import (
 )
 from jobq.backends.ops.schedule_control import all_schedules, pause_schedule, resume_schedule
 from jobq.backends.ops.schedules import Round, declare_schedules, see_schedules, tick
+from jobq.backends.ops.search import (
+    Closed,
+    Depth,
+    Failures,
+    Found,
+    Search,
+    closed_limits,
+    depths,
+    failures,
+    find,
+    paused_queues,
+    search,
+    status_counts,
+)
+from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
     "BATCH",
     "Claimed",
+    "Closed",
+    "Depth",
     "Ending",
+    "Failures",
     "Filter",
+    "Found",
     "Grant",
     "LimitRow",
     "Litter",
@@ -83,6 +103,8 @@ __all__ = [
     "Ready",
     "Request",
     "Round",
+    "Search",
+    "add_stats",
     "all_limits",
     "all_schedules",
     "artifacts_of",
@@ -91,6 +113,8 @@ __all__ = [
     "cancel",
     "claim",
     "claim_limited",
+    "clock",
+    "closed_limits",
     "complete",
     "count_waiting",
     "counts",
@@ -99,11 +123,14 @@ __all__ = [
     "declare_refused",
     "declare_schedules",
     "delete",
+    "depths",
     "due_within",
     "duplicate_holder",
     "durations",
     "ensure_limits",
     "expire",
+    "failures",
+    "find",
     "finish",
     "finish_and_claim",
     "finish_and_delete",
@@ -124,10 +151,12 @@ __all__ = [
     "pause",
     "pause_limit",
     "pause_schedule",
+    "paused_queues",
     "progress",
     "promote",
     "prune",
     "prune_limits",
+    "prune_stats",
     "queues",
     "ready",
     "ready_types",
@@ -139,12 +168,15 @@ __all__ = [
     "resume_limit",
     "resume_schedule",
     "retry",
+    "search",
     "see_schedules",
     "set_limit",
     "set_progress",
     "set_status",
     "settle",
     "stand",
+    "stats",
+    "status_counts",
     "store_artifacts",
     "survey",
     "swept_artifacts",

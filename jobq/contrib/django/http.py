@@ -13,6 +13,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.http import (
     HttpRequest,
@@ -23,6 +24,7 @@ from django.http import (
 )
 from django.http.request import RawPostDataException
 from django.middleware.csrf import CsrfViewMiddleware
+from django.shortcuts import resolve_url
 from django.urls import URLPattern, re_path, reverse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -30,6 +32,7 @@ from jobq._model import Job
 from jobq.contrib.django import DjangoQueue, queue
 from jobq.contrib.django._hosts import AsyncDjangoHost, DjangoHost, Outside
 from jobq.http import DriveApi, JobsApi, Problem, Request, Response, Stream, in_debug
+from jobq.http.dashboard import ACTIONS, Dashboard, Operator
 from jobq.http.polling import poll_after
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
@@ -61,6 +64,10 @@ class DjangoDriveApi(DjangoJobsApi, DriveApi):
     """The drive endpoint alone, on Django's connections."""
 
 
+class DjangoDashboard(DjangoJobsApi, Dashboard):
+    """The dashboard, on Django's connections."""
+
+
 def jobs_urls(
     prefix: str = "jobs", *, queue: DjangoQueue = queue, name: str = "jobq", **options: Any
 ) -> list[URLPattern]:
@@ -85,6 +92,39 @@ def drive_urls(
     >>> urlpatterns = [*drive_urls("api/workers")]
     """
     return _patterns(DjangoDriveApi(queue, **options), prefix, name)
+
+
+def staff(request: HttpRequest) -> Operator | None:
+    """Members of the staff may look; who may change or delete jobs may do so here.
+
+    Those are Django's permissions `jobq.change_job` and `jobq.delete_job`.
+    """
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return None
+    if not user.is_staff:
+        raise PermissionDenied("only members of the staff may look at this")
+    actions = [action for action in ACTIONS if action != "delete"]
+    may = actions if user.has_perm("jobq.change_job") else []
+    may += ["delete"] if user.has_perm("jobq.delete_job") else []
+    return Operator(name=user.get_username(), may=may)
+
+
+def dashboard_urls(
+    prefix: str = "jobq",
+    *,
+    queue: DjangoQueue = queue,
+    name: str = "jobq-dashboard",
+    **options: Any,
+) -> list[URLPattern]:
+    """The dashboard below a prefix. The options are those of `jobq.http.dashboard`.
+
+    By default it is for the staff, see `staff`, and others are sent to `LOGIN_URL`.
+
+    >>> urlpatterns = [*dashboard_urls("jobq")]
+    """
+    usual: dict[str, Any] = {"access": staff, "sign_in": resolve_url(settings.LOGIN_URL)}
+    return _patterns(DjangoDashboard(queue, **usual | options), prefix, name)
 
 
 def _patterns(api: JobsApi, prefix: str, name: str) -> list[URLPattern]:
