@@ -24,7 +24,7 @@ from django.test import override_settings  # noqa: E402
 from jobq.contrib.django import DjangoQueue  # noqa: E402
 from jobq.contrib.django.http import dashboard_urls, drive_urls, jobs_urls  # noqa: E402
 
-OPTIONS = ("router", "clock", "bounds", "lifespan", "limits")
+OPTIONS = ("router", "clock", "bounds", "lifespan", "limits", "artifacts")
 
 
 @contextmanager
