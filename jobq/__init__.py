@@ -58,6 +58,7 @@ from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
 from jobq._routing import Router, cron, handler
 from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
+from jobq._spend import Budget, BudgetExceeded, SpendTotal, Spent
 from jobq.observe import Observer
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ __all__ = [
     "BackendUnavailable",
     "Backoff",
     "Bounds",
+    "Budget",
+    "BudgetExceeded",
     "Cancel",
     "Clock",
     "Concurrency",
@@ -116,6 +119,8 @@ __all__ = [
     "ScheduleInfo",
     "SchemaError",
     "Snooze",
+    "SpendTotal",
+    "Spent",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",

@@ -19,6 +19,7 @@ from jobq._limits import Limit
 from jobq._limits.declared import check_limits
 from jobq._observed import AsyncObserved, Observed
 from jobq._routing import Router, default_router, keep_span
+from jobq._spend import Budget, check_budget
 from jobq.observe import Observer, Observers
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Config:
     limits: Mapping[str, tuple[Limit, ...]] = Factory(dict)
     """The limits of whole queues, by their names."""
     bounds: Bounds = Factory(Bounds)
+    budget: Budget | None = None
+    """That of handlers that have none of their own."""
     clock: Clock = Factory(SystemClock)
     observers: Observers = Factory(Observers)
     options: dict[str, Any] = field(factory=dict, repr=False)
@@ -147,12 +150,14 @@ def checked(
     keep: float | timedelta | None = KEEP,
     limits: Mapping[str, Iterable[Limit]] | None = None,
     bounds: Bounds | None = None,
+    budget: Budget | None = None,
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
 ) -> dict[str, Any]:
     """The fields of a `Config` that say nothing of its database."""
     try:
         retention = None if keep is None else keep_span(keep)
+        check_budget(budget)
     except ValueError as error:
         raise ConfigurationError(f"Queue: {error}") from None
     if router is not None and not isinstance(router, Router):
@@ -171,6 +176,7 @@ def checked(
         "keep": retention,
         "limits": _queue_limits(limits),
         "bounds": bounds or Bounds(),
+        "budget": budget,
         "clock": clock or SystemClock(),
         "observers": Observers(observers),
     }

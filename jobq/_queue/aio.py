@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
+from jobq import _spend_verbs as spend_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
 from jobq._config import Config
@@ -21,6 +22,7 @@ from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerIn
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection
 from jobq._queue.sync import Queue
+from jobq._spend import SpendTotal
 
 if TYPE_CHECKING:
     import asyncio
@@ -278,6 +280,22 @@ class AsyncQueue(Face):
     async def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         await self._do(schedule_verbs.resume_schedule, name)
+
+    async def spend(
+        self,
+        by: str = "type",
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        tz: str = "UTC",
+        owner: str | None = None,
+        type: str | None = None,
+        job: Any = None,
+    ) -> builtins.list[SpendTotal]:
+        """What jobs have spent, by group; see `Queue.spend`."""
+        return await self._do(
+            spend_verbs.spend, by, since=since, until=until, tz=tz, owner=owner, type=type, job=job
+        )
 
     async def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date. See `Queue.migrate`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
+from jobq import _spend_verbs as spend_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
 from jobq._config import Config
@@ -20,6 +21,7 @@ from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
+from jobq._spend import SpendTotal
 
 if TYPE_CHECKING:
     from jobq import backends
@@ -44,6 +46,7 @@ class Queue(Face):
     - `keep`: how long finished jobs stay, in seconds or a timedelta; `None` is for ever.
     - `limits`: those of whole queues, `{queue: [limit, …]}`, on top of the handlers'.
     - `bounds`: how large payloads, results, errors and metadata may be.
+    - `budget`: how much money jobs may spend whose handlers have no budget of their own.
     - `observers`: see `jobq.observe`.
     - `pool_size`, `prepare`, `listen_url`, `patience`, `statement_timeout`: PostgreSQL only, see
       the reference.
@@ -329,6 +332,32 @@ class Queue(Face):
     def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         self._do(schedule_verbs.resume_schedule, name)
+
+    def spend(
+        self,
+        by: str = "type",
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        tz: str = "UTC",
+        owner: str | None = None,
+        type: str | None = None,
+        job: Any = None,
+    ) -> builtins.list[SpendTotal]:
+        """What jobs have spent, added up: the largest sums first, or the latest days.
+
+        - `by`: "type", "owner", "day", "provider", "model", "queue" or "job"; of more than a
+          thousand groups the largest thousand, of days those of the last year.
+        - `since`, `until`: aware datetimes; `until` itself is not among them.
+        - `tz`: the time zone whose days these are.
+        - `owner`, `type`, `job`: only of these. Jobs that are deleted by now count.
+
+        >>> for total in queue.spend("owner"):
+        ...     print(total.key, total.usd, total.requests)
+        """
+        return self._do(
+            spend_verbs.spend, by, since=since, until=until, tz=tz, owner=owner, type=type, job=job
+        )
 
     def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date; the numbers of the steps that were run.

@@ -58,6 +58,8 @@ async def attempt(
         return Refused("invalid_payload", bounded(str(error), bounds))
     try:
         result = None
+        if running.budget is not None:
+            await JobContext(running).afford()
         if running.unverified:
             result = await _verified(running, payload, in_thread)
         if result is None:

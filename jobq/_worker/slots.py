@@ -64,6 +64,7 @@ class Slots:
         report: Callable[[Running], None],
         is_closed: Callable[[Iterable[str]], bool],
         corrections: Corrections,
+        run: Callable[..., Coroutine[Any, Any, Any]],
         freed: Callable[[], None],
         stuck: Callable[[list[str]], None],
     ) -> None:
@@ -82,6 +83,9 @@ class Slots:
             reported=report,
             stopped=self._stopped,
             corrections=corrections,
+            budget=config.budget,
+            run=run,
+            loop=asyncio.get_running_loop(),
         )
         self._on_freed = freed
         self._on_stuck = stuck

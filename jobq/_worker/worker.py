@@ -217,6 +217,7 @@ class Worker:
             report=self._progress.note,
             is_closed=lanes.are_keys_closed,
             corrections=Corrections(store, lanes.close),
+            run=store.run,
             freed=self._wake_claimer,
             stuck=self._every_slot_hangs,
         )

@@ -267,6 +267,27 @@ tick = Table(
     sqlite_with_rowid=False,
 )
 
+spend = Table(
+    "jobq_spend",
+    metadata,
+    Column("id", Id, primary_key=True, nullable=False, server_default=RANDOM_ID),
+    _required("provider", Text()),
+    # The provider's name of the request; where it has none, nothing tells a record from its repeat.
+    _column("request_id", Text()),
+    _required("micros", Big),
+    _column("model", Text()),
+    _column("units", Json),
+    # Whose it was. The job may be gone by now: what it cost is not.
+    _required("job_id", Id),
+    _required("type", Text()),
+    _required("queue", Text()),
+    _column("owner", Text()),
+    _required("attempt", Number),
+    _column("fence", Big),
+    _column("worker", Text()),
+    _column("spent_at", Instant, NOW),
+)
+
 schema = Table(
     "jobq_schema",
     metadata,
@@ -298,6 +319,7 @@ SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited')"
 UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
 UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
 IDEMPOTENT = "idempotency_key IS NOT NULL"
+REQUESTED = "request_id IS NOT NULL"
 EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
 
 # Hints: SQLite would rather walk all pending jobs by their status, or all jobs there are.
@@ -328,3 +350,7 @@ _index(
 _index("jobq_job_owner", job, "owner", "id", where="owner IS NOT NULL")
 _index("jobq_job_expiry", job, "expires_at", where=EXPIRING)
 _index("jobq_job_prune", job, "prune_at", where="prune_at IS NOT NULL")
+_index("jobq_spend_request", spend, "provider", "request_id", where=REQUESTED, unique=True)
+_index("jobq_spend_job", spend, "job_id")
+_index("jobq_spend_owner", spend, "owner", "spent_at", where="owner IS NOT NULL")
+_index("jobq_spend_time", spend, "spent_at")

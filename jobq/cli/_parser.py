@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 import jobq
-from jobq.cli import _change, _inspect, _limits, _queue, _schedules, _worker
+from jobq.cli import _change, _inspect, _limits, _queue, _schedules, _spend, _worker
 
 _EPILOG = """\
 environment:
@@ -39,6 +39,6 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jobq {jobq.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for part in (_worker, _queue, _inspect, _change, _limits, _schedules):
+    for part in (_worker, _queue, _inspect, _change, _limits, _schedules, _spend):
         part.add(commands)
     return parser

@@ -56,11 +56,13 @@ from jobq.backends.ops.read import (
 )
 from jobq.backends.ops.schedule_control import all_schedules, pause_schedule, resume_schedule
 from jobq.backends.ops.schedules import Round, declare_schedules, see_schedules, tick
+from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_totals, spent
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
     "BATCH",
+    "QUARTER",
     "Claimed",
     "Ending",
     "Filter",
@@ -72,6 +74,8 @@ __all__ = [
     "Ready",
     "Request",
     "Round",
+    "SpendRow",
+    "Which",
     "all_limits",
     "all_schedules",
     "block",
@@ -116,6 +120,7 @@ __all__ = [
     "queues",
     "ready",
     "ready_types",
+    "record",
     "renew",
     "reschedule",
     "rescue",
@@ -129,6 +134,8 @@ __all__ = [
     "set_progress",
     "set_status",
     "settle",
+    "spend_totals",
+    "spent",
     "stand",
     "survey",
     "tick",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, and_, case
+from sqlalchemy import BigInteger, Executable, and_, case, select
 
 from jobq._model import MOVES
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param
+from jobq.backends._statement import statement
 
 j = t.job.c
 
@@ -29,6 +30,11 @@ def clock_value(d: Dialect) -> Expression:
     now = d.now()
     now.type = j.run_at.type
     return d.wire(now)
+
+
+@statement
+def clock(d: Dialect) -> Executable:
+    return select(clock_value(d))
 
 
 def lease_end(d: Dialect, started: Expression) -> Expression:

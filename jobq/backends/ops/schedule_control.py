@@ -12,11 +12,11 @@ from jobq._model import instant
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, param
 from jobq.backends._statement import Op, atomic, reading, statement
+from jobq.backends.ops._moves import clock
 from jobq.backends.ops.schedules import (
     ALIVE,
     SPEC,
     after,
-    clock,
     known_schedules,
     named,
     schedule_of,
