@@ -57,7 +57,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests on SQLite and PostgreSQL."""
     install(session, "tests")
-    session.run("pytest", "-n", "3", *session.posargs)
+    session.run("pytest", "-n", "3", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

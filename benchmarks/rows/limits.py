@@ -13,6 +13,7 @@ from benchmarks.app import EXPECTED, PROVIDER, TALLY
 from benchmarks.bench import Bench, row
 from benchmarks.contest import Contest, Reach, Sample
 from benchmarks.subject import Subject
+from jobq._worker.lanes import Lanes
 from jobq.backends import ops
 from tests.limits import windows
 
@@ -105,10 +106,12 @@ def _claims(
     subject: Subject, count: int, claim: Callable[[Subject, Any], Any], type: str, keys: int
 ) -> Sample:
     """The middle one of so many claims, each with ready jobs to take; they are not run."""
-    items = ((type, {}, {"owner": str(n % (keys - 1))}) for n in range(2 * count * SLOTS))
+    owners = (str(n % (keys - 1)) for n in range(2 * count * SLOTS))
+    items: Iterator[Any] = ((type, {}, {"owner": owner}) for owner in owners)
     subject.queue.enqueue_many(items)
     subject.database.settle()
-    lanes = _run(subject, ops.ready).lanes
+    lanes = Lanes(subject.queue._config, None)  # noqa: SLF001  what a worker remembers
+    lanes.saw(_run(subject, ops.ready))
     times = []
     for _ in range(count):
         began = time.perf_counter()
@@ -122,23 +125,18 @@ def _run(subject: Subject, op: Callable[..., Any], *args: Any, **kwargs: Any) ->
     return subject.queue._store().run(op, *args, **kwargs)  # noqa: SLF001  below the surface
 
 
-WORKER = {"slots": SLOTS, "worker": "w", "lease": 30_000_000, "margin": 10_000_000}
+ASKER = {"worker": "w", "lease": 30_000_000, "margin": 10_000_000}
+WORKER = {"slots": SLOTS, **ASKER}
 
 
-def _plain_claim(subject: Subject, lanes: Any) -> None:
+def _plain_claim(subject: Subject, lanes: Lanes) -> None:
     claimed = _run(subject, ops.claim, queues=["default"], types=["noop"], **WORKER)
     assert len(claimed) == SLOTS
 
 
-def _keyed_claim(subject: Subject, lanes: Any) -> None:
-    request = ops.Request(
-        lanes=lanes,
-        ahead=SLOTS // 2,
-        look_ahead=1_000_000,
-        keep=None,
-        pools={},
-        rivals=([], []),
-        **WORKER,
-    )
+def _keyed_claim(subject: Subject, lanes: Lanes) -> None:
+    rivals: Any = ([], [])
+    request = lanes.request(slots=SLOTS, ahead=SLOTS // 2, rivals=rivals, yields=False, **ASKER)
     grant = _run(subject, ops.claim_limited, request)
+    lanes.heard(request, grant)
     assert len(grant.jobs) == SLOTS, grant

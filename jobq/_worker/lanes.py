@@ -14,6 +14,7 @@ from jobq._limits import Concurrency, KeyPool, Lane
 from jobq._limits.admit import NEVER, State, lane_opening
 from jobq._limits.declared import Limit, Single, to_spec
 from jobq._payload import dumps
+from jobq._worker.ranking import Ranking
 
 LOOK_AHEAD = 1.0
 """How far ahead of their time starts are granted, in seconds."""
@@ -42,6 +43,7 @@ class Lanes:
         self._closed: dict[str, float] = {}
         """Limits that a provider or an operator has closed, and until when."""
         self._after = ""
+        self._ranking = Ranking()
 
     def learn(self) -> None:
         """Take in the router's handlers and their limits."""
@@ -125,7 +127,7 @@ class Lanes:
         """What to ask the database for."""
         frozen = self._config.clock.frozen  # nobody waits for a start while time stands still
         return backends.ops.Request(
-            lanes=self.open(),
+            lanes=self._ranking.choose(self.open(), slots, time.monotonic()),
             slots=slots,
             ahead=0 if frozen else ahead,
             look_ahead=0 if frozen else round(LOOK_AHEAD * SECOND),
@@ -140,6 +142,7 @@ class Lanes:
         for at in grant.empty:
             self._asks.pop(at, None)
             self._costs.pop(at, None)
+        self._ranking.heard(grant, time.monotonic())
         self._costs |= grant.costs
         self._openings |= grant.openings
         for at, opening in grant.openings.items():

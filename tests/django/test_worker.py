@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from django.test import override_settings
 
 import jobq
 from jobq.contrib.django import DjangoQueue, _database, models
+from jobq.contrib.django._logging import LOGGERS
 from jobq.contrib.django._worker import worker_queue
 from tests.django.shop.models import Order
 
@@ -66,6 +68,17 @@ def test_the_workers_address_is_the_databases(alias: str) -> None:
             assert "options=-c%20role%3Dclerk" in _database.url(alias)
         finally:
             settings["OPTIONS"] = before
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """What `jobq_worker` logs is for its process; here others come after it."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 def run(name: str, *args: str, **options: Any) -> str:

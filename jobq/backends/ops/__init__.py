@@ -3,6 +3,7 @@
 A file a subject; the functions are generators over a `Dialect`, see `_statement`.
 """
 
+from jobq.backends.ops._moves import clock
 from jobq.backends.ops.admission import Grant, Request, claim_limited, wanted_keys
 from jobq.backends.ops.claim import BATCH, Claimed, claim, due_within, promote, survey
 from jobq.backends.ops.control import (
@@ -82,6 +83,7 @@ __all__ = [
     "cancel",
     "claim",
     "claim_limited",
+    "clock",
     "complete",
     "count_waiting",
     "counts",

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Executable, and_, case, select
 from jobq._model import MOVES
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param
-from jobq.backends._statement import statement
+from jobq.backends._statement import Op, reading, statement
 
 j = t.job.c
 
@@ -33,8 +33,15 @@ def clock_value(d: Dialect) -> Expression:
 
 
 @statement
-def clock(d: Dialect) -> Executable:
+def _clock(d: Dialect) -> Executable:
     return select(clock_value(d))
+
+
+@reading
+def clock(d: Dialect) -> Op[int]:
+    """The database's clock in microseconds, or the frozen one."""
+    [(now,)] = yield _clock(d)
+    return int(now)
 
 
 def lease_end(d: Dialect, started: Expression) -> Expression:

@@ -77,6 +77,8 @@ class Grant:
     missing: list[str] = field(factory=list)
     """Limits that have no row yet: add them, and ask again."""
     refused: list[str] = field(factory=list)
+    ranked: list[At] = field(factory=list)
+    """Where more lanes are as urgent than a claim looks into: all those, in turn."""
     outranked: bool = False
     """Whether more urgent jobs without limits are to go first."""
 
@@ -138,12 +140,14 @@ def _serve(d: Dialect) -> Executable:
 @atomic
 def claim_limited(d: Dialect, request: Request) -> Op[Grant]:
     """Claim jobs of lanes as far as their limits allow, and debit those."""
-    asked = request.lanes
-    if len(asked) > max(FEW, 4 * request.slots):
-        asked = yield from _foremost(d, request, max(FEW, 4 * request.slots))
+    asked: Sequence[At] = request.lanes
+    ranked: list[At] = []
+    if len(asked) > (most := max(FEW, 4 * request.slots)):
+        asked, ranked = yield from _foremost(d, request, most)
     keys = wanted_keys(asked, request.pools)
     began, rows = yield from lock(d, keys, request.declared)
     grant = Grant(now=began or 0, missing=[key for key in keys if key not in rows])
+    grant.ranked = ranked
     if grant.missing:
         return grant
     states = {key: row.state for key, row in rows.items()}
@@ -188,12 +192,17 @@ def _at(lanes: Sequence[At], request: Request) -> dict[str, str]:
     }
 
 
-def _foremost(d: Dialect, request: Request, most: int) -> Op[list[At]]:
-    """The lanes that are to be served first, so that a claim need not lock the limits of all."""
+def _foremost(d: Dialect, request: Request, most: int) -> Op[tuple[list[At], list[At]]]:
+    """The lanes that are to be served first, so that a claim need not lock the limits of all.
+
+    And the order of them all, where all that come first are as urgent.
+    """
     found = yield heads_of(d, False, **_at(request.lanes, request), each=1)
     heads, _, served = sort_out(found, {})
     order = sorted(heads, key=lambda at: (-heads[at][0].priority, served[at], at))
-    return order[:most]
+    highest = heads[order[0]][0].priority if order else 0
+    alike = [at for at in order if heads[at][0].priority == highest]
+    return order[:most], alike if len(alike) > most else []
 
 
 def _may_open(at: At, states: Mapping[str, State], grant: Grant, request: Request) -> bool:

@@ -87,7 +87,7 @@ def _resume(d: Dialect) -> Executable:
 @atomic
 def resume_schedule(d: Dialect, *, name: str) -> Op[bool]:
     """Let a schedule tick again, from now on; whether there is one."""
-    [(now,)] = yield clock(d)
+    now = yield from clock(d)
     rows = yield known_schedules(d, rows=named([name]))
     for row in rows:
         yield _resume(d, name=name, next_tick=after(schedule_of(row), now))

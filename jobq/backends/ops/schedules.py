@@ -140,7 +140,7 @@ def declare_schedules(
     What holds now for each. A new or different expression ticks from now on: its earlier ticks
     were not missed. Schedules that no code has had for 30 days are dropped.
     """
-    [(now,)] = yield clock(d)
+    now = yield from clock(d)
     names = sorted(schedule.name for schedule in schedules)
     known = {row[0]: row for row in (yield known_schedules(d, rows=named(names)))}
     stored: list[dict[str, Any]] = []

@@ -117,7 +117,7 @@ def _sums(d: Dialect, job_id: str, owner: str | None, now: int, budget: Budget |
 @reading
 def spent(d: Dialect, *, job_id: str, owner: str | None, budget: Budget) -> Op[Sums]:
     """What a job has spent, and its owner today, as far as the budget is about that."""
-    [(now,)] = yield clock(d)
+    now = yield from clock(d)
     return (yield from _sums(d, job_id, owner, now, budget))
 
 
