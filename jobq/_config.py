@@ -13,7 +13,7 @@ from attrs import Factory, define, field, frozen
 from jobq import backends
 from jobq._checks import queue_name
 from jobq._clock import Clock, SystemClock
-from jobq._errors import ConfigurationError, OptionError
+from jobq._errors import BackendUnavailable, ConfigurationError, OptionError
 from jobq._handler import Handler
 from jobq._limits import Limit
 from jobq._limits.declared import check_limits
@@ -23,6 +23,8 @@ from jobq._spend import Budget, check_budget
 from jobq.observe import Observer, Observers
 
 if TYPE_CHECKING:
+    import asyncio
+
     from anyio import CapacityLimiter
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
@@ -100,6 +102,18 @@ class Config:
         from anyio import to_thread
 
         return await to_thread.run_sync(call, limiter=threads)
+
+    def from_thread(self, work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+        """Do something in a worker's event loop, for a `def` handler in its thread."""
+        import asyncio
+
+        try:
+            return asyncio.run_coroutine_threadsafe(work, loop).result()
+        except RuntimeError as error:
+            if not loop.is_closed():
+                raise
+            work.close()
+            raise BackendUnavailable("the worker has ended without this thread") from error
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end, for a synchronous caller."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
-from jobq._errors import BackendUnavailable
 from jobq._handler import Handler
 from jobq._limits import KeyPool, Lane, RateLimit
 from jobq._limits.admit import Permit
@@ -71,7 +70,8 @@ class Host:
     """The queue's."""
     run: Callable[..., Coroutine[Any, Any, Any]] | None = None
     """Runs an op on the worker's connection."""
-    loop: asyncio.AbstractEventLoop | None = None
+    from_thread: Callable[[Coroutine[Any, Any, Any]], Any] = _nothing
+    """Does something in the worker's loop, for a thread."""
 
 
 class Running:
@@ -148,13 +148,7 @@ class Running:
 
     def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run an op from a thread."""
-        assert self.host.loop is not None
-        work = self.run(op, *args, **kwargs)
-        try:
-            return asyncio.run_coroutine_threadsafe(work, self.host.loop).result()
-        except RuntimeError as error:  # the loop is closed: this thread was given up long ago
-            work.close()
-            raise BackendUnavailable(f"the worker has ended: {error}") from error
+        return self.host.from_thread(self.run(op, *args, **kwargs))
 
     @property
     def standing(self) -> Standing:

@@ -85,7 +85,7 @@ class Slots:
             corrections=corrections,
             budget=config.budget,
             run=run,
-            loop=asyncio.get_running_loop(),
+            from_thread=partial(config.from_thread, loop=asyncio.get_running_loop()),
         )
         self._on_freed = freed
         self._on_stuck = stuck
