@@ -14,6 +14,7 @@ promises.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jobq._batch import Batch, BatchInfo
 from jobq._classify.failure import Failure, FailureKind
 from jobq._clock import Clock, SystemClock
 from jobq._config import Bounds
@@ -22,6 +23,7 @@ from jobq._cron import ScheduleInfo
 from jobq._errors import (
     BackendError,
     BackendUnavailable,
+    BatchNotFound,
     ConfigurationError,
     DuplicateJob,
     HandlerError,
@@ -74,6 +76,9 @@ __all__ = [
     "BackendError",
     "BackendUnavailable",
     "Backoff",
+    "Batch",
+    "BatchInfo",
+    "BatchNotFound",
     "Bounds",
     "Budget",
     "BudgetExceeded",

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
-from jobq import _spend_verbs as spend_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
+from jobq._batch import Batch
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
+from jobq._enqueue_many import enqueue_many
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection
+from jobq._queue.reports import AsyncReports
 from jobq._queue.sync import Queue
-from jobq._spend import SpendTotal
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,7 +34,7 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-class AsyncQueue(Face):
+class AsyncQueue(Face, AsyncReports):
     """A queue, for asynchronous code; the same verbs as `Queue`. `aqueue.sync` is the other face.
 
     >>> queue = AsyncQueue("postgresql://localhost/app")  # doctest: +SKIP
@@ -72,10 +73,16 @@ class AsyncQueue(Face):
         return await self._do(verbs.enqueue, item, connection)
 
     async def enqueue_many(
-        self, items: Iterable[Any], *, connection: Any = None, session: Any = None
+        self,
+        items: Iterable[Any],
+        *,
+        batch: Batch | None = None,
+        connection: Any = None,
+        session: Any = None,
     ) -> builtins.list[Outcome]:
         """Store many jobs; an outcome for each item, in order. See `Queue.enqueue_many`."""
-        return await self._do(verbs.enqueue_many, items, one_connection(connection, session))
+        target = one_connection(connection, session)
+        return await self._do(enqueue_many, items, target, batch)
 
     async def get(self, job_id: Any) -> Job:
         """The job with this id (text, `uuid.UUID` or a `Job`). See `Queue.get`."""
@@ -95,6 +102,7 @@ class AsyncQueue(Face):
         type: str | None = None,
         queue: str | None = None,
         owner: str | None = None,
+        batch: Any = None,
         limit: int = 50,
         after: Any = None,
     ) -> Page:
@@ -103,7 +111,14 @@ class AsyncQueue(Face):
         See `Queue.list`.
         """
         return await self._do(
-            verbs.page, status=status, type=type, queue=queue, owner=owner, limit=limit, after=after
+            verbs.page,
+            status=status,
+            type=type,
+            queue=queue,
+            owner=owner,
+            batch=batch,
+            limit=limit,
+            after=after,
         )
 
     async def pending(
@@ -280,22 +295,6 @@ class AsyncQueue(Face):
     async def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         await self._do(schedule_verbs.resume_schedule, name)
-
-    async def spend(
-        self,
-        by: str = "type",
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        tz: str = "UTC",
-        owner: str | None = None,
-        type: str | None = None,
-        job: Any = None,
-    ) -> builtins.list[SpendTotal]:
-        """What jobs have spent, by group; see `Queue.spend`."""
-        return await self._do(
-            spend_verbs.spend, by, since=since, until=until, tz=tz, owner=owner, type=type, job=job
-        )
 
     async def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date. See `Queue.migrate`."""

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
-from jobq import _spend_verbs as spend_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
+from jobq._batch import Batch
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
+from jobq._enqueue_many import enqueue_many
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
-from jobq._spend import SpendTotal
+from jobq._queue.reports import Reports
 
 if TYPE_CHECKING:
     from jobq import backends
@@ -31,7 +32,7 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-class Queue(Face):
+class Queue(Face, Reports):
     """A queue, for synchronous code. `queue.aio` is its asynchronous face.
 
     Constructing one opens nothing; connections are made when they are needed, for each process,
@@ -113,17 +114,24 @@ class Queue(Face):
         return self._do(verbs.enqueue, item, connection)
 
     def enqueue_many(
-        self, items: Iterable[Any], *, connection: Any = None, session: Any = None
+        self,
+        items: Iterable[Any],
+        *,
+        batch: Batch | None = None,
+        connection: Any = None,
+        session: Any = None,
     ) -> builtins.list[Outcome]:
         """Store many jobs; an outcome for each item, in order.
 
         An item is `(handler or type, payload)`, `(handler or type, payload, options)` or a
         `NewJob`. A bad item keeps only itself out: its outcome has the error. Any iterable will
-        do; a generator is read as it is stored, in transactions of some thousands.
+        do; a generator is read as it is stored, in transactions of some thousands. With a `batch`
+        all are stored in one, or none, and `queue.batch(batch.id)` tells how far they are.
 
         >>> outcomes = queue.enqueue_many(("image_edit", {"n": n}) for n in range(10_000))
         """
-        return self._do(verbs.enqueue_many, items, one_connection(connection, session))
+        target = one_connection(connection, session)
+        return self._do(enqueue_many, items, target, batch)
 
     def get(self, job_id: Any) -> Job:
         """The job with this id (text, `uuid.UUID` or a `Job`). Raises `JobNotFound`."""
@@ -140,6 +148,7 @@ class Queue(Face):
         type: str | None = None,
         queue: str | None = None,
         owner: str | None = None,
+        batch: Any = None,
         limit: int = 50,
         after: Any = None,
     ) -> Page:
@@ -150,7 +159,14 @@ class Queue(Face):
         ...     page = queue.list(status="failed", after=page.next)
         """
         return self._do(
-            verbs.page, status=status, type=type, queue=queue, owner=owner, limit=limit, after=after
+            verbs.page,
+            status=status,
+            type=type,
+            queue=queue,
+            owner=owner,
+            batch=batch,
+            limit=limit,
+            after=after,
         )
 
     def pending(
@@ -332,32 +348,6 @@ class Queue(Face):
     def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         self._do(schedule_verbs.resume_schedule, name)
-
-    def spend(
-        self,
-        by: str = "type",
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        tz: str = "UTC",
-        owner: str | None = None,
-        type: str | None = None,
-        job: Any = None,
-    ) -> builtins.list[SpendTotal]:
-        """What jobs have spent, added up: the largest sums first, or the latest days.
-
-        - `by`: "type", "owner", "day", "provider", "model", "queue" or "job"; of more than a
-          thousand groups the largest thousand, of days those of the last year.
-        - `since`, `until`: aware datetimes; `until` itself is not among them.
-        - `tz`: the time zone whose days these are.
-        - `owner`, `type`, `job`: only of these. Jobs that are deleted by now count.
-
-        >>> for total in queue.spend("owner"):
-        ...     print(total.key, total.usd, total.requests)
-        """
-        return self._do(
-            spend_verbs.spend, by, since=since, until=until, tz=tz, owner=owner, type=type, job=job
-        )
 
     def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date; the numbers of the steps that were run.

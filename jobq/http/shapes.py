@@ -32,6 +32,7 @@ class JobView:
     priority: int
     progress: int
     message: str | None
+    partial: dict[str, Any] | None
     result: Any
     error: str | None
     errorCode: str | None
@@ -46,6 +47,7 @@ class JobView:
     waitingFor: WaitingForView | None
     position: int | None
     etaSeconds: float | None
+    batchId: str | None
 
 
 @dataclass(kw_only=True)

@@ -5,6 +5,7 @@ A file a subject; the functions are generators over a `Dialect`, see `_statement
 
 from jobq.backends.ops._moves import clock
 from jobq.backends.ops.admission import Grant, Request, claim_limited, wanted_keys
+from jobq.backends.ops.batches import NewBatch, end_batches, get_batch, insert_batch
 from jobq.backends.ops.claim import BATCH, Claimed, claim, due_within, promote, survey
 from jobq.backends.ops.control import (
     cancel,
@@ -69,6 +70,7 @@ __all__ = [
     "Filter",
     "Grant",
     "LimitRow",
+    "NewBatch",
     "NewRow",
     "Overdue",
     "QueueState",
@@ -95,6 +97,7 @@ __all__ = [
     "due_within",
     "duplicate_holder",
     "durations",
+    "end_batches",
     "ensure_limits",
     "expire",
     "finish",
@@ -102,11 +105,13 @@ __all__ = [
     "finish_and_delete",
     "forget_worker",
     "get",
+    "get_batch",
     "get_many",
     "give_back",
     "heartbeat",
     "history",
     "insert",
+    "insert_batch",
     "insert_many",
     "look",
     "matching",
