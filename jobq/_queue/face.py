@@ -31,6 +31,7 @@ class Face:
         budget: Budget | None = None,
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
+        artifacts: Any = None,
         **options: Any,
     ) -> None:
         config = configure(
@@ -44,6 +45,7 @@ class Face:
             budget=budget,
             clock=clock,
             observers=observers,
+            artifacts=artifacts,
             options=options,
         )
         self._adopt(config)

@@ -14,11 +14,15 @@ from jobq._handler import Handler
 from jobq._limits import KeyPool, Lane, RateLimit
 from jobq._limits.admit import Permit
 from jobq._outcome import Standing
+from jobq._saving import Uploads
 from jobq._spend import Budget
 
 if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+
     from jobq._worker.calls import Call
     from jobq._worker.corrections import Corrections
+    from jobq.artifacts import Storage
     from jobq.backends.ops.claim import Claimed
 
 
@@ -72,6 +76,9 @@ class Host:
     """Runs an op on the worker's connection."""
     from_thread: Callable[[Coroutine[Any, Any, Any]], Any] = _nothing
     """Does something in the worker's loop, for a thread."""
+    storage: Callable[[], Storage] | None = None
+    """Finds out where artifacts are kept, when the first one is saved."""
+    upload_threads: CapacityLimiter | None = None
 
 
 class Running:
@@ -95,6 +102,7 @@ class Running:
     message: str | None = None
     deadline: float | None = None
     """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
+    _uploads: Uploads | None = None
 
     def __init__(
         self,
@@ -116,6 +124,13 @@ class Running:
         """Whether its start is still to come."""
         self.unverified = bool(job.ambiguous)
         """Whether an earlier attempt may have done the work, and the verifier has not said yet."""
+
+    @property
+    def runs_since(self) -> float:
+        """When its handler could begin, by the monotonic clock."""
+        return (
+            self.started_at if self.start is None else max(self.started_at, self.start.not_before)
+        )
 
     @property
     def state(self) -> Any:
@@ -149,6 +164,26 @@ class Running:
     def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run an op from a thread."""
         return self.host.from_thread(self.run(op, *args, **kwargs))
+
+    @property
+    def storage(self) -> Storage:
+        assert self.host.storage is not None
+        return self.host.storage()
+
+    @property
+    def upload_threads(self) -> CapacityLimiter | None:
+        return self.host.upload_threads
+
+    @property
+    def uploads(self) -> Uploads:
+        if self._uploads is None:
+            self._uploads = Uploads()
+        return self._uploads
+
+    @property
+    def uploaded(self) -> tuple[str, ...]:
+        """The artifacts that are stored along with the job's outcome."""
+        return () if self._uploads is None else self._uploads.of()
 
     @property
     def standing(self) -> Standing:

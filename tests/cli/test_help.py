@@ -31,6 +31,7 @@ COMMANDS = [
     "limits",
     "schedules",
     "spend",
+    "artifacts",
 ]
 
 

@@ -5,6 +5,16 @@ A file a subject; the functions are generators over a `Dialect`, see `_statement
 
 from jobq.backends.ops._moves import clock
 from jobq.backends.ops.admission import Grant, Request, claim_limited, wanted_keys
+from jobq.backends.ops.artifacts import (
+    Litter,
+    artifacts_of,
+    begin_artifact,
+    forget_artifact,
+    is_still_swept,
+    store_artifacts,
+    swept_artifacts,
+    take_swept,
+)
 from jobq.backends.ops.batches import NewBatch, end_batches, get_batch, insert_batch
 from jobq.backends.ops.claim import BATCH, Claimed, claim, due_within, promote, survey
 from jobq.backends.ops.control import (
@@ -58,7 +68,22 @@ from jobq.backends.ops.read import (
 )
 from jobq.backends.ops.schedule_control import all_schedules, pause_schedule, resume_schedule
 from jobq.backends.ops.schedules import Round, declare_schedules, see_schedules, tick
+from jobq.backends.ops.search import (
+    Closed,
+    Depth,
+    Failures,
+    Found,
+    Search,
+    closed_limits,
+    depths,
+    failures,
+    find,
+    paused_queues,
+    search,
+    status_counts,
+)
 from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_totals, spent
+from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
@@ -66,10 +91,15 @@ __all__ = [
     "BATCH",
     "QUARTER",
     "Claimed",
+    "Closed",
+    "Depth",
     "Ending",
+    "Failures",
     "Filter",
+    "Found",
     "Grant",
     "LimitRow",
+    "Litter",
     "NewBatch",
     "NewRow",
     "Overdue",
@@ -77,15 +107,20 @@ __all__ = [
     "Ready",
     "Request",
     "Round",
+    "Search",
     "SpendRow",
     "Which",
+    "add_stats",
     "all_limits",
     "all_schedules",
+    "artifacts_of",
+    "begin_artifact",
     "block",
     "cancel",
     "claim",
     "claim_limited",
     "clock",
+    "closed_limits",
     "complete",
     "count_waiting",
     "counts",
@@ -94,15 +129,19 @@ __all__ = [
     "declare_refused",
     "declare_schedules",
     "delete",
+    "depths",
     "due_within",
     "duplicate_holder",
     "durations",
     "end_batches",
     "ensure_limits",
     "expire",
+    "failures",
+    "find",
     "finish",
     "finish_and_claim",
     "finish_and_delete",
+    "forget_artifact",
     "forget_worker",
     "get",
     "get_batch",
@@ -113,6 +152,7 @@ __all__ = [
     "insert",
     "insert_batch",
     "insert_many",
+    "is_still_swept",
     "look",
     "matching",
     "overdue",
@@ -120,10 +160,12 @@ __all__ = [
     "pause",
     "pause_limit",
     "pause_schedule",
+    "paused_queues",
     "progress",
     "promote",
     "prune",
     "prune_limits",
+    "prune_stats",
     "queues",
     "ready",
     "ready_types",
@@ -136,6 +178,7 @@ __all__ = [
     "resume_limit",
     "resume_schedule",
     "retry",
+    "search",
     "see_schedules",
     "set_limit",
     "set_progress",
@@ -144,7 +187,12 @@ __all__ = [
     "spend_totals",
     "spent",
     "stand",
+    "stats",
+    "status_counts",
+    "store_artifacts",
     "survey",
+    "swept_artifacts",
+    "take_swept",
     "tick",
     "undeclare",
     "undeclared",

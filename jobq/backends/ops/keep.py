@@ -28,6 +28,7 @@ from jobq.backends.ops._moves import held, lease_end, may
 from jobq.backends.ops.batches import any_ended, past_retention, prune_batches
 from jobq.backends.ops.finish import Ending, finish, refusal
 from jobq.backends.ops.remove import remove
+from jobq.backends.ops.stats import old
 
 j = t.job.c
 BATCH = 500
@@ -103,6 +104,7 @@ EXPIRED = (
     j.started_at,
     j.worker,
     j.on_ambiguous,
+    j.queue,
 )
 
 
@@ -119,6 +121,7 @@ class Orphan:
     started_at: int
     worker: str | None
     on_ambiguous: str | None
+    queue: str
 
 
 @frozen
@@ -129,6 +132,7 @@ class Overdue:
     expire: bool
     prune: bool
     batches: bool
+    stats: bool
 
 
 def _lost(d: Dialect) -> Expression:
@@ -148,7 +152,7 @@ def _past_retention(d: Dialect) -> Expression:
 def _overdue(d: Dialect) -> Executable:
     lost = select(j.id).where(_lost(d)).with_hint(t.job, *t.BY_STATUS)
     prunable = select(j.id).where(_past_retention(d)).exists() | past_retention(d).exists()
-    some = (lost.exists(), _late(d).exists(), prunable, any_ended(d))
+    some = (lost.exists(), _late(d).exists(), prunable, any_ended(d), old(d).exists())
     return select(*(case((found, number(1)), else_=number(0)) for found in some))
 
 
