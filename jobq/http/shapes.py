@@ -104,6 +104,20 @@ class ArtifactsView:
 
 
 @dataclass(kw_only=True)
+class BatchView:
+    """A batch of jobs: how many there were, and how many of those still kept are in each status."""
+
+    id: str
+    total: int
+    progress: int
+    jobs: dict[str, int]
+    deleted: int
+    createdAt: str
+    endedAt: str | None
+    thenJobId: str | None
+
+
+@dataclass(kw_only=True)
 class ReportView:
     """What one call of the drive endpoint came to."""
 
