@@ -13,6 +13,7 @@ from jobq.cli import (
     _limits,
     _queue,
     _schedules,
+    _spend,
     _watch,
     _worker,
 )
@@ -60,6 +61,7 @@ def build_parser() -> ArgumentParser:
         _change,
         _limits,
         _schedules,
+        _spend,
         _artifacts,
         _dashboard,
     ):

@@ -31,6 +31,7 @@ COMMANDS = [
     "reschedule",
     "limits",
     "schedules",
+    "spend",
     "artifacts",
 ]
 
