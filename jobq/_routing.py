@@ -26,6 +26,7 @@ from jobq._limits import Limit
 from jobq._limits.declared import check_limits
 from jobq._payload import Codec
 from jobq._retry import Retry
+from jobq._spend import Budget, check_budget
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -72,6 +73,7 @@ class Router:
         limits: Iterable[Limit] | None = None,
         on_ambiguous: OnAmbiguous = "retry",
         verify: Verifier | None = None,
+        budget: Budget | None = None,
         webhook: str | None = None,
     ) -> Any:
         """Register a function as the handler of a type of jobs.
@@ -88,6 +90,7 @@ class Router:
         an `async def` or `def` with the parameters of the handler, is called before the next
         attempt: what it returns is the job's result, and `None` lets the handler run.
 
+        `budget` ends a job, code `budget_exceeded`, that would spend more money than that.
         `webhook` names the endpoint, of those in `Queue(webhooks=…)`, that is told how jobs end.
 
         With `batch`, one call takes up to so many jobs, in one slot, for APIs that work in bulk:
@@ -115,6 +118,7 @@ class Router:
                 "timeout": timeout_seconds(timeout),
                 "keep": keep_span(keep),
                 "limits": check_limits(f"handler {type!r}", limits),
+                "budget": check_budget(budget),
                 **_ambiguity(type, on_ambiguous, verify),
                 "webhook": _webhook(webhook, keep),
             }

@@ -15,6 +15,7 @@ from jobq.backends.ops.artifacts import (
     swept_artifacts,
     take_swept,
 )
+from jobq.backends.ops.batches import NewBatch, end_batches, get_batch, insert_batch
 from jobq.backends.ops.claim import BATCH, Claimed, claim, due_within, promote, survey
 from jobq.backends.ops.control import (
     cancel,
@@ -81,6 +82,7 @@ from jobq.backends.ops.search import (
     search,
     status_counts,
 )
+from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_totals, spent
 from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.webhooks import (
@@ -95,6 +97,7 @@ from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
     "BATCH",
+    "QUARTER",
     "Claimed",
     "Closed",
     "Depth",
@@ -105,6 +108,7 @@ __all__ = [
     "Grant",
     "LimitRow",
     "Litter",
+    "NewBatch",
     "NewRow",
     "Overdue",
     "QueueState",
@@ -112,6 +116,8 @@ __all__ = [
     "Request",
     "Round",
     "Search",
+    "SpendRow",
+    "Which",
     "add_stats",
     "all_limits",
     "all_schedules",
@@ -138,6 +144,7 @@ __all__ = [
     "duplicate_holder",
     "durations",
     "enable_webhook",
+    "end_batches",
     "ensure_limits",
     "expire",
     "failures",
@@ -148,11 +155,13 @@ __all__ = [
     "forget_artifact",
     "forget_worker",
     "get",
+    "get_batch",
     "get_many",
     "give_back",
     "heartbeat",
     "history",
     "insert",
+    "insert_batch",
     "insert_many",
     "is_still_swept",
     "look",
@@ -171,6 +180,7 @@ __all__ = [
     "queues",
     "ready",
     "ready_types",
+    "record",
     "relay",
     "renew",
     "reschedule",
@@ -186,6 +196,8 @@ __all__ = [
     "set_progress",
     "set_status",
     "settle",
+    "spend_totals",
+    "spent",
     "stand",
     "stats",
     "status_counts",

@@ -15,6 +15,7 @@ QUEUE = (
     "KEEP",
     "LIMITS",
     "BOUNDS",
+    "BUDGET",
     "STRICT_TYPES",
     "LIFESPAN",
     "OBSERVERS",
