@@ -14,19 +14,8 @@ from jobq.cli import (
     _queue,
     _schedules,
     _spend,
+    _watch,
     _worker,
-)
-
-PARTS = (
-    _worker,
-    _queue,
-    _inspect,
-    _change,
-    _limits,
-    _schedules,
-    _spend,
-    _artifacts,
-    _dashboard,
 )
 
 _EPILOG = """\
@@ -48,6 +37,7 @@ exit codes:
    1  a job's state did not allow it, or the app failed
    2  wrong usage or configuration
    3  the database is out of reach, or its schema does not fit
+   4  a job that is watched has not ended in time
   70  a worker ended because all its handlers hang
 """
 
@@ -63,6 +53,17 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jobq {jobq.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for part in PARTS:
+    for part in (
+        _worker,
+        _queue,
+        _inspect,
+        _watch,
+        _change,
+        _limits,
+        _schedules,
+        _spend,
+        _artifacts,
+        _dashboard,
+    ):
         part.add(commands)
     return parser

@@ -23,6 +23,7 @@ COMMANDS = [
     "list",
     "show",
     "why",
+    "watch",
     "enqueue",
     "retry",
     "cancel",
