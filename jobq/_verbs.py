@@ -40,6 +40,7 @@ from jobq._model import (
     job_id,
     statuses,
 )
+from jobq._observed import enqueuing
 from jobq._payload import encode_result, loads
 from jobq._steps import Bulk, Do, DoOn, Insert, Rest, Step, Tell
 from jobq._wakeup import wake
@@ -63,11 +64,14 @@ def wake_all(config: Config, queues: Iterable[str]) -> Verb[None]:
 
 def enqueue(config: Config, item: Any, connection: Any) -> Verb[Job]:
     row = row_of(config, item)
-    if connection is not None:
-        job = yield DoOn(connection, backends.ops.insert, row, notify=True)
-    else:
-        job = yield Insert(row)
-        wake(config.backend.identity)
+    with enqueuing(config.observers, [row], config.bounds.metadata) as told:
+        if connection is not None:
+            job = yield DoOn(connection, backends.ops.insert, row, notify=True)
+        else:
+            job = yield Insert(row)
+            wake(config.backend.identity)
+        for one in told:
+            one.id = job.id
     _same_payload(row, job)
     if config.observers:
         config.observers.job_enqueued(job)
@@ -84,13 +88,16 @@ def enqueue_many(config: Config, items: Iterable[Any], connection: Any) -> Verb[
     outcomes: list[Outcome] = []
     source = iter(items)
     while chunk := list(islice(source, CHUNK * 10)):
-        outcomes += yield from _enqueue_chunk(config, chunk, connection)
+        prepared = [_prepared(config, item) for item in chunk]
+        rows = [row for row in prepared if not isinstance(row, Exception)]
+        with enqueuing(config.observers, rows, config.bounds.metadata):
+            outcomes += yield from _enqueue_chunk(config, prepared, rows, connection)
     return outcomes
 
 
-def _enqueue_chunk(config: Config, items: list[Any], connection: Any) -> Verb[list[Outcome]]:
-    prepared: list[NewRow | Exception] = [_prepared(config, item) for item in items]
-    rows = [row for row in prepared if not isinstance(row, Exception)]
+def _enqueue_chunk(
+    config: Config, prepared: list[NewRow | Exception], rows: list[NewRow], connection: Any
+) -> Verb[list[Outcome]]:
     stored: dict[str, Outcome] = {}
     plain = [row for row in rows if row.unique_key is None]
     keyed = [row for row in rows if row.unique_key is not None]

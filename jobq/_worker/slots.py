@@ -25,6 +25,7 @@ from jobq._worker.deadlines import Deadlines
 from jobq._worker.execute import attempt, given_back, timed_out
 from jobq._worker.finisher import Finisher
 from jobq._worker.running import Host, Running, Start, Stop
+from jobq._worker.watched import attempting
 from jobq.observe import logger
 
 LINGER = 1.0
@@ -87,6 +88,7 @@ class Slots:
         self._on_stuck = stuck
         self._loop = asyncio.get_running_loop()
         self._in_thread = partial(config.in_thread, threads=CapacityLimiter(threads))
+        self._around = partial(attempting, config.observers)
         self._changed = asyncio.Event()
         self._deadlines = Deadlines(lambda: self.held, self._deadline_reached)
         self._ahead = Ahead(ahead)
@@ -249,7 +251,11 @@ class Slots:
                 self._tell_started(running)
             bounds = self._config.bounds
             outcomes = await attempt_together(
-                call, in_thread=self._in_thread, in_loop=self._config.in_loop, bounds=bounds
+                call,
+                in_thread=self._in_thread,
+                in_loop=self._config.in_loop,
+                bounds=bounds,
+                around=self._around,
             )
             for running, outcome in outcomes.items():
                 self._deliver(running, outcome)
@@ -271,6 +277,7 @@ class Slots:
                 in_thread=self._in_thread,
                 in_loop=self._config.in_loop,
                 bounds=self._config.bounds,
+                around=self._around,
             )
             self._deliver(running, outcome)
         finally:
