@@ -11,6 +11,7 @@ from jobq._config import KEEP, Bounds, Config, Lifespan, configure
 from jobq._limits import Limit
 from jobq._masking import shown_url
 from jobq._routing import Router
+from jobq._spend import Budget
 from jobq.observe import Observer
 
 
@@ -27,8 +28,10 @@ class Face:
         keep: float | timedelta | None = KEEP,
         limits: Mapping[str, Iterable[Limit]] | None = None,
         bounds: Bounds | None = None,
+        budget: Budget | None = None,
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
+        artifacts: Any = None,
         **options: Any,
     ) -> None:
         config = configure(
@@ -39,8 +42,10 @@ class Face:
             keep=keep,
             limits=limits,
             bounds=bounds,
+            budget=budget,
             clock=clock,
             observers=observers,
+            artifacts=artifacts,
             options=options,
         )
         self._adopt(config)

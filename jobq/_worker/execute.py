@@ -13,7 +13,14 @@ from jobq._classify.classifier import classify
 from jobq._classify.failure import Failure, FailureKind
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
-from jobq._errors import JobqError, LeaseLost, PayloadError, ResultError
+from jobq._errors import (
+    JobqError,
+    LeaseLost,
+    PayloadError,
+    ResultError,
+    StorageError,
+    StorageUnavailable,
+)
 from jobq._handler import Handler, Middleware
 from jobq._masking import mask
 from jobq._outcome import Outcome, Raised, Refused, Released, Stopped, Succeeded
@@ -63,6 +70,8 @@ async def attempt(
     except PayloadError as error:
         return Refused("invalid_payload", bounded(str(error), bounds))
     try:
+        if running.budget is not None:
+            await JobContext(running).afford()
         work = partial(_work, running, payload, middleware, in_thread)
         with around([running]):
             result = await (in_loop(work) if _awaits(running, middleware) else work())
@@ -235,8 +244,14 @@ def raised(error: BaseException, bounds: Bounds) -> Raised:
     text = _text(error)
     named = text if isinstance(error, Permanent) else f"{type(error).__name__}: {text}"
     lines = "".join(tracebacks.format_exception(error))
-    failure = None if isinstance(error, Signal | JobqError) else classify(error)
+    failure = _own_failure(error) if isinstance(error, Signal | JobqError) else classify(error)
     return Raised(error, bounded(named, bounds), code, bounded(lines, bounds, tail=True), failure)
+
+
+def _own_failure(error: Signal | JobqError) -> Failure | None:
+    """What jobq's own exceptions say beyond what the retry policy says of all."""
+    refused = isinstance(error, StorageError) and not isinstance(error, StorageUnavailable)
+    return Failure(kind=FailureKind.PERMANENT, code="storage_refused") if refused else None
 
 
 def _text(error: BaseException) -> str:

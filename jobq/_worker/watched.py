@@ -14,6 +14,12 @@ from jobq.observe import Attempted, Attempting, Observers
 _NOTHING = nullcontext()
 
 
+def tell_started(observers: Observers, running: Running) -> None:
+    """A handler is about to be called."""
+    if observers:
+        observers.job_started(running.job.id, running.job.type, running.job.attempts)
+
+
 def attempting(observers: Observers, jobs: Sequence[Running]) -> AbstractContextManager[object]:
     """What observers have around the call of a handler."""
     if not observers or not observers.have("attempting"):

@@ -96,8 +96,7 @@ class Worker:
         self._grace = grace
         self._margin = margin
         self._port = port
-        host = platform.node() or "localhost"
-        self.id = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.id = f"{platform.node() or 'localhost'}-{os.getpid()}-{secrets.token_hex(4)}"
         self._label = label or self.id
         self._slots: Slots | None = None
         self._state: Any = None
@@ -220,6 +219,7 @@ class Worker:
             report=self._progress.note,
             is_closed=lanes.are_keys_closed,
             corrections=Corrections(store, lanes.close),
+            run=store.run,
             freed=self._wake_claimer,
             stuck=self._every_slot_hangs,
         )

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from jobq._model import JobStatus
-from jobq.http import driving, operations, shapes
+from jobq.http import artifacts, driving, operations, shapes
 from jobq.http.events import events
-from jobq.http.messages import EVENTS, JSON
+from jobq.http.messages import BYTES, EVENTS, JSON
 from jobq.http.operations import AT_MOST, USUAL_PAGE, Call
 from jobq.http.reading import LONGEST_KEY, MOST_IDS
 from jobq.http.steps import Operation
 
-Part = Literal["jobs", "drive", "probes"]
+Part = Literal["jobs", "drive", "probes", "dashboard"]
 
 
 @frozen(kw_only=True)
@@ -67,6 +67,19 @@ ID = Parameter(
     summary="The job's id",
     schema={"type": "string", "format": "uuid"},
 )
+NAME = Parameter(
+    name="name",
+    where="path",
+    summary="The artifact's name, or its id",
+    schema={"type": "string", "minLength": 1},
+)
+RANGE = Parameter(
+    name="Range",
+    where="header",
+    summary="Only these bytes, as in `bytes=0-1023`",
+    schema={"type": "string"},
+)
+BATCH_ID = evolve(ID, summary="The batch's id")
 WAIT = Parameter(
     name="wait",
     summary=(
@@ -322,6 +335,21 @@ ROUTES = (
         ),
     ),
     Route(
+        name="batch",
+        method="GET",
+        path="/batches/{id}",
+        part="jobs",
+        summary="Show how far a batch of jobs is",
+        operation=operations.batch,
+        parameters=(BATCH_ID,),
+        answers=(
+            Answer(status=200, summary="The batch", shape=shapes.BatchView),
+            *REFUSED,
+            problem(404, "There is no such batch"),
+            UNAVAILABLE,
+        ),
+    ),
+    Route(
         name="events",
         method="GET",
         path="/{id}/events",
@@ -337,6 +365,45 @@ ROUTES = (
             ),
             *REFUSED,
             UNKNOWN,
+            UNAVAILABLE,
+        ),
+    ),
+    Route(
+        name="artifacts",
+        method="GET",
+        path="/{id}/artifacts",
+        part="jobs",
+        summary="List what a job has saved",
+        operation=artifacts.listing,
+        parameters=(ID,),
+        answers=(
+            Answer(status=200, summary="Its artifacts", shape=shapes.ArtifactsView),
+            *REFUSED,
+            UNKNOWN,
+            UNAVAILABLE,
+        ),
+    ),
+    Route(
+        name="artifact",
+        method="GET",
+        path="/{id}/artifacts/{name}",
+        part="jobs",
+        summary="Read something that a job has saved",
+        operation=artifacts.download,
+        parameters=(ID, NAME, IF_NONE_MATCH, RANGE),
+        answers=(
+            Answer(
+                status=200,
+                summary="Its bytes, with the type that they have",
+                media_type=BYTES,
+                headers=("ETag",),
+            ),
+            Answer(status=206, summary="Some of its bytes", media_type=BYTES, headers=("ETag",)),
+            Answer(status=302, summary="It is there", headers=("Location",)),
+            Answer(status=304, summary="It is what the client has already", headers=("ETag",)),
+            *REFUSED,
+            problem(404, "There is no such job, or it has saved nothing of that name"),
+            problem(416, "It has no such bytes"),
             UNAVAILABLE,
         ),
     ),

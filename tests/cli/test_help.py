@@ -31,6 +31,8 @@ COMMANDS = [
     "reschedule",
     "limits",
     "schedules",
+    "spend",
+    "artifacts",
 ]
 
 
