@@ -16,10 +16,13 @@ import fastapi
 import uvicorn
 from attrs import Factory, frozen
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 import jobq
 from jobq.contrib.fastapi import drive_router, jobs_router
-from jobq.contrib.starlette import drive_routes, jobs_routes, queue_lifespan
+from jobq.contrib.starlette import accepted, drive_routes, jobs_routes, queue_lifespan
 
 
 @frozen(kw_only=True)
@@ -34,6 +37,11 @@ class Setup:
     debug: bool = False
 
     @property
+    def new_job(self) -> dict[str, Any]:
+        """What a route of the app's own enqueues; once, and owned by Ada."""
+        return {"type": "add", "payload": {"a": 1, "b": 2}, "owner": "ada", "idempotency_key": "1"}
+
+    @property
     def drive_options(self) -> dict[str, Any]:
         names = ("keys", "time_budget", "concurrency")
         return {name: self.options[name] for name in names if name in self.options}
@@ -41,10 +49,15 @@ class Setup:
 
 @frozen
 class Mounts:
-    """Where it does: the URLs of `jobs` and of the drive endpoint alone."""
+    """Where it does: the URLs of `jobs`, of the drive endpoint alone, and of a route of its own."""
 
     jobs: str
     drive: str
+    own: str
+
+    @classmethod
+    def below(cls, root: str) -> Mounts:
+        return cls(f"{root}/api/jobs", f"{root}/api/workers", f"{root}/api/own")
 
 
 Adapter = Callable[[Setup], AbstractContextManager[Mounts]]
@@ -76,13 +89,19 @@ def user_dependency(x_user: Annotated[str | None, fastapi.Header()] = None) -> s
 @contextmanager
 def serve_starlette(setup: Setup) -> Iterator[Mounts]:
     options = setup.options | ({"owner": user_of} if setup.owned else {})
+
+    async def own(request: Request) -> Response:
+        job = await setup.queue.aio.enqueue(**setup.new_job)
+        return accepted(request, job, queue=setup.queue)
+
     routes = [
+        Route("/api/own", own, methods=["POST"]),
         *jobs_routes(setup.queue, "/api/jobs", **options),
         *drive_routes(setup.queue, "/api/workers", name="alone", **setup.drive_options),
     ]
     lifespan = queue_lifespan(setup.queue)
     with uvicorn_on(Starlette(routes=routes, debug=setup.debug, lifespan=lifespan)) as root:
-        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers")
+        yield Mounts.below(root)
 
 
 @contextmanager
@@ -93,8 +112,13 @@ def serve_fastapi(setup: Setup) -> Iterator[Mounts]:
     app.include_router(
         drive_router(setup.queue, name="alone", **setup.drive_options), prefix="/api/workers"
     )
+
+    @app.post("/api/own")
+    def own(request: Request) -> Response:
+        return accepted(request, setup.queue.enqueue(**setup.new_job), queue=setup.queue)
+
     with uvicorn_on(app) as root:
-        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers")
+        yield Mounts.below(root)
 
 
 ADAPTERS: dict[str, Adapter] = {"starlette": serve_starlette, "fastapi": serve_fastapi}
