@@ -207,7 +207,8 @@ def contract(session: nox.Session) -> None:
     install(session, "tests")
     every = {"JOBQ_EVERY_PAIR": "1"}
     session.install("gunicorn>=23")
-    where = ("tests/contract", "tests/django", "tests/django/check_gunicorn.py")
+    checks = ("tests/django/check_gunicorn.py", "tests/contract/check_dashboard_plans.py")
+    where = ("tests/contract", "tests/django", *checks)
     session.run("pytest", *where, "-n", "2", *session.posargs, env=every)
 
 

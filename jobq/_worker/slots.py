@@ -84,8 +84,9 @@ class Slots:
             reported=report,
             stopped=self._stopped,
             corrections=corrections,
+            budget=config.budget,
             run=run,
-            loop=asyncio.get_running_loop(),
+            from_thread=partial(config.from_thread, loop=asyncio.get_running_loop()),
             storage=lambda: config.storage,
             upload_threads=CapacityLimiter(UPLOADS),
         )

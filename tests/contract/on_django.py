@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import waitress.server
 
-from tests.contract.adapters import Adapter, Mounts, Setup, user_of, uvicorn_on
+from tests.contract.adapters import Adapter, Mounts, Setup, operator_of, user_of, uvicorn_on
 from tests.django.configured import configure
 
 configure()
@@ -25,9 +25,14 @@ from django.urls import path  # noqa: E402
 from django.views.decorators.csrf import csrf_exempt  # noqa: E402
 
 from jobq.contrib.django import DjangoQueue  # noqa: E402
-from jobq.contrib.django.http import accepted, drive_urls, jobs_urls  # noqa: E402
+from jobq.contrib.django.http import (  # noqa: E402
+    accepted,
+    dashboard_urls,
+    drive_urls,
+    jobs_urls,
+)
 
-OPTIONS = ("router", "clock", "bounds", "lifespan", "limits")
+OPTIONS = ("router", "clock", "bounds", "lifespan", "limits", "artifacts")
 
 
 @contextmanager
@@ -52,6 +57,7 @@ def database_of(url: str) -> Iterator[str]:
 
 def urls_of(setup: Setup, queue: DjangoQueue) -> type:
     options = setup.options | ({"owner": user_of} if setup.owned else {})
+    pages = {"access": operator_of, "sign_in": None} | setup.dashboard
 
     @csrf_exempt
     def own(request: Any) -> HttpResponse:
@@ -63,6 +69,7 @@ def urls_of(setup: Setup, queue: DjangoQueue) -> type:
             path("api/own", own),
             *jobs_urls("api/jobs", queue=queue, **options),
             *drive_urls("api/workers", queue=queue, **setup.drive_options),
+            *dashboard_urls("ops/jobq", queue=queue, **pages),
         )
 
     return Urls
