@@ -15,6 +15,7 @@ from jobq._clock import to_datetime
 from jobq._errors import LeaseLost, OptionError
 from jobq._payload import encode_result, loads
 from jobq._signals import Cancel
+from jobq._spending import Spending, SyncSpending
 
 if TYPE_CHECKING:
     from jobq.artifacts import Artifact
@@ -222,7 +223,7 @@ def one_connection(session: Any, connection: Any) -> Any:
     return connection if session is None else session
 
 
-class JobContext(_Context):
+class JobContext(_Context, Spending):
     """The job of an `async def` handler.
 
     >>> async def image_edit(payload: dict, job: JobContext) -> dict:
@@ -305,7 +306,7 @@ class JobContext(_Context):
         self._completed(completion, accepted=accepted)
 
 
-class SyncJobContext(_Context):
+class SyncJobContext(_Context, SyncSpending):
     """The job of a `def` handler, which runs in a thread. Cancellation is cooperative.
 
     >>> def resize(payload: dict, job: SyncJobContext) -> dict:

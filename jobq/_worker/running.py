@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
-from jobq._errors import BackendUnavailable
 from jobq._handler import Handler
 from jobq._limits import KeyPool, Lane, RateLimit
 from jobq._limits.admit import Permit
 from jobq._outcome import Standing
 from jobq._saving import Uploads
+from jobq._spend import Budget
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
@@ -70,9 +70,12 @@ class Host:
     stopped: Callable[[Running, asyncio.Task[None]], None] = _nothing
     """Told when the task of a handler that was asked to stop has ended."""
     corrections: Corrections | None = None
+    budget: Budget | None = None
+    """The queue's."""
     run: Callable[..., Coroutine[Any, Any, Any]] | None = None
     """Runs an op on the worker's connection."""
-    loop: asyncio.AbstractEventLoop | None = None
+    from_thread: Callable[[Coroutine[Any, Any, Any]], Any] = _nothing
+    """Does something in the worker's loop, for a thread."""
     storage: Callable[[], Storage] | None = None
     """Finds out where artifacts are kept, when the first one is saved."""
     upload_threads: CapacityLimiter | None = None
@@ -150,19 +153,17 @@ class Running:
         return self.host.result_limit
 
     @property
+    def budget(self) -> Budget | None:
+        return self.handler.budget or self.host.budget
+
+    @property
     def run(self) -> Callable[..., Coroutine[Any, Any, Any]]:
         assert self.host.run is not None
         return self.host.run
 
     def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run an op from a thread."""
-        assert self.host.loop is not None
-        work = self.run(op, *args, **kwargs)
-        try:
-            return asyncio.run_coroutine_threadsafe(work, self.host.loop).result()
-        except RuntimeError as error:  # the loop is closed: this thread was given up long ago
-            work.close()
-            raise BackendUnavailable(f"the worker has ended: {error}") from error
+        return self.host.from_thread(self.run(op, *args, **kwargs))
 
     @property
     def storage(self) -> Storage:

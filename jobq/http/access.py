@@ -13,6 +13,7 @@ from uuid import UUID
 
 from attrs import frozen
 
+from jobq._batch import BatchInfo
 from jobq._errors import ConfigurationError
 from jobq._model import Job
 from jobq.http.keys import Keys, fits, given_key
@@ -29,13 +30,14 @@ class Scope:
     hides: bool = False
     """Whether another's job is answered as if there were none."""
 
-    def check(self, job: Job) -> None:
-        """Refuse another's job."""
-        if self.owner is None or job.owner == self.owner:
+    def check(self, found: Job | BatchInfo) -> None:
+        """Refuse another's job or batch."""
+        if self.owner is None or found.owner == self.owner:
             return
+        what = "job" if isinstance(found, Job) else "batch"
         if self.hides:
-            raise not_found(job.id)
-        raise forbidden("this job is not yours")
+            raise not_found(found.id, what)
+        raise forbidden(f"this {what} is not yours")
 
 
 def forbidden(detail: str) -> Problem:

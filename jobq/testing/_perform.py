@@ -22,9 +22,11 @@ from jobq._payload import encode_json, encode_result, loads
 from jobq._queue import AsyncQueue, Queue
 from jobq._routing import default_router
 from jobq._saving import Uploads
+from jobq._spend import Budget, Request
 from jobq.artifacts import Artifact
 from jobq.observe import current_job, name_jobs_in_log_records
-from jobq.testing._drain import run_here
+from jobq.testing._drain import run_outside_a_loop
+from jobq.testing._spending import Purse, PursedSpending, PursedSyncSpending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,6 +49,7 @@ class PerformOptions(TypedDict, total=False):
     progress: Reports
     cancelled: bool
     keys: Mapping[str, str]
+    spends: list[Request]
     saved: dict[str, bytes]
 
 
@@ -69,6 +72,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     - `attempt`, `max_attempts`, `owner`, `metadata`: what the context says of the job.
     - `progress`: a list that gets a `(percent, message)` for each call of `job.progress`.
     - `keys`: the secrets that `job.key(…)` gives, by pool; by default the first of each.
+    - `spends`: a list that gets what each call of `job.spend` was told. The job's budget holds.
     - `saved`: a dictionary that gets the bytes of what `job.save` keeps, by their names.
     - `cancelled`: whether `job.cancelled` says that the handler should stop.
 
@@ -83,7 +87,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     performance = Performance(handler=handler, payload=payload, **options)
     if performance.needs_no_loop:
         return performance.in_this_thread()
-    return run_here("perform", performance.run())
+    return run_outside_a_loop("perform", performance.run())
 
 
 @overload
@@ -164,6 +168,11 @@ class Record:
     uploads: Uploads = Factory(Uploads)
     upload_threads: Any = None
     heeded: tuple[str, ...] = ()
+    purse: Purse = Factory(Purse)
+
+    @property
+    def budget(self) -> Budget | None:
+        return self.purse.budget
 
     @property
     def storage(self) -> Kept:
@@ -194,7 +203,7 @@ class Record:
         self.progress.append((progress, message))
 
 
-class RecordingJobContext(JobContext):
+class RecordingJobContext(PursedSpending, JobContext):
     """Completes nothing but its record."""
 
     async def complete(
@@ -204,7 +213,7 @@ class RecordingJobContext(JobContext):
         self._completed(self._completion(result), accepted=True)
 
 
-class RecordingSyncJobContext(SyncJobContext):
+class RecordingSyncJobContext(PursedSyncSpending, SyncJobContext):
     """Completes nothing but its record."""
 
     def complete(self, result: Any = None, *, session: Any = None, connection: Any = None) -> None:
@@ -233,6 +242,7 @@ class Performance:
     progress: Reports = Factory(list)
     cancelled: bool = False
     keys: Mapping[str, str] = Factory(dict)
+    spends: list[Request] = Factory(list)
     saved: dict[str, bytes] = Factory(dict)
 
     @property
@@ -326,9 +336,15 @@ class Performance:
             stopping="cancel" if self.cancelled else None,
             keys={**_first_keys(handler), **self.keys},
             debits=_debits(handler, payload),
+            purse=self._purse(),
             saved=self.saved,
         )
         return payload, record
+
+    def _purse(self) -> Purse:
+        general = None if self._config is None else self._config.budget
+        budget = self.handler.budget or general
+        return Purse(budget=budget, has_owner=self.owner is not None, requests=self.spends)
 
 
 def _debits(handler: Handler[Any, Any], payload: Any) -> dict[str, int]:

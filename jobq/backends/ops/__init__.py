@@ -15,6 +15,7 @@ from jobq.backends.ops.artifacts import (
     swept_artifacts,
     take_swept,
 )
+from jobq.backends.ops.batches import NewBatch, end_batches, get_batch, insert_batch
 from jobq.backends.ops.claim import BATCH, Claimed, claim, due_within, promote, survey
 from jobq.backends.ops.control import (
     cancel,
@@ -56,6 +57,7 @@ from jobq.backends.ops.read import (
     Filter,
     QueueState,
     counts,
+    due,
     durations,
     get,
     get_many,
@@ -81,12 +83,22 @@ from jobq.backends.ops.search import (
     search,
     status_counts,
 )
+from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_totals, spent
 from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.waiting import all_limits, count_waiting
+from jobq.backends.ops.webhooks import (
+    disable_webhook,
+    disabled_webhooks,
+    enable_webhook,
+    relay,
+    untold,
+    webhook_disabled,
+)
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
     "BATCH",
+    "QUARTER",
     "Claimed",
     "Closed",
     "Depth",
@@ -97,6 +109,7 @@ __all__ = [
     "Grant",
     "LimitRow",
     "Litter",
+    "NewBatch",
     "NewRow",
     "Overdue",
     "QueueState",
@@ -104,6 +117,8 @@ __all__ = [
     "Request",
     "Round",
     "Search",
+    "SpendRow",
+    "Which",
     "add_stats",
     "all_limits",
     "all_schedules",
@@ -124,9 +139,14 @@ __all__ = [
     "declare_schedules",
     "delete",
     "depths",
+    "disable_webhook",
+    "disabled_webhooks",
+    "due",
     "due_within",
     "duplicate_holder",
     "durations",
+    "enable_webhook",
+    "end_batches",
     "ensure_limits",
     "expire",
     "failures",
@@ -137,11 +157,13 @@ __all__ = [
     "forget_artifact",
     "forget_worker",
     "get",
+    "get_batch",
     "get_many",
     "give_back",
     "heartbeat",
     "history",
     "insert",
+    "insert_batch",
     "insert_many",
     "is_still_swept",
     "look",
@@ -160,6 +182,8 @@ __all__ = [
     "queues",
     "ready",
     "ready_types",
+    "record",
+    "relay",
     "renew",
     "reschedule",
     "rescue",
@@ -174,6 +198,8 @@ __all__ = [
     "set_progress",
     "set_status",
     "settle",
+    "spend_totals",
+    "spent",
     "stand",
     "stats",
     "status_counts",
@@ -184,7 +210,9 @@ __all__ = [
     "tick",
     "undeclare",
     "undeclared",
+    "untold",
     "versions",
     "wanted_keys",
+    "webhook_disabled",
     "workers",
 ]
