@@ -203,6 +203,8 @@ def test_a_job_is_shown_in_the_one_shape():
         "waitingFor": None,
         "position": None,
         "etaSeconds": None,
+        "partial": None,
+        "batchId": None,
     }
 
 
