@@ -90,7 +90,10 @@ async def adrain(
         await _upkeep(config)
         left = None if max_jobs is None else max_jobs - ran
         worker = Worker(queue, queues=queues, concurrency=concurrency, lease=LEASE)
-        ran += await worker.run_once(left)
+        here = await worker.run_once(left)
+        ran += here
+        if config.courier is not None and here and ran != max_jobs:
+            continue  # webhooks are to be told of what has ended
         if not isinstance(clock, FrozenClock) or not with_scheduled or ran == max_jobs:
             return ran
         rest = await _until_next(config, queues)
