@@ -24,7 +24,7 @@ from jobq._worker.ahead import MOST
 from jobq._worker.claimer import Claimer
 from jobq._worker.corrections import Corrections
 from jobq._worker.finisher import Finisher
-from jobq._worker.health import health_server
+from jobq._worker.health import exposition, health_server
 from jobq._worker.lanes import Lanes
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.limits import declare_limits, warn_of_few_slots
@@ -95,8 +95,7 @@ class Worker:
         self._grace = grace
         self._margin = margin
         self._port = port
-        host = platform.node() or "localhost"
-        self.id = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.id = f"{platform.node() or 'localhost'}-{os.getpid()}-{secrets.token_hex(4)}"
         self._label = label or self.id
         self._slots: Slots | None = None
         self._state: Any = None
@@ -183,7 +182,8 @@ class Worker:
             self._ticker = Ticker(store, self._config)
             await self._ticker.start()
             if self._port is not None:
-                await stack.enter_async_context(health_server(self._port, self._is_ready))
+                told = partial(exposition, self._config, store)
+                await stack.enter_async_context(health_server(self._port, self._is_ready, told))
             await self._work(store, slots, claimer, max_seconds)
         if self._failure is not None:
             raise self._failure

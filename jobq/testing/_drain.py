@@ -53,7 +53,7 @@ def drain(
     ...     assert drain(jobq_queue) == 1
     ...     assert outbox == ["ada@example.com"]
     """
-    return run_here(
+    return run_outside_a_loop(
         "drain",
         adrain(
             queue,
@@ -131,7 +131,7 @@ async def _until_next(config: Any, queues: Sequence[str] | None) -> int | None:
     return due
 
 
-def run_here(
+def run_outside_a_loop(
     name: str,
     work: Coroutine[Any, Any, T],
     run: Callable[[Coroutine[Any, Any, T]], T] = asyncio.run,

@@ -34,6 +34,7 @@ COMMANDS = [
     "spend",
     "artifacts",
     "webhooks",
+    "dashboard",
 ]
 
 
