@@ -213,6 +213,25 @@ def contract(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize(
+    "python,version", [("3.11", "5.2"), ("3.12", "5.2"), ("3.12", "6.0"), ("3.13", "6.1")]
+)
+def django(session: nox.Session, version: str) -> None:
+    """Run the tests of the Django adapter over the supported Django versions."""
+    install(session, "tests")
+    session.install(f"django=={version}.*", *(["django-tasks>=0.12"] if version == "5.2" else []))
+    session.run("pytest", "tests/django", "tests/contract", "-k", "django", *session.posargs)
+
+
+@nox.session(python="3.11")
+def floors(session: nox.Session) -> None:
+    """Run the tests of the FastAPI and Starlette adapters on the oldest versions they allow."""
+    install(session, "tests")
+    session.install("fastapi==0.115.3", "starlette==0.40.0")
+    session.run("pytest", "tests/contract", "-k", "fastapi or starlette", *session.posargs)
+
+
+@nox.session
 def browser(session: nox.Session) -> None:
     """Drive pages in a real browser (Debian's `chromium`, or the one that JOBQ_CHROMIUM names)."""
     install(session, "browser")

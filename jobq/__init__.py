@@ -14,6 +14,7 @@ promises.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jobq._batch import Batch, BatchInfo
 from jobq._classify.failure import Failure, FailureKind
 from jobq._clock import Clock, SystemClock
 from jobq._config import Bounds
@@ -22,6 +23,7 @@ from jobq._cron import ScheduleInfo
 from jobq._errors import (
     BackendError,
     BackendUnavailable,
+    BatchNotFound,
     ConfigurationError,
     DuplicateJob,
     HandlerError,
@@ -34,6 +36,8 @@ from jobq._errors import (
     PayloadError,
     ResultError,
     SchemaError,
+    StorageError,
+    StorageUnavailable,
     UnknownType,
     WaitTimeout,
     WebhookError,
@@ -60,11 +64,13 @@ from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
 from jobq._routing import Router, cron, handler
 from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
+from jobq._spend import Budget, BudgetExceeded, SpendTotal, Spent
 from jobq.observe import Observer
 
 if TYPE_CHECKING:
     from jobq._classify.classifier import classifier, classify
     from jobq._worker import Worker
+    from jobq.webhooks import Webhook, WebhookInfo
 
 __version__ = "0.1.0"
 
@@ -75,7 +81,12 @@ __all__ = [
     "BackendError",
     "BackendUnavailable",
     "Backoff",
+    "Batch",
+    "BatchInfo",
+    "BatchNotFound",
     "Bounds",
+    "Budget",
+    "BudgetExceeded",
     "Cancel",
     "Clock",
     "Concurrency",
@@ -118,14 +129,20 @@ __all__ = [
     "ScheduleInfo",
     "SchemaError",
     "Snooze",
+    "SpendTotal",
+    "Spent",
     "Stat",
+    "StorageError",
+    "StorageUnavailable",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",
     "UnknownType",
     "WaitTimeout",
     "WaitingFor",
+    "Webhook",
     "WebhookError",
+    "WebhookInfo",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",
@@ -139,6 +156,8 @@ _LATER = {
     "Worker": "jobq._worker",
     "classifier": "jobq._classify.classifier",
     "classify": "jobq._classify.classifier",
+    "Webhook": "jobq.webhooks",
+    "WebhookInfo": "jobq.webhooks",
 }
 """What enqueuing needs none of is imported when it is first asked for."""
 

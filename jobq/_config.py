@@ -13,16 +13,22 @@ from attrs import Factory, define, field, frozen
 from jobq import backends
 from jobq._checks import queue_name
 from jobq._clock import Clock, SystemClock
-from jobq._errors import ConfigurationError, OptionError
+from jobq._errors import BackendUnavailable, ConfigurationError, OptionError
 from jobq._handler import Handler
 from jobq._limits import Limit
 from jobq._limits.declared import check_limits
 from jobq._observed import AsyncObserved, Observed
 from jobq._routing import Router, default_router, keep_span
+from jobq._spend import Budget, check_budget
 from jobq.observe import Observer, Observers
 
 if TYPE_CHECKING:
+    import asyncio
+
     from anyio import CapacityLimiter
+
+    from jobq._deliveries import Courier, Webhooks
+    from jobq.artifacts import Storage
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 T = TypeVar("T")
@@ -57,11 +63,24 @@ class Config:
     limits: Mapping[str, tuple[Limit, ...]] = Factory(dict)
     """The limits of whole queues, by their names."""
     bounds: Bounds = Factory(Bounds)
+    budget: Budget | None = None
+    """That of handlers that have none of their own."""
     clock: Clock = Factory(SystemClock)
     observers: Observers = Factory(Observers)
+    artifacts: Any = None
+    """Where artifacts are kept, as it was given."""
+    webhooks: Webhooks | None = field(default=None, repr=False)
+    courier: Courier | None = field(default=None, init=False, repr=False)
+    """Who tells them how jobs ended."""
     options: dict[str, Any] = field(factory=dict, repr=False)
     declared: set[str] = field(factory=set, repr=False)
     """The schedules that this process has stored: of different ones the latest hold."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.webhooks is not None:
+            from jobq._deliveries import route_deliveries
+
+            self.router, self.courier = route_deliveries(self)
 
     def limits_of(self, handler: Handler[Any, Any], queue: str) -> tuple[Limit, ...]:
         """The limits of a handler's jobs in a queue."""
@@ -71,6 +90,13 @@ class Config:
     def backend(self) -> backends.Backend:
         """The database; its driver is imported at the first use."""
         return backends.connect(self.url, self.clock, **self.options)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where artifacts are kept; its library is imported at the first use."""
+        from jobq.artifacts import storage_of
+
+        return storage_of(self.artifacts)
 
     def store(self) -> backends.Store:
         """A store for synchronous callers, watched where there are observers."""
@@ -97,6 +123,18 @@ class Config:
         from anyio import to_thread
 
         return await to_thread.run_sync(call, limiter=threads)
+
+    def from_thread(self, work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+        """Do something in a worker's event loop, for a `def` handler in its thread."""
+        import asyncio
+
+        try:
+            return asyncio.run_coroutine_threadsafe(work, loop).result()
+        except RuntimeError as error:
+            if not loop.is_closed():
+                raise
+            work.close()
+            raise BackendUnavailable("the worker has ended without this thread") from error
 
     async def in_loop(self, call: Callable[[], Awaitable[T]]) -> T:
         """Run what is asynchronous in an attempt: handlers, their verifiers, and middleware."""
@@ -131,6 +169,18 @@ def _queue_limits(limits: Mapping[str, Iterable[Limit]] | None) -> dict[str, tup
         raise ConfigurationError(f"Queue: {error}") from None
 
 
+def _artifacts(given: Any) -> Any:
+    """A wrong storage is told of where it is written; the environment is read when it is used."""
+    if given is None:
+        return None
+    from jobq.artifacts import storage_of
+
+    try:
+        return storage_of(given)
+    except OptionError as error:
+        raise ConfigurationError(f"Queue: artifacts: {error}") from None
+
+
 def configure(
     url: str,
     *,
@@ -151,12 +201,16 @@ def checked(
     keep: float | timedelta | None = KEEP,
     limits: Mapping[str, Iterable[Limit]] | None = None,
     bounds: Bounds | None = None,
+    budget: Budget | None = None,
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
+    artifacts: Any = None,
+    webhooks: Webhooks | None = None,
 ) -> dict[str, Any]:
     """The fields of a `Config` that say nothing of its database."""
     try:
         retention = None if keep is None else keep_span(keep)
+        check_budget(budget)
     except ValueError as error:
         raise ConfigurationError(f"Queue: {error}") from None
     if router is not None and not isinstance(router, Router):
@@ -175,6 +229,9 @@ def checked(
         "keep": retention,
         "limits": _queue_limits(limits),
         "bounds": bounds or Bounds(),
+        "budget": budget,
         "clock": clock or SystemClock(),
         "observers": Observers(observers),
+        "artifacts": _artifacts(artifacts),
+        "webhooks": webhooks,
     }

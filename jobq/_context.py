@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from jobq import backends
+from jobq import _saving, backends
 from jobq._clock import to_datetime
 from jobq._errors import LeaseLost, OptionError
 from jobq._payload import encode_result, loads
 from jobq._signals import Cancel
+from jobq._spending import Spending, SyncSpending
+
+if TYPE_CHECKING:
+    from jobq.artifacts import Artifact
 
 
-class Attempt(Protocol):
+class Attempt(_saving.Saver, Protocol):
     """The running attempt behind a context; the worker and the testing kit each have one."""
 
     job: Any
@@ -195,6 +199,7 @@ class _Context:
             "result": encode_result(result, limit=self._attempt.result_limit),
             "keep": self._attempt.keep,
             "worker": self._attempt.worker,
+            "artifacts": self._attempt.uploads.of(),
         }
 
     def _completed(self, completion: dict[str, Any], *, accepted: bool) -> None:
@@ -218,7 +223,7 @@ def one_connection(session: Any, connection: Any) -> Any:
     return connection if session is None else session
 
 
-class JobContext(_Context):
+class JobContext(_Context, Spending):
     """The job of an `async def` handler.
 
     >>> async def image_edit(payload: dict, job: JobContext) -> dict:
@@ -253,6 +258,26 @@ class JobContext(_Context):
         """
         self._heed(headers)
 
+    async def save(
+        self, data: Any, *, content_type: str | None = None, name: str | None = None
+    ) -> Artifact:
+        """Keep something that is too large for a result: an image, a video; where it is then.
+
+        - `data`: bytes, a `pathlib.Path`, an open binary file, or an iterator of bytes, which may
+          be asynchronous. It is read bit by bit, so it may be larger than memory.
+        - `content_type`: what it is; its first bytes are believed more where they tell.
+        - `name`: the last part of its address, unique in its step or job: what a later attempt
+          saves under it replaces this. Without one they are counted.
+
+        It is `stored` when the step or the job that saves it has ended. Raises `OptionError` for
+        what cannot be saved, `LeaseLost`, `StorageUnavailable` where another attempt may help,
+        else `StorageError`.
+
+        >>> image = await job.save(response.content, name="front.png")  # doctest: +SKIP
+        >>> return {"imageUrls": [image.url], "imageIds": [image.id]}  # doctest: +SKIP
+        """
+        return await _saving.save_async(self._attempt, data, content_type, name)
+
     async def check(self) -> None:
         """Raise `LeaseLost` or `Cancel` if the handler should stop."""
         self._check()
@@ -281,7 +306,7 @@ class JobContext(_Context):
         self._completed(completion, accepted=accepted)
 
 
-class SyncJobContext(_Context):
+class SyncJobContext(_Context, SyncSpending):
     """The job of a `def` handler, which runs in a thread. Cancellation is cooperative.
 
     >>> def resize(payload: dict, job: SyncJobContext) -> dict:
@@ -303,6 +328,12 @@ class SyncJobContext(_Context):
     def heed(self, headers: Mapping[str, str]) -> None:
         """Close limits that a response says are used up; see `JobContext.heed`."""
         self._heed(headers)
+
+    def save(
+        self, data: Any, *, content_type: str | None = None, name: str | None = None
+    ) -> Artifact:
+        """Keep something that is too large for a result; see `JobContext.save`."""
+        return _saving.save(self._attempt, data, content_type, name)
 
     def check(self) -> None:
         """Raise `LeaseLost` or `Cancel` if the handler should stop."""

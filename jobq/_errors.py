@@ -8,12 +8,15 @@
     ├── PayloadError (ValueError)         a payload that does not fit; `type`, `path`, `reason`
     ├── ResultError (ValueError)          a handler's result that cannot be stored
     ├── JobNotFound (LookupError)         no job has this id
+    ├── BatchNotFound (LookupError)       no batch has this id
     ├── IllegalMove                       the job's status does not allow the verb
     ├── DuplicateJob                      another job holds the unique or idempotency key
     ├── WorkerFailed                      a worker had to end: its handlers hang, or a part broke
     ├── LeaseLost                         the job is no longer this worker's
     ├── WaitTimeout (TimeoutError)        the job was not finished in time
     ├── WebhookError (ValueError)         a webhook message is not to be trusted; `code`
+    ├── StorageError                      a storage refused an artifact; trying again is no use
+    │   └── StorageUnavailable            it could not be reached, or had no room
     ├── BackendError                      the database refused; the driver's error is the cause
     │   └── BackendUnavailable            it could not be reached, or did not answer in time
     └── SchemaError                       the tables are missing, too old or too new
@@ -82,6 +85,14 @@ class JobNotFound(JobqError, LookupError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__(f"no job has the id {job_id!r}; finished jobs are pruned after `keep`")
+
+
+class BatchNotFound(JobqError, LookupError):
+    """No batch has this id: it never existed, or ended so long ago that it was pruned."""
+
+    def __init__(self, batch_id: str) -> None:
+        self.batch_id = batch_id
+        super().__init__(f"no batch has the id {batch_id!r}; ended ones are pruned after `keep`")
 
 
 class IllegalMove(JobqError):
@@ -153,6 +164,14 @@ class WebhookError(JobqError, ValueError):
     def __init__(self, code: str, reason: str) -> None:
         self.code = code
         super().__init__(reason)
+
+
+class StorageError(JobqError):
+    """Where artifacts are kept refused one: no such bucket, no permission. It fails the job."""
+
+
+class StorageUnavailable(StorageError):
+    """Where artifacts are kept could not be reached, or had no room: another attempt may work."""
 
 
 class BackendError(JobqError):

@@ -161,6 +161,8 @@ class Job:
     declared: bool = True
     progress: int = 0
     message: str | None = None
+    partial: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What its handler has shown so far; `None` once it has completed."""
     result: Any = field(default=None, repr=False)
     error: str | None = None
     error_code: str | None = None
@@ -173,6 +175,8 @@ class Job:
     timeout: float | None = None
     unique_key: str | None = None
     owner: str | None = None
+    batch_id: str | None = None
+    """The batch that it was enqueued with."""
     metadata: Mapping[str, Any] = Factory(dict)
     worker: str | None = None
     cancel_requested: bool = False
@@ -215,6 +219,7 @@ class Job:
             "priority": self.priority,
             "progress": self.progress,
             "message": self.message,
+            "partial": None if self.partial is None else dict(self.partial),
             "result": self.result,
             "error": self.error,
             "errorCode": self.error_code,
@@ -229,6 +234,7 @@ class Job:
             "waitingFor": None if held is None else {"limit": held.limit, "until": until},
             "position": self.position,
             "etaSeconds": None if self.eta is None else round(self.eta, 1),
+            "batchId": self.batch_id,
         }
 
 
@@ -272,6 +278,8 @@ class NewJob:
     cost: Mapping[str, int] | None = None
     """Units of limits, by key; a limit that is not named costs what its handler says, or 1."""
     metadata: Mapping[str, Any] | None = None
+    webhook: str | None = None
+    """The endpoint of `Queue(webhooks=…)` that is told how the job ended."""
 
 
 @define(kw_only=True, eq=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import jobq
+import jobq.artifacts
 import jobq.testing
 
 NAMES = [
@@ -19,7 +20,12 @@ NAMES = [
     "BackendError",
     "BackendUnavailable",
     "Backoff",
+    "Batch",
+    "BatchInfo",
+    "BatchNotFound",
     "Bounds",
+    "Budget",
+    "BudgetExceeded",
     "Cancel",
     "classifier",
     "classify",
@@ -67,17 +73,34 @@ NAMES = [
     "ScheduleInfo",
     "SchemaError",
     "Snooze",
+    "SpendTotal",
+    "Spent",
     "Stat",
+    "StorageError",
+    "StorageUnavailable",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",
     "UnknownType",
     "WaitingFor",
     "WaitTimeout",
+    "Webhook",
     "WebhookError",
+    "WebhookInfo",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",
+]
+
+ARTIFACTS = [
+    "Artifact",
+    "FileStorage",
+    "S3Storage",
+    "Storage",
+    "StorageError",
+    "StorageUnavailable",
+    "Sweep",
+    "storage_of",
 ]
 
 TESTING = [
@@ -105,7 +128,9 @@ HEAVY = {
 
 
 @pytest.mark.parametrize(
-    "module, names", [(jobq, NAMES), (jobq.testing, TESTING)], ids=["jobq", "jobq.testing"]
+    "module, names",
+    [(jobq, NAMES), (jobq.artifacts, ARTIFACTS), (jobq.testing, TESTING)],
+    ids=["jobq", "jobq.artifacts", "jobq.testing"],
 )
 def test_the_public_names_are_these_and_each_is_there(module, names):
     assert sorted(module.__all__) == sorted(names)

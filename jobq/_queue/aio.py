@@ -9,30 +9,37 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from jobq import _artifact_verbs as artifact_verbs
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
 from jobq import _stat_verbs as stat_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
+from jobq import _webhook_verbs as webhook_verbs
+from jobq._batch import Batch
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
+from jobq._enqueue_many import enqueue_many
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, Stat, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection
+from jobq._queue.reports import AsyncReports
 from jobq._queue.sync import Queue
 
 if TYPE_CHECKING:
     import asyncio
 
     from jobq import backends
+    from jobq.artifacts import Artifact, Sweep
+    from jobq.webhooks import WebhookInfo
 
 P = TypeVar("P")
 T = TypeVar("T")
 
 
-class AsyncQueue(Face):
+class AsyncQueue(Face, AsyncReports):
     """A queue, for asynchronous code; the same verbs as `Queue`. `aqueue.sync` is the other face.
 
     >>> queue = AsyncQueue("postgresql://localhost/app")  # doctest: +SKIP
@@ -71,10 +78,16 @@ class AsyncQueue(Face):
         return await self._do(verbs.enqueue, item, connection)
 
     async def enqueue_many(
-        self, items: Iterable[Any], *, connection: Any = None, session: Any = None
+        self,
+        items: Iterable[Any],
+        *,
+        batch: Batch | None = None,
+        connection: Any = None,
+        session: Any = None,
     ) -> builtins.list[Outcome]:
         """Store many jobs; an outcome for each item, in order. See `Queue.enqueue_many`."""
-        return await self._do(verbs.enqueue_many, items, one_connection(connection, session))
+        target = one_connection(connection, session)
+        return await self._do(enqueue_many, items, target, batch)
 
     async def get(self, job_id: Any) -> Job:
         """The job with this id (text, `uuid.UUID` or a `Job`). See `Queue.get`."""
@@ -94,6 +107,7 @@ class AsyncQueue(Face):
         type: str | None = None,
         queue: str | None = None,
         owner: str | None = None,
+        batch: Any = None,
         limit: int = 50,
         after: Any = None,
     ) -> Page:
@@ -102,7 +116,14 @@ class AsyncQueue(Face):
         See `Queue.list`.
         """
         return await self._do(
-            verbs.page, status=status, type=type, queue=queue, owner=owner, limit=limit, after=after
+            verbs.page,
+            status=status,
+            type=type,
+            queue=queue,
+            owner=owner,
+            batch=batch,
+            limit=limit,
+            after=after,
         )
 
     async def pending(
@@ -300,6 +321,26 @@ class AsyncQueue(Face):
     async def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         await self._do(schedule_verbs.resume_schedule, name)
+
+    async def artifacts(self, job_id: Any) -> builtins.list[Artifact]:
+        """What a job has saved, oldest first. See `Queue.artifacts`."""
+        return await self._do(artifact_verbs.artifacts, [job_id])
+
+    async def sweep_artifacts(
+        self, *, older_than: float | timedelta = 86400, dry_run: bool = True
+    ) -> Sweep:
+        """Remove what never became part of a job's outcome. See `Queue.sweep_artifacts`."""
+        return await self._do(
+            artifact_verbs.sweep_artifacts, older_than=older_than, dry_run=dry_run
+        )
+
+    async def webhooks(self) -> builtins.list[WebhookInfo]:
+        """The endpoints of this queue, and those that are disabled. See `Queue.webhooks`."""
+        return await self._do(webhook_verbs.webhooks)
+
+    async def enable_webhook(self, name: str) -> None:
+        """Send an endpoint messages again. See `Queue.enable_webhook`."""
+        await self._do(webhook_verbs.enable_webhook, name)
 
     async def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date. See `Queue.migrate`."""

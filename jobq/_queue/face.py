@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jobq._clock import Clock
 from jobq._config import KEEP, Bounds, Config, Lifespan, configure
 from jobq._limits import Limit
 from jobq._masking import shown_url
 from jobq._routing import Router
+from jobq._spend import Budget
 from jobq.observe import Observer
+
+if TYPE_CHECKING:
+    from jobq._deliveries import Webhooks
 
 
 class Face:
@@ -27,8 +31,11 @@ class Face:
         keep: float | timedelta | None = KEEP,
         limits: Mapping[str, Iterable[Limit]] | None = None,
         bounds: Bounds | None = None,
+        budget: Budget | None = None,
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
+        artifacts: Any = None,
+        webhooks: Webhooks | None = None,
         **options: Any,
     ) -> None:
         config = configure(
@@ -39,8 +46,11 @@ class Face:
             keep=keep,
             limits=limits,
             bounds=bounds,
+            budget=budget,
             clock=clock,
             observers=observers,
+            artifacts=artifacts,
+            webhooks=webhooks,
             options=options,
         )
         self._adopt(config)

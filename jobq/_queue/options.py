@@ -28,6 +28,7 @@ class EnqueueOptions(TypedDict, total=False):
     keep: float | timedelta | bool
     cost: Mapping[str, int]
     metadata: dict[str, Any]
+    webhook: str
     connection: Any
     session: Any
 
@@ -39,6 +40,7 @@ class Where(TypedDict, total=False):
     type: str | None
     queue: str | None
     owner: str | None
+    batch: Any
 
 
 def one_connection(connection: Any, session: Any) -> Any:

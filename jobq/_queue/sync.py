@@ -9,28 +9,35 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from jobq import _artifact_verbs as artifact_verbs
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
 from jobq import _stat_verbs as stat_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
+from jobq import _webhook_verbs as webhook_verbs
+from jobq._batch import Batch
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
+from jobq._enqueue_many import enqueue_many
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, Stat, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
+from jobq._queue.reports import Reports
 
 if TYPE_CHECKING:
     from jobq import backends
     from jobq._queue.aio import AsyncQueue
+    from jobq.artifacts import Artifact, Sweep
+    from jobq.webhooks import WebhookInfo
 
 P = TypeVar("P")
 T = TypeVar("T")
 
 
-class Queue(Face):
+class Queue(Face, Reports):
     """A queue, for synchronous code. `queue.aio` is its asynchronous face.
 
     Constructing one opens nothing; connections are made when they are needed, for each process,
@@ -45,7 +52,12 @@ class Queue(Face):
     - `keep`: how long finished jobs stay, in seconds or a timedelta; `None` is for ever.
     - `limits`: those of whole queues, `{queue: [limit, …]}`, on top of the handlers'.
     - `bounds`: how large payloads, results, errors and metadata may be.
+    - `budget`: how much money jobs may spend whose handlers have no budget of their own.
     - `observers`: see `jobq.observe`.
+    - `artifacts`: where `job.save` keeps things: a folder, `s3://bucket`, or a storage, see
+      `jobq.artifacts`; by default what the environment says, else the folder `artifacts`.
+    - `webhooks`: endpoints that are told how jobs ended, `{name: jobq.Webhook(…)}`, or a function
+      (async or not) that finds one by its name.
     - `pool_size`, `prepare`, `listen_url`, `patience`, `statement_timeout`: PostgreSQL only, see
       the reference.
 
@@ -111,17 +123,24 @@ class Queue(Face):
         return self._do(verbs.enqueue, item, connection)
 
     def enqueue_many(
-        self, items: Iterable[Any], *, connection: Any = None, session: Any = None
+        self,
+        items: Iterable[Any],
+        *,
+        batch: Batch | None = None,
+        connection: Any = None,
+        session: Any = None,
     ) -> builtins.list[Outcome]:
         """Store many jobs; an outcome for each item, in order.
 
         An item is `(handler or type, payload)`, `(handler or type, payload, options)` or a
         `NewJob`. A bad item keeps only itself out: its outcome has the error. Any iterable will
-        do; a generator is read as it is stored, in transactions of some thousands.
+        do; a generator is read as it is stored, in transactions of some thousands. With a `batch`
+        all are stored in one, or none, and `queue.batch(batch.id)` tells how far they are.
 
         >>> outcomes = queue.enqueue_many(("image_edit", {"n": n}) for n in range(10_000))
         """
-        return self._do(verbs.enqueue_many, items, one_connection(connection, session))
+        target = one_connection(connection, session)
+        return self._do(enqueue_many, items, target, batch)
 
     def get(self, job_id: Any) -> Job:
         """The job with this id (text, `uuid.UUID` or a `Job`). Raises `JobNotFound`."""
@@ -138,6 +157,7 @@ class Queue(Face):
         type: str | None = None,
         queue: str | None = None,
         owner: str | None = None,
+        batch: Any = None,
         limit: int = 50,
         after: Any = None,
     ) -> Page:
@@ -148,7 +168,14 @@ class Queue(Face):
         ...     page = queue.list(status="failed", after=page.next)
         """
         return self._do(
-            verbs.page, status=status, type=type, queue=queue, owner=owner, limit=limit, after=after
+            verbs.page,
+            status=status,
+            type=type,
+            queue=queue,
+            owner=owner,
+            batch=batch,
+            limit=limit,
+            after=after,
         )
 
     def pending(
@@ -360,6 +387,40 @@ class Queue(Face):
     def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         self._do(schedule_verbs.resume_schedule, name)
+
+    def artifacts(self, job_id: Any) -> builtins.list[Artifact]:
+        """What a job has saved, oldest first, also where it has been pruned. See `jobq.artifacts`.
+
+        The `url` of what is `stored` is its public address, or one that is good for an hour; it
+        is `None` for a folder without `base_url`.
+        """
+        return self._do(artifact_verbs.artifacts, [job_id])
+
+    def sweep_artifacts(
+        self, *, older_than: float | timedelta = 86400, dry_run: bool = True
+    ) -> Sweep:
+        """Remove what was uploaded and never became part of a job's outcome; how much that is.
+
+        It goes by jobq's own rows: those of jobs that are gone or have been finished for
+        `older_than` (seconds, or a timedelta), without what is `stored`, and without what another
+        row names. By default it only looks.
+
+        >>> queue.sweep_artifacts(dry_run=False).objects
+        0
+        """
+        return self._do(artifact_verbs.sweep_artifacts, older_than=older_than, dry_run=dry_run)
+
+    def webhooks(self) -> builtins.list[WebhookInfo]:
+        """The endpoints of this queue, and those that are disabled."""
+        return self._do(webhook_verbs.webhooks)
+
+    def enable_webhook(self, name: str) -> None:
+        """Send an endpoint messages again that was disabled because it answered 410.
+
+        Raises `OptionError` if it is not. Deliveries that were cancelled meanwhile are sent if
+        they are retried.
+        """
+        self._do(webhook_verbs.enable_webhook, name)
 
     def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date; the numbers of the steps that were run.

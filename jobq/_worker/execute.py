@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback as tracebacks
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,14 @@ from jobq._classify.classifier import classify
 from jobq._classify.failure import Failure, FailureKind
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
-from jobq._errors import JobqError, LeaseLost, PayloadError, ResultError
+from jobq._errors import (
+    JobqError,
+    LeaseLost,
+    PayloadError,
+    ResultError,
+    StorageError,
+    StorageUnavailable,
+)
 from jobq._handler import Handler, Middleware
 from jobq._masking import mask
 from jobq._outcome import Outcome, Raised, Refused, Released, Stopped, Succeeded
@@ -23,6 +31,8 @@ from jobq.observe import current_job
 
 InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 InLoop = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+Around = Callable[[Sequence[Running]], AbstractContextManager[object]]
+"""What observers have around the call of a handler."""
 
 
 class JobTimeout(Exception):
@@ -51,6 +61,7 @@ async def attempt(
     in_thread: InThread,
     in_loop: InLoop,
     bounds: Bounds,
+    around: Around,
 ) -> Outcome | None:
     """Run a job's handler; what came of it, or `None` where the job is no longer ours."""
     current_job.set((running.job.id, running.job.type))
@@ -59,8 +70,11 @@ async def attempt(
     except PayloadError as error:
         return Refused("invalid_payload", bounded(str(error), bounds))
     try:
+        if running.budget is not None:
+            await JobContext(running).afford()
         work = partial(_work, running, payload, middleware, in_thread)
-        result = await (in_loop(work) if _awaits(running, middleware) else work())
+        with around([running]):
+            result = await (in_loop(work) if _awaits(running, middleware) else work())
     except BaseException as error:  # noqa: BLE001  neither a cancellation nor SystemExit ends the worker
         return ended(running, error, bounds)
     return stored(running, result, bounds)
@@ -230,8 +244,14 @@ def raised(error: BaseException, bounds: Bounds) -> Raised:
     text = _text(error)
     named = text if isinstance(error, Permanent) else f"{type(error).__name__}: {text}"
     lines = "".join(tracebacks.format_exception(error))
-    failure = None if isinstance(error, Signal | JobqError) else classify(error)
+    failure = _own_failure(error) if isinstance(error, Signal | JobqError) else classify(error)
     return Raised(error, bounded(named, bounds), code, bounded(lines, bounds, tail=True), failure)
+
+
+def _own_failure(error: Signal | JobqError) -> Failure | None:
+    """What jobq's own exceptions say beyond what the retry policy says of all."""
+    refused = isinstance(error, StorageError) and not isinstance(error, StorageUnavailable)
+    return Failure(kind=FailureKind.PERMANENT, code="storage_refused") if refused else None
 
 
 def _text(error: BaseException) -> str:

@@ -13,13 +13,14 @@ from jobq import backends
 from jobq._config import Config
 from jobq._errors import BackendError, BackendUnavailable
 from jobq._masking import mask
-from jobq._model import JobStatus
+from jobq._model import FINISHED, JobStatus
 from jobq._outcome import Closing, Outcome, Raised, Succeeded, Transition, completed, decide
 from jobq._worker.claimer import Claimer
 from jobq._worker.closings import with_closings
 from jobq._worker.execute import not_committed
 from jobq._worker.running import Running
 from jobq._worker.tally import Tally
+from jobq._worker.watched import tell
 from jobq.observe import logger
 
 LARGEST = 500
@@ -111,6 +112,7 @@ class Finisher:
             try:
                 done, claimed = await self._write(endings, None if loan is None else loan.wanted)
                 self._writing = 0
+                await self._end_batches(batch, done)
                 self._settle(batch, endings, done)
             finally:
                 if self._claimer is not None and loan is not None:
@@ -136,6 +138,7 @@ class Finisher:
             message=running.message,
             deletes=job.keep_seconds == 0,
             committed=isinstance(outcome, Succeeded) and outcome.committed,
+            artifacts=running.uploaded,
         )
 
     def _decided(self, running: Running, outcome: Outcome) -> Transition:
@@ -156,12 +159,31 @@ class Finisher:
         except BackendError as error:
             logger.warning("cannot close limits: %s", error)
 
+    async def _end_batches(
+        self, ended: list[tuple[Running, Outcome]], done: dict[str, str]
+    ) -> None:
+        """Where jobs of batches have ended, look whether they were the last ones."""
+        jobs = [running.job for running, _ in ended if running.job.batch_id is not None]
+        ids = {job.batch_id for job in jobs if done.get(job.id) in FINISHED}
+        if not ids:
+            return
+        try:
+            op = backends.ops.end_batches
+            follow = await self._store.run(op, sorted(ids), keep=self._keep)
+        except BackendError as error:
+            logger.warning("cannot end batches yet: %s", error)
+            return
+        for job in follow:
+            self._observers.job_enqueued(job)
+        if follow:
+            self._requeued({job.queue for job in follow})
+
     async def _write(
         self, endings: list[Any], wanted: dict[str, Any] | None = None
     ) -> tuple[dict[str, str], Sequence[Any]]:
         """`{job id: status}` of what was ended, and the jobs that were claimed along with it."""
         ops, keep = backends.ops, self._keep
-        special = any(ending.deletes or ending.committed for ending in endings)
+        special = any(e.deletes or e.committed or e.artifacts for e in endings)
         again: dict[str, bool] = {}
         while True:
             self._asked_at = time.monotonic()
@@ -225,7 +247,7 @@ class Finisher:
             seconds = now - running.runs_since
             ended.append((job.queue, job.type, status, transition.outcome, seconds))
             if self._observers:
-                self._observers.job_moved(job.id, job.type, transition, seconds)
+                tell(self._observers, running, transition, status, seconds)
             if tells or transition.status is not JobStatus.COMPLETED:
                 _log(running, transition)
         self._tally.count(ended)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +14,15 @@ from jobq._handler import Handler
 from jobq._limits import KeyPool, Lane, RateLimit
 from jobq._limits.admit import Permit
 from jobq._outcome import Standing
+from jobq._saving import Uploads
+from jobq._spend import Budget
 
 if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+
     from jobq._worker.calls import Call
     from jobq._worker.corrections import Corrections
+    from jobq.artifacts import Storage
     from jobq.backends.ops.claim import Claimed
 
 
@@ -65,6 +70,15 @@ class Host:
     stopped: Callable[[Running, asyncio.Task[None]], None] = _nothing
     """Told when the task of a handler that was asked to stop has ended."""
     corrections: Corrections | None = None
+    budget: Budget | None = None
+    """The queue's."""
+    run: Callable[..., Coroutine[Any, Any, Any]] | None = None
+    """Runs an op on the worker's connection."""
+    from_thread: Callable[[Coroutine[Any, Any, Any]], Any] = _nothing
+    """Does something in the worker's loop, for a thread."""
+    storage: Callable[[], Storage] | None = None
+    """Finds out where artifacts are kept, when the first one is saved."""
+    upload_threads: CapacityLimiter | None = None
 
 
 class Running:
@@ -88,6 +102,7 @@ class Running:
     message: str | None = None
     deadline: float | None = None
     """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
+    _uploads: Uploads | None = None
 
     def __init__(
         self,
@@ -136,6 +151,39 @@ class Running:
     @property
     def result_limit(self) -> int | None:
         return self.host.result_limit
+
+    @property
+    def budget(self) -> Budget | None:
+        return self.handler.budget or self.host.budget
+
+    @property
+    def run(self) -> Callable[..., Coroutine[Any, Any, Any]]:
+        assert self.host.run is not None
+        return self.host.run
+
+    def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run an op from a thread."""
+        return self.host.from_thread(self.run(op, *args, **kwargs))
+
+    @property
+    def storage(self) -> Storage:
+        assert self.host.storage is not None
+        return self.host.storage()
+
+    @property
+    def upload_threads(self) -> CapacityLimiter | None:
+        return self.host.upload_threads
+
+    @property
+    def uploads(self) -> Uploads:
+        if self._uploads is None:
+            self._uploads = Uploads()
+        return self._uploads
+
+    @property
+    def uploaded(self) -> tuple[str, ...]:
+        """The artifacts that are stored along with the job's outcome."""
+        return () if self._uploads is None else self._uploads.of()
 
     @property
     def standing(self) -> Standing:

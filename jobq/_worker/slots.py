@@ -18,6 +18,7 @@ from anyio import CapacityLimiter
 
 from jobq._config import Config
 from jobq._outcome import Outcome, Refused, Released, Stopped
+from jobq._saving import THREADS as UPLOADS
 from jobq._worker.ahead import PATIENCE, Ahead
 from jobq._worker.calls import Call, attempt_together, batches
 from jobq._worker.corrections import Corrections
@@ -25,6 +26,7 @@ from jobq._worker.deadlines import Deadlines
 from jobq._worker.execute import attempt, given_back, timed_out
 from jobq._worker.finisher import Finisher
 from jobq._worker.running import Host, Running, Start, Stop
+from jobq._worker.watched import attempting, tell_started
 from jobq.observe import logger
 
 LINGER = 1.0
@@ -64,6 +66,7 @@ class Slots:
         report: Callable[[Running], None],
         is_closed: Callable[[Iterable[str]], bool],
         corrections: Corrections,
+        run: Callable[..., Coroutine[Any, Any, Any]],
         freed: Callable[[], None],
         stuck: Callable[[list[str]], None],
     ) -> None:
@@ -82,11 +85,17 @@ class Slots:
             reported=report,
             stopped=self._stopped,
             corrections=corrections,
+            budget=config.budget,
+            run=run,
+            from_thread=partial(config.from_thread, loop=asyncio.get_running_loop()),
+            storage=lambda: config.storage,
+            upload_threads=CapacityLimiter(UPLOADS),
         )
         self._on_freed = freed
         self._on_stuck = stuck
         self._loop = asyncio.get_running_loop()
         self._in_thread = partial(config.in_thread, threads=CapacityLimiter(threads))
+        self._around = partial(attempting, config.observers)
         self._changed = asyncio.Event()
         self._deadlines = Deadlines(lambda: self.held, self._deadline_reached)
         self._ahead = Ahead(ahead)
@@ -235,21 +244,20 @@ class Slots:
         self.started += 1
         return running
 
-    def _tell_started(self, running: Running) -> None:
-        if self._config.observers:
-            job = running.job
-            self._config.observers.job_started(job.id, job.type, job.attempts)
-
     async def _execute_call(self, call: Call) -> None:
         try:
             for running in call.members:
                 running.begun = True
             for running in call.members:
                 await running.wait_for_start()
-                self._tell_started(running)
+                tell_started(self._config.observers, running)
             bounds = self._config.bounds
             outcomes = await attempt_together(
-                call, in_thread=self._in_thread, in_loop=self._config.in_loop, bounds=bounds
+                call,
+                in_thread=self._in_thread,
+                in_loop=self._config.in_loop,
+                bounds=bounds,
+                around=self._around,
             )
             for running, outcome in outcomes.items():
                 self._deliver(running, outcome)
@@ -264,13 +272,14 @@ class Slots:
             if running.start is not None:
                 await running.wait_for_start()
                 began = time.monotonic()
-            self._tell_started(running)
+            tell_started(self._config.observers, running)
             outcome = await attempt(
                 running,
                 self._config.router.chain(running.handler),
                 in_thread=self._in_thread,
                 in_loop=self._config.in_loop,
                 bounds=self._config.bounds,
+                around=self._around,
             )
             self._deliver(running, outcome)
         finally:

@@ -31,7 +31,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ClauseElement
 from sqlalchemy.types import TypeEngine
 
-from jobq._model import LIVE
+from jobq._model import FINISHED, LIVE
 
 SCHEMA_VERSION = 1
 """What this version of jobq writes."""
@@ -120,6 +120,9 @@ job = Table(
     # Since when a provider has refused it without a start in between that succeeded.
     _column("limited_since", Instant),
     _column("on_ambiguous", Text()),
+    # The name of the endpoint that is told how it ended, and whether that is under way.
+    _column("webhook", Text()),
+    _column("webhook_sent", Flag, NO),
     # Whether an attempt ended without it being known whether the provider did the work.
     _column("ambiguous", Flag, NO),
     _column("unique_key", Text()),
@@ -129,6 +132,8 @@ job = Table(
     _column("owner", Text()),
     _column("metadata", Json),
     _column("keep_seconds", Big),
+    # The batch that it was enqueued with.
+    _column("batch_id", Id),
     # The names of the options that the enqueuer gave, until the job is declared.
     _column("given", Text()),
     _column("attempts", Number, "0"),
@@ -144,6 +149,8 @@ job = Table(
     _column("cancel_requested", Flag, NO),
     _column("progress", Small, "0"),
     _column("message", Text()),
+    # What its handler has shown so far; gone when it completes, because then there is a result.
+    _column("partial", Json),
     _column("result", Json),
     _column("error", Text()),
     _column("error_code", Text()),
@@ -267,6 +274,41 @@ tick = Table(
     sqlite_with_rowid=False,
 )
 
+batch = Table(
+    "jobq_batch",
+    metadata,
+    Column("id", Id, primary_key=True, nullable=False, server_default=RANDOM_ID),
+    _required("total", Number),
+    _column("owner", Text()),
+    # The job to enqueue when all have ended: its row as it is to be inserted, and its id.
+    _column("then_row", Json),
+    _column("then_id", Id),
+    _column("created_at", Instant, NOW),
+    _column("ended_at", Instant),
+    _column("prune_at", Instant),
+)
+
+spend = Table(
+    "jobq_spend",
+    metadata,
+    Column("id", Id, primary_key=True, nullable=False, server_default=RANDOM_ID),
+    _required("provider", Text()),
+    # The provider's name of the request; where it has none, nothing tells a record from its repeat.
+    _column("request_id", Text()),
+    _required("micros", Big),
+    _column("model", Text()),
+    _column("units", Json),
+    # Whose it was. The job may be gone by now: what it cost is not.
+    _required("job_id", Id),
+    _required("type", Text()),
+    _required("queue", Text()),
+    _column("owner", Text()),
+    _required("attempt", Number),
+    _column("fence", Big),
+    _column("worker", Text()),
+    _column("spent_at", Instant, NOW),
+)
+
 stat = Table(
     "jobq_stat",
     metadata,
@@ -280,6 +322,38 @@ stat = Table(
     _column("retried", Number, "0"),
     _column("duration_ms", Big, "0"),
     sqlite_with_rowid=False,
+)
+
+artifact = Table(
+    "jobq_artifact",
+    metadata,
+    Column("id", Id, primary_key=True, nullable=False),
+    # No foreign key: artifacts stay when their job is pruned.
+    _required("job_id", Id),
+    _column("step", Text(), "''"),
+    _required("slot", Text()),
+    _required("name", Text()),
+    # Where it is in the storage. Several may be at one place, where they are the same bytes.
+    _required("key", Text()),
+    _required("sha256", Text()),
+    _required("bytes", Big),
+    _required("content_type", Text()),
+    # `uploading`, `stored`, `replaced`, or `deleting` while a sweep removes it.
+    _column("status", Text(), "'uploading'"),
+    _column("created_at", Instant, NOW),
+    _column("stored_at", Instant),
+    # Since when a sweep has been deleting its object.
+    _column("swept_at", Instant),
+)
+
+webhook = Table(
+    "jobq_webhook",
+    metadata,
+    Column("name", Text(), primary_key=True, nullable=False),
+    # Of its URL: another one is another endpoint, and not disabled.
+    _required("fingerprint", Text()),
+    _required("disabled_at", Instant),
+    _required("reason", Text()),
 )
 
 schema = Table(
@@ -302,7 +376,7 @@ def _index(
 
 def sqlite_predicate(where: str) -> str:
     """The predicate with its flags spelled out: SQLite matches index and query word by word."""
-    flag = r"(NOT )?\b(declared|ready)\b"
+    flag = r"(NOT )?\b(declared|ready|webhook_sent)\b"
     return re.sub(flag, lambda match: f"{match[2]} = {0 if match[1] else 1}", where)
 
 
@@ -313,12 +387,19 @@ SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited')"
 UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
 UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
 IDEMPOTENT = "idempotency_key IS NOT NULL"
+REQUESTED = "request_id IS NOT NULL"
+OPEN = "ended_at IS NULL"
+BATCHED = "batch_id IS NOT NULL"
+KEPT = "status = 'stored'"
+SWEPT = "status <> 'stored'"
+UNTOLD = f"webhook IS NOT NULL AND NOT webhook_sent AND status IN ({in_words(FINISHED)})"
 EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
 
 # Hints: SQLite would rather walk all pending jobs by their status, or all jobs there are.
 BY_RUN_AT = ("INDEXED BY jobq_job_scheduled", "sqlite")
 BY_HOLDING = ("INDEXED BY jobq_job_holding", "sqlite")
 BY_STATUS = ("INDEXED BY jobq_job_status", "sqlite")
+BY_WEBHOOK = ("INDEXED BY jobq_job_webhook", "sqlite")
 BY_EXPIRY = ("INDEXED BY jobq_job_expiry", "sqlite")
 
 # The claim: one range for each (queue, type), already in the order of service.
@@ -343,3 +424,16 @@ _index(
 _index("jobq_job_owner", job, "owner", "id", where="owner IS NOT NULL")
 _index("jobq_job_expiry", job, "expires_at", where=EXPIRING)
 _index("jobq_job_prune", job, "prune_at", where="prune_at IS NOT NULL")
+_index("jobq_job_batch", job, "batch_id", "status", where=BATCHED)
+_index("jobq_batch_open", batch, "id", where=OPEN)
+_index("jobq_batch_prune", batch, "prune_at", where="prune_at IS NOT NULL")
+_index("jobq_spend_request", spend, "provider", "request_id", where=REQUESTED, unique=True)
+_index("jobq_spend_job", spend, "job_id")
+_index("jobq_spend_owner", spend, "owner", "spent_at", where="owner IS NOT NULL")
+_index("jobq_spend_time", spend, "spent_at")
+_index("jobq_artifact_job", artifact, "job_id")
+_index("jobq_artifact_key", artifact, "key")
+_index("jobq_artifact_swept", artifact, "id", where=SWEPT)
+_index("jobq_artifact_stored", artifact, "job_id", "step", "slot", where=KEPT, unique=True)
+# Who ended, and somebody is still to be told.
+_index("jobq_job_webhook", job, "webhook", "id", where=UNTOLD)

@@ -5,7 +5,19 @@ from __future__ import annotations
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 import jobq
-from jobq.cli import _change, _dashboard, _inspect, _limits, _queue, _schedules, _worker
+from jobq.cli import (
+    _artifacts,
+    _change,
+    _dashboard,
+    _inspect,
+    _limits,
+    _queue,
+    _schedules,
+    _spend,
+    _watch,
+    _webhooks,
+    _worker,
+)
 
 _EPILOG = """\
 environment:
@@ -17,6 +29,7 @@ environment:
   JOBQ_WORKER_ID, WORKER_ID             worker --label
   JOBQ_PORT, PORT                       worker --port
   JOBQ_DASHBOARD_USERS                  names and passwords of the dashboard
+  JOBQ_ARTIFACTS, R2_BUCKET_NAME, …     where artifacts are, where no app is given
   MAX_JOBS_PER_SECOND                   a limit of the queue "default"
   JOBQ_LOG_LEVEL                        worker --log-level
 
@@ -25,6 +38,7 @@ exit codes:
    1  a job's state did not allow it, or the app failed
    2  wrong usage or configuration
    3  the database is out of reach, or its schema does not fit
+   4  a job that is watched has not ended in time
   70  a worker ended because all its handlers hang
 """
 
@@ -40,6 +54,18 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jobq {jobq.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for part in (_worker, _queue, _inspect, _change, _limits, _schedules, _dashboard):
+    for part in (
+        _worker,
+        _queue,
+        _inspect,
+        _watch,
+        _change,
+        _limits,
+        _schedules,
+        _spend,
+        _artifacts,
+        _webhooks,
+        _dashboard,
+    ):
         part.add(commands)
     return parser

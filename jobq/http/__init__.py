@@ -4,8 +4,9 @@ from jobq.http.access import AllOf, Anonymous, AnyOf, ApiKey, Owner, Policy, Sco
 from jobq.http.api import DriveApi, JobsApi, Options
 from jobq.http.debug import in_debug
 from jobq.http.messages import Request, Response, Stream
+from jobq.http.parameters import Parameter
 from jobq.http.problems import Problem
-from jobq.http.routes import ROUTES, Answer, Parameter, Route
+from jobq.http.routes import ROUTES, Answer, Route
 from jobq.http.trigger import atrigger_worker, trigger_worker
 
 __all__ = [

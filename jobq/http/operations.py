@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from jobq import _batch_verbs as batch_verbs
 from jobq import _verbs as verbs
 from jobq import backends
 from jobq._checks import short_text
@@ -17,9 +18,10 @@ from jobq._model import Job, NewJob, statuses
 from jobq._steps import Do
 from jobq.http import reading
 from jobq.http.access import Scope, forbidden
+from jobq.http.artifacts import mentions, shown
 from jobq.http.messages import Request, Response, answer
-from jobq.http.polling import etag, is_known, poll_after
-from jobq.http.shapes import CreatedView, HealthView
+from jobq.http.polling import accepted, ask_again, etag, is_known
+from jobq.http.shapes import HealthView
 from jobq.http.steps import Ask, Operation, Steps, Trigger, Watch
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Call:
     """The path that the routes are mounted at."""
     action: str
     id: str = ""
+    name: str = ""
+    """Of an artifact."""
 
     def admit(self) -> Steps[Scope]:
         """Whose jobs the caller may see. Raises `Problem` where he may do nothing."""
@@ -60,8 +64,7 @@ class Call:
 
     def polling(self, job: Job) -> dict[str, str]:
         """The header that says when to ask again."""
-        rest = poll_after(job, self.now())
-        return {} if rest is None else {"retry-after": str(rest)}
+        return ask_again(job, self.now())
 
 
 # --- create -------------------------------------------------------------------------------------
@@ -74,11 +77,7 @@ def create(call: Call) -> Operation:
     job = yield Ask(verbs.enqueue, new, None)
     if call.api.triggers(call.request):
         yield Trigger()
-    headers = {"location": call.location(job), **call.polling(job)}
-    status = 202 if job.created else 200
-    return answer(
-        CreatedView(jobId=job.id, status=job.status.value), status=status, headers=headers
-    )
+    return accepted(job, call.location(job), call.now())
 
 
 def _new_job(call: Call, scope: Scope, content: Mapping[str, Any]) -> NewJob:
@@ -118,9 +117,18 @@ def show(call: Call) -> Operation:
     headers = {"etag": etag(job), "cache-control": "private, no-cache", **call.polling(job)}
     if wait is not None and "prefer" in call.request.headers:
         headers["preference-applied"] = f"wait={min(wait, call.api.options.longest_wait):g}"
-    if known is not None and is_known(job, known):
+    # An address may be good for some time only: it is told anew.
+    if known is not None and is_known(job, known) and not mentions(job.result):
         return Response(status=304, headers=headers)
-    return answer(job.to_dict(), headers=headers)
+    [shape] = yield from shown(call, [job])
+    return answer(shape, headers=headers)
+
+
+def batch(call: Call) -> Operation:
+    scope = yield from call.admit()
+    found = yield Ask(batch_verbs.batch, reading.id_of(call.id, "batch"))
+    scope.check(found)
+    return answer(found.to_dict())
 
 
 def page(call: Call) -> Operation:
@@ -130,10 +138,10 @@ def page(call: Call) -> Operation:
     ids = reading.ids_of(call.request)
     if ids is not None:
         jobs = yield Ask(verbs.get_many, ids)
-        fitting = [job.to_dict() for job in jobs if _fits(job, where)]
+        fitting = yield from shown(call, [job for job in jobs if _fits(job, where)])
         return answer({"jobs": fitting, "next": None})
     found = yield Ask(verbs.page, limit=limit, after=after, **where)
-    return answer({"jobs": [job.to_dict() for job in found.jobs], "next": found.next})
+    return answer({"jobs": (yield from shown(call, found.jobs)), "next": found.next})
 
 
 def _where(request: Request, scope: Scope) -> dict[str, Any]:
@@ -174,7 +182,8 @@ def _moved(call: Call, verb: Callable[..., Any]) -> Operation:
     if not job.status.finished and call.api.triggers(call.request):
         yield Trigger()
     headers = {"etag": etag(job), "location": call.location(job), **call.polling(job)}
-    return answer(job.to_dict(), status=202, headers=headers)
+    [shape] = yield from shown(call, [job])
+    return answer(shape, status=202, headers=headers)
 
 
 # --- probes -------------------------------------------------------------------------------------

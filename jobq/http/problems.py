@@ -10,12 +10,15 @@ from msgspec import json
 
 from jobq._errors import (
     BackendUnavailable,
+    BatchNotFound,
     DuplicateJob,
     IllegalMove,
     JobNotFound,
+    JobqError,
     OptionError,
     PayloadError,
     SchemaError,
+    StorageUnavailable,
     UnknownType,
 )
 from jobq.http.messages import Response
@@ -61,9 +64,9 @@ class Problem(Exception):
         return Response(status=self.status, headers=headers, body=json.encode(content))
 
 
-def not_found(id: str) -> Problem:
-    """The same words for a job that is unknown, and for one that is hidden."""
-    return Problem(404, "not_found", f"there is no job {id!r:.100}")
+def not_found(id: str, what: str = "job") -> Problem:
+    """The same words for a job or batch that is unknown, and for one that is hidden."""
+    return Problem(404, "not_found", f"there is no {what} {id!r:.100}")
 
 
 def problem_of(error: Exception) -> Problem:
@@ -71,8 +74,29 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
+        case JobqError() if (refusal := _refusal_of(error)) is not None:
+            return refusal
+        case BackendUnavailable():
+            logger.warning("the database cannot be reached: %s", error)
+            return unavailable("the database cannot be reached; try again")
+        case StorageUnavailable():
+            logger.warning("artifacts cannot be reached: %s", error)
+            return unavailable("what jobs have saved cannot be reached; try again")
+        case SchemaError():
+            logger.error("%s", error)
+            return unavailable("the database's tables are not those that this version needs")
+        case _:
+            logger.error("a request failed", exc_info=error)
+            return Problem(500, "internal", "the server failed; its log says how")
+
+
+def _refusal_of(error: JobqError) -> Problem | None:
+    """What is the client's own doing."""
+    match error:
         case JobNotFound():
             return not_found(error.job_id)
+        case BatchNotFound():
+            return not_found(error.batch_id, "batch")
         case IllegalMove():
             return Problem(409, "illegal_move", str(error), status_now=str(error.status))
         case DuplicateJob():
@@ -81,15 +105,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(422, "invalid_payload", str(error), path=error.path)
         case OptionError() | UnknownType():
             return Problem(422, "invalid_value", str(error))
-        case BackendUnavailable():
-            logger.warning("the database cannot be reached: %s", error)
-            return unavailable("the database cannot be reached; try again")
-        case SchemaError():
-            logger.error("%s", error)
-            return unavailable("the database's tables are not those that this version needs")
-        case _:
-            logger.error("a request failed", exc_info=error)
-            return Problem(500, "internal", "the server failed; its log says how")
+    return None
 
 
 def unavailable(detail: str) -> Problem:

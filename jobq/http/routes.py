@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from attrs import frozen
 
-from jobq._model import JobStatus
-from jobq.http import driving, operations, shapes
+from jobq.http import artifacts, driving, operations, shapes
 from jobq.http.events import events
-from jobq.http.messages import EVENTS, JSON
-from jobq.http.operations import AT_MOST, USUAL_PAGE, Call
-from jobq.http.reading import LONGEST_KEY, MOST_IDS
+from jobq.http.messages import BYTES, EVENTS, JSON
+from jobq.http.operations import Call
+from jobq.http.parameters import (
+    BATCH_ID,
+    FILTERS,
+    ID,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    LAST_EVENT_ID,
+    MAX_JOBS,
+    NAME,
+    RANGE,
+    WAIT,
+    Parameter,
+)
 from jobq.http.steps import Operation
 
 Part = Literal["jobs", "drive", "probes", "dashboard"]
-
-
-@frozen(kw_only=True)
-class Parameter:
-    """A parameter of a query, a header, or a part of the path."""
-
-    name: str
-    summary: str
-    where: Literal["query", "header", "path"] = "query"
-    schema: Mapping[str, Any]
 
 
 @frozen(kw_only=True)
@@ -59,86 +60,6 @@ class Route:
     def secured(self) -> bool:
         """Whether the caller has to prove himself."""
         return self.part != "probes"
-
-
-ID = Parameter(
-    name="id",
-    where="path",
-    summary="The job's id",
-    schema={"type": "string", "format": "uuid"},
-)
-WAIT = Parameter(
-    name="wait",
-    summary=(
-        "Seconds to wait until the job has finished or, with `If-None-Match`, until it has changed"
-    ),
-    schema={"type": "number", "minimum": 0, "maximum": 86400},
-)
-IF_NONE_MATCH = Parameter(
-    name="If-None-Match",
-    where="header",
-    summary="The `ETag` of what the client has already",
-    schema={"type": "string"},
-)
-LAST_EVENT_ID = Parameter(
-    name="Last-Event-ID",
-    where="header",
-    summary="The last version that the client has seen; browsers send it by themselves",
-    schema={"type": "string"},
-)
-IDEMPOTENCY_KEY = Parameter(
-    name="Idempotency-Key",
-    where="header",
-    summary="A repeated request with the same key answers with the job that the first one made",
-    schema={"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
-)
-MAX_JOBS = Parameter(
-    name="maxJobs",
-    summary="How many jobs to begin at most",
-    schema={
-        "type": "integer",
-        "minimum": 1,
-        "maximum": driving.MOST_JOBS,
-        "default": driving.USUAL_JOBS,
-    },
-)
-UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-STATUS = f"({'|'.join(JobStatus)})"
-TEXT = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": "^[^\\u0000]+$"}
-
-
-def several(pattern: str, most: int) -> dict[str, Any]:
-    """The schema of values with commas between them."""
-    return {"type": "string", "pattern": f"^{pattern}(,{pattern}){{0,{most - 1}}}$"}
-
-
-FILTERS = (
-    Parameter(
-        name="ids",
-        summary=f"These jobs, separated by commas, up to {MOST_IDS}; they are not paged",
-        schema=several(UUID, MOST_IDS),
-    ),
-    Parameter(
-        name="status",
-        summary="In one of these statuses, separated by commas",
-        schema=several(STATUS, len(JobStatus)),
-    ),
-    Parameter(name="type", summary="Of this type", schema=TEXT),
-    Parameter(name="queue", summary="Of this queue", schema=TEXT),
-    Parameter(
-        name="owner", summary="Of this owner, where the caller may see everybody's", schema=TEXT
-    ),
-    Parameter(
-        name="limit",
-        summary="How many",
-        schema={"type": "integer", "minimum": 1, "maximum": AT_MOST, "default": USUAL_PAGE},
-    ),
-    Parameter(
-        name="after",
-        summary="Where the page before ended: its `next`",
-        schema={"type": "string", "format": "uuid"},
-    ),
-)
 
 
 def problem(status: int, summary: str, headers: tuple[str, ...] = ()) -> Answer:
@@ -268,6 +189,20 @@ ROUTES = (
         answers=WORKED,
     ),
     Route(
+        name="metrics",
+        method="GET",
+        path="/metrics",
+        part="drive",
+        summary="What a scraper of Prometheus asks for",
+        operation=driving.metrics,
+        answers=(
+            Answer(status=200, summary="The metrics", media_type="text/plain; version=1.0.0"),
+            *REFUSED,
+            problem(404, "No observer of the queue tells metrics"),
+            WORKED[-1],
+        ),
+    ),
+    Route(
         name="health",
         method="GET",
         path="/health",
@@ -308,6 +243,21 @@ ROUTES = (
         ),
     ),
     Route(
+        name="batch",
+        method="GET",
+        path="/batches/{id}",
+        part="jobs",
+        summary="Show how far a batch of jobs is",
+        operation=operations.batch,
+        parameters=(BATCH_ID,),
+        answers=(
+            Answer(status=200, summary="The batch", shape=shapes.BatchView),
+            *REFUSED,
+            problem(404, "There is no such batch"),
+            UNAVAILABLE,
+        ),
+    ),
+    Route(
         name="events",
         method="GET",
         path="/{id}/events",
@@ -323,6 +273,45 @@ ROUTES = (
             ),
             *REFUSED,
             UNKNOWN,
+            UNAVAILABLE,
+        ),
+    ),
+    Route(
+        name="artifacts",
+        method="GET",
+        path="/{id}/artifacts",
+        part="jobs",
+        summary="List what a job has saved",
+        operation=artifacts.listing,
+        parameters=(ID,),
+        answers=(
+            Answer(status=200, summary="Its artifacts", shape=shapes.ArtifactsView),
+            *REFUSED,
+            UNKNOWN,
+            UNAVAILABLE,
+        ),
+    ),
+    Route(
+        name="artifact",
+        method="GET",
+        path="/{id}/artifacts/{name}",
+        part="jobs",
+        summary="Read something that a job has saved",
+        operation=artifacts.download,
+        parameters=(ID, NAME, IF_NONE_MATCH, RANGE),
+        answers=(
+            Answer(
+                status=200,
+                summary="Its bytes, with the type that they have",
+                media_type=BYTES,
+                headers=("ETag",),
+            ),
+            Answer(status=206, summary="Some of its bytes", media_type=BYTES, headers=("ETag",)),
+            Answer(status=302, summary="It is there", headers=("Location",)),
+            Answer(status=304, summary="It is what the client has already", headers=("ETag",)),
+            *REFUSED,
+            problem(404, "There is no such job, or it has saved nothing of that name"),
+            problem(416, "It has no such bytes"),
             UNAVAILABLE,
         ),
     ),
@@ -348,7 +337,7 @@ ROUTES = (
     ),
 )
 
-DRIVE_ALONE = {"/process": "", "/cron": "/cron"}
+DRIVE_ALONE = {"/process": "", "/cron": "/cron", "/metrics": "/metrics"}
 """The paths of the drive endpoint where it is mounted alone."""
 
 

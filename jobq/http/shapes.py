@@ -32,6 +32,7 @@ class JobView:
     priority: int
     progress: int
     message: str | None
+    partial: dict[str, Any] | None
     result: Any
     error: str | None
     errorCode: str | None
@@ -46,6 +47,7 @@ class JobView:
     waitingFor: WaitingForView | None
     position: int | None
     etaSeconds: float | None
+    batchId: str | None
 
 
 @dataclass(kw_only=True)
@@ -75,6 +77,44 @@ class PageView:
 
     jobs: list[JobView]
     next: str | None
+
+
+@dataclass(kw_only=True)
+class ArtifactView:
+    """Something that a job has saved; `url` is where it may be read, once it is `stored`."""
+
+    id: str
+    jobId: str
+    name: str
+    url: str | None
+    contentType: str
+    bytes: int
+    sha256: str
+    key: str
+    step: str
+    status: Literal["uploading", "stored", "replaced", "deleting"]
+    createdAt: str | None
+
+
+@dataclass(kw_only=True)
+class ArtifactsView:
+    """What a job has saved, oldest first."""
+
+    artifacts: list[ArtifactView]
+
+
+@dataclass(kw_only=True)
+class BatchView:
+    """A batch of jobs: how many there were, and how many of those still kept are in each status."""
+
+    id: str
+    total: int
+    progress: int
+    jobs: dict[str, int]
+    deleted: int
+    createdAt: str
+    endedAt: str | None
+    thenJobId: str | None
 
 
 @dataclass(kw_only=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, TypeVar, Unpack, overload
 
 from anyio import to_thread
 from attrs import Factory, define, field, frozen
 
+from jobq import backends
 from jobq._clock import SystemClock
 from jobq._context import JobContext, SyncJobContext, one_connection
 from jobq._enqueue import milliseconds
@@ -20,8 +21,12 @@ from jobq._model import new_id
 from jobq._payload import encode_json, encode_result, loads
 from jobq._queue import AsyncQueue, Queue
 from jobq._routing import default_router
+from jobq._saving import Uploads
+from jobq._spend import Budget, Request
+from jobq.artifacts import Artifact
 from jobq.observe import current_job, name_jobs_in_log_records
-from jobq.testing._drain import run_here
+from jobq.testing._drain import run_outside_a_loop
+from jobq.testing._spending import Purse, PursedSpending, PursedSyncSpending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,6 +49,8 @@ class PerformOptions(TypedDict, total=False):
     progress: Reports
     cancelled: bool
     keys: Mapping[str, str]
+    spends: list[Request]
+    saved: dict[str, bytes]
 
 
 @overload
@@ -65,6 +72,8 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     - `attempt`, `max_attempts`, `owner`, `metadata`: what the context says of the job.
     - `progress`: a list that gets a `(percent, message)` for each call of `job.progress`.
     - `keys`: the secrets that `job.key(…)` gives, by pool; by default the first of each.
+    - `spends`: a list that gets what each call of `job.spend` was told. The job's budget holds.
+    - `saved`: a dictionary that gets the bytes of what `job.save` keeps, by their names.
     - `cancelled`: whether `job.cancelled` says that the handler should stop.
 
     A `def` handler runs in the calling thread, unless there is middleware or a lifespan. In
@@ -78,7 +87,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     performance = Performance(handler=handler, payload=payload, **options)
     if performance.needs_no_loop:
         return performance.in_this_thread()
-    return run_here("perform", performance.run())
+    return run_outside_a_loop("perform", performance.run())
 
 
 @overload
@@ -115,6 +124,30 @@ class Facts:
     fence: int = 0
 
 
+@frozen
+class Kept:
+    """A storage of what one handler saves, under its name."""
+
+    saved: dict[str, bytes]
+    prefix = ""
+
+    def put(self, key: str, content: BinaryIO, *, size: int, content_type: str) -> None:
+        del size, content_type
+        self.saved[key] = content.read()
+
+    def read(self, key: str, start: int, length: int) -> bytes:
+        return self.saved[key][start : start + length]
+
+    def delete(self, key: str) -> None:
+        self.saved.pop(key, None)
+
+    def public_url(self, key: str) -> None:
+        """There is none."""
+
+    def signed_url(self, key: str, *, seconds: int) -> None:
+        """Nor such a one."""
+
+
 @define(kw_only=True)
 class Record:
     """Stands behind a context in a worker's place, and remembers what it is told."""
@@ -131,8 +164,31 @@ class Record:
     committed: str | None = None
     keys: Mapping[str, str] = Factory(dict)
     debits: dict[str, int] = Factory(dict)
-
+    saved: dict[str, bytes] = Factory(dict)
+    uploads: Uploads = Factory(Uploads)
+    upload_threads: Any = None
     heeded: tuple[str, ...] = ()
+    purse: Purse = Factory(Purse)
+
+    @property
+    def budget(self) -> Budget | None:
+        return self.purse.budget
+
+    @property
+    def storage(self) -> Kept:
+        return Kept(self.saved)
+
+    async def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self.run_here(op, *args, **kwargs)
+
+    def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """There is no database: what is to be written down is so already."""
+        if op is not backends.ops.begin_artifact:
+            raise NotImplementedError(f"{op.__name__} needs a database: use drain(queue)")
+        [row] = args
+        del kwargs
+        fields = {name: row[name] for name in row if name not in ("id", "fence", "artifact", "key")}
+        return Artifact(id=row["artifact"], job_id=row["id"], key=row["name"], url=None, **fields)
 
     def limit_key(self, name: str) -> str:
         return name
@@ -147,7 +203,7 @@ class Record:
         self.progress.append((progress, message))
 
 
-class RecordingJobContext(JobContext):
+class RecordingJobContext(PursedSpending, JobContext):
     """Completes nothing but its record."""
 
     async def complete(
@@ -157,7 +213,7 @@ class RecordingJobContext(JobContext):
         self._completed(self._completion(result), accepted=True)
 
 
-class RecordingSyncJobContext(SyncJobContext):
+class RecordingSyncJobContext(PursedSyncSpending, SyncJobContext):
     """Completes nothing but its record."""
 
     def complete(self, result: Any = None, *, session: Any = None, connection: Any = None) -> None:
@@ -186,6 +242,8 @@ class Performance:
     progress: Reports = Factory(list)
     cancelled: bool = False
     keys: Mapping[str, str] = Factory(dict)
+    spends: list[Request] = Factory(list)
+    saved: dict[str, bytes] = Factory(dict)
 
     @property
     def _config(self) -> Any:
@@ -278,8 +336,15 @@ class Performance:
             stopping="cancel" if self.cancelled else None,
             keys={**_first_keys(handler), **self.keys},
             debits=_debits(handler, payload),
+            purse=self._purse(),
+            saved=self.saved,
         )
         return payload, record
+
+    def _purse(self) -> Purse:
+        general = None if self._config is None else self._config.budget
+        budget = self.handler.budget or general
+        return Purse(budget=budget, has_owner=self.owner is not None, requests=self.spends)
 
 
 def _debits(handler: Handler[Any, Any], payload: Any) -> dict[str, int]:

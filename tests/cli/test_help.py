@@ -23,6 +23,7 @@ COMMANDS = [
     "list",
     "show",
     "why",
+    "watch",
     "enqueue",
     "retry",
     "cancel",
@@ -30,6 +31,10 @@ COMMANDS = [
     "reschedule",
     "limits",
     "schedules",
+    "spend",
+    "artifacts",
+    "webhooks",
+    "dashboard",
 ]
 
 

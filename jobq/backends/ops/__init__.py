@@ -5,6 +5,17 @@ A file a subject; the functions are generators over a `Dialect`, see `_statement
 
 from jobq.backends.ops._moves import clock
 from jobq.backends.ops.admission import Grant, Request, claim_limited, wanted_keys
+from jobq.backends.ops.artifacts import (
+    Litter,
+    artifacts_of,
+    begin_artifact,
+    forget_artifact,
+    is_still_swept,
+    store_artifacts,
+    swept_artifacts,
+    take_swept,
+)
+from jobq.backends.ops.batches import NewBatch, end_batches, get_batch, insert_batch
 from jobq.backends.ops.claim import BATCH, Claimed, claim, due_within, promote, survey
 from jobq.backends.ops.control import (
     cancel,
@@ -46,6 +57,7 @@ from jobq.backends.ops.read import (
     Filter,
     QueueState,
     counts,
+    due,
     durations,
     get,
     get_many,
@@ -71,12 +83,22 @@ from jobq.backends.ops.search import (
     search,
     status_counts,
 )
+from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_totals, spent
 from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.waiting import all_limits, count_waiting
+from jobq.backends.ops.webhooks import (
+    disable_webhook,
+    disabled_webhooks,
+    enable_webhook,
+    relay,
+    untold,
+    webhook_disabled,
+)
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
     "BATCH",
+    "QUARTER",
     "Claimed",
     "Closed",
     "Depth",
@@ -86,6 +108,8 @@ __all__ = [
     "Found",
     "Grant",
     "LimitRow",
+    "Litter",
+    "NewBatch",
     "NewRow",
     "Overdue",
     "QueueState",
@@ -93,9 +117,13 @@ __all__ = [
     "Request",
     "Round",
     "Search",
+    "SpendRow",
+    "Which",
     "add_stats",
     "all_limits",
     "all_schedules",
+    "artifacts_of",
+    "begin_artifact",
     "block",
     "cancel",
     "claim",
@@ -111,9 +139,14 @@ __all__ = [
     "declare_schedules",
     "delete",
     "depths",
+    "disable_webhook",
+    "disabled_webhooks",
+    "due",
     "due_within",
     "duplicate_holder",
     "durations",
+    "enable_webhook",
+    "end_batches",
     "ensure_limits",
     "expire",
     "failures",
@@ -121,14 +154,18 @@ __all__ = [
     "finish",
     "finish_and_claim",
     "finish_and_delete",
+    "forget_artifact",
     "forget_worker",
     "get",
+    "get_batch",
     "get_many",
     "give_back",
     "heartbeat",
     "history",
     "insert",
+    "insert_batch",
     "insert_many",
+    "is_still_swept",
     "look",
     "matching",
     "overdue",
@@ -145,6 +182,8 @@ __all__ = [
     "queues",
     "ready",
     "ready_types",
+    "record",
+    "relay",
     "renew",
     "reschedule",
     "rescue",
@@ -159,14 +198,21 @@ __all__ = [
     "set_progress",
     "set_status",
     "settle",
+    "spend_totals",
+    "spent",
     "stand",
     "stats",
     "status_counts",
+    "store_artifacts",
     "survey",
+    "swept_artifacts",
+    "take_swept",
     "tick",
     "undeclare",
     "undeclared",
+    "untold",
     "versions",
     "wanted_keys",
+    "webhook_disabled",
     "workers",
 ]

@@ -60,6 +60,7 @@ class Claimed(NamedTuple):
     limited_since: int | None = None
     ambiguous: int = 0
     overrun_count: int = 0
+    batch_id: str | None = None
     lane: str | None = None
     costs: str | None = None
 
@@ -88,6 +89,7 @@ CLAIMED = (
     j.limited_since,
     j.ambiguous,
     j.overrun_count,
+    j.batch_id,
 )
 LIMITED = (*CLAIMED, j.lane, j.costs)
 

@@ -11,7 +11,17 @@ from django.utils.module_loading import import_string
 from jobq import _config
 from jobq._errors import ConfigurationError
 
-QUEUE = ("KEEP", "LIMITS", "BOUNDS", "STRICT_TYPES", "LIFESPAN", "OBSERVERS")
+QUEUE = (
+    "KEEP",
+    "LIMITS",
+    "BOUNDS",
+    "BUDGET",
+    "STRICT_TYPES",
+    "LIFESPAN",
+    "OBSERVERS",
+    "ARTIFACTS",
+    "WEBHOOKS",
+)
 """Options of the queue."""
 WORKER = ("POOL_SIZE", "PREPARE", "LISTEN_URL", "PATIENCE", "STATEMENT_TIMEOUT")
 """Options of a worker's own connections to PostgreSQL."""
@@ -58,7 +68,8 @@ def database() -> str:
 def queue_options(**own: Any) -> dict[str, Any]:
     """The options of the queue, checked, as the fields of a configuration; `own` goes first."""
     options = {**_chosen(QUEUE), **own}
-    options["lifespan"] = _imported(options.get("lifespan"))
+    for name in ("lifespan", "webhooks"):
+        options[name] = _imported(options.get(name))
     options["observers"] = [*map(_observer, _several(options.get("observers")))]
     return _config.checked(**options)
 

@@ -16,7 +16,7 @@ from jobq.contrib.fastapi._openapi import described, responses
 from jobq.contrib.starlette import METHODS, closing, respond
 from jobq.http import DriveApi, JobsApi, Owner, Route
 from jobq.http.dashboard import Dashboard, Operators
-from jobq.http.messages import EVENTS
+from jobq.http.messages import JSON
 
 KEY = (
     Security(APIKeyHeader(name="x-api-key", auto_error=False)),
@@ -94,7 +94,7 @@ def _router(api: JobsApi, owner: Callable[..., Any] | None, name: str) -> APIRou
 def _add(
     router: APIRouter, api: JobsApi, route: Route, endpoint: Callable[..., Any], name: str
 ) -> None:
-    streams = route.answers[0].media_type == EVENTS
+    streams = route.answers[0].media_type != JSON
     router.add_api_route(
         route.path,
         endpoint,

@@ -75,8 +75,8 @@ class Dashboard(JobsApi):
         """Bytes that a form may have."""
         return LARGEST_FORM
 
-    def _operation(self, path: str, request: Request, id: str) -> Operation:
-        own = path.replace("{id}", id)
+    def _operation(self, path: str, request: Request, id: str, name: str) -> Operation:
+        own = path.replace("{id}", id).replace("{name}", name)
         base = request.path.rstrip("/").removesuffix(own.rstrip("/")).rstrip("/")
         methods = self.paths[path]
         route = methods.get("GET" if request.method == "HEAD" else request.method)
