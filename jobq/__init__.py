@@ -70,6 +70,7 @@ from jobq.observe import Observer
 if TYPE_CHECKING:
     from jobq._classify.classifier import classifier, classify
     from jobq._worker import Worker
+    from jobq.webhooks import Webhook, WebhookInfo
 
 __version__ = "0.1.0"
 
@@ -139,7 +140,9 @@ __all__ = [
     "UnknownType",
     "WaitTimeout",
     "WaitingFor",
+    "Webhook",
     "WebhookError",
+    "WebhookInfo",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",
@@ -153,6 +156,8 @@ _LATER = {
     "Worker": "jobq._worker",
     "classifier": "jobq._classify.classifier",
     "classify": "jobq._classify.classifier",
+    "Webhook": "jobq.webhooks",
+    "WebhookInfo": "jobq.webhooks",
 }
 """What enqueuing needs none of is imported when it is first asked for."""
 

@@ -189,6 +189,20 @@ ROUTES = (
         answers=WORKED,
     ),
     Route(
+        name="metrics",
+        method="GET",
+        path="/metrics",
+        part="drive",
+        summary="What a scraper of Prometheus asks for",
+        operation=driving.metrics,
+        answers=(
+            Answer(status=200, summary="The metrics", media_type="text/plain; version=1.0.0"),
+            *REFUSED,
+            problem(404, "No observer of the queue tells metrics"),
+            WORKED[-1],
+        ),
+    ),
+    Route(
         name="health",
         method="GET",
         path="/health",
@@ -323,7 +337,7 @@ ROUTES = (
     ),
 )
 
-DRIVE_ALONE = {"/process": "", "/cron": "/cron"}
+DRIVE_ALONE = {"/process": "", "/cron": "/cron", "/metrics": "/metrics"}
 """The paths of the drive endpoint where it is mounted alone."""
 
 

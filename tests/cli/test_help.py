@@ -33,6 +33,7 @@ COMMANDS = [
     "schedules",
     "spend",
     "artifacts",
+    "webhooks",
     "dashboard",
 ]
 

@@ -57,6 +57,7 @@ from jobq.backends.ops.read import (
     Filter,
     QueueState,
     counts,
+    due,
     durations,
     get,
     get_many,
@@ -85,6 +86,14 @@ from jobq.backends.ops.search import (
 from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_totals, spent
 from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.waiting import all_limits, count_waiting
+from jobq.backends.ops.webhooks import (
+    disable_webhook,
+    disabled_webhooks,
+    enable_webhook,
+    relay,
+    untold,
+    webhook_disabled,
+)
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
@@ -130,9 +139,13 @@ __all__ = [
     "declare_schedules",
     "delete",
     "depths",
+    "disable_webhook",
+    "disabled_webhooks",
+    "due",
     "due_within",
     "duplicate_holder",
     "durations",
+    "enable_webhook",
     "end_batches",
     "ensure_limits",
     "expire",
@@ -170,6 +183,7 @@ __all__ = [
     "ready",
     "ready_types",
     "record",
+    "relay",
     "renew",
     "reschedule",
     "rescue",
@@ -196,7 +210,9 @@ __all__ = [
     "tick",
     "undeclare",
     "undeclared",
+    "untold",
     "versions",
     "wanted_keys",
+    "webhook_disabled",
     "workers",
 ]
