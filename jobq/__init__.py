@@ -34,6 +34,7 @@ from jobq._errors import (
     PayloadError,
     ResultError,
     SchemaError,
+    StepChanged,
     UnknownType,
     WaitTimeout,
     WorkerFailed,
@@ -57,7 +58,7 @@ from jobq._model import (
 from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
 from jobq._routing import Router, cron, handler
-from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
+from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze, WaitExpired
 from jobq.observe import Observer
 
 if TYPE_CHECKING:
@@ -116,10 +117,12 @@ __all__ = [
     "ScheduleInfo",
     "SchemaError",
     "Snooze",
+    "StepChanged",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",
     "UnknownType",
+    "WaitExpired",
     "WaitTimeout",
     "WaitingFor",
     "Worker",

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from jobq import backends
 from jobq._clock import to_datetime
+from jobq._durable.context import DurableVerbs, SyncDurableVerbs
 from jobq._errors import LeaseLost, OptionError
 from jobq._payload import encode_result, loads
 from jobq._signals import Cancel
@@ -52,6 +53,10 @@ class Attempt(Protocol):
     @property
     def debits(self) -> Mapping[str, int]:
         """The units that its limits were debited, by key."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it has returned from waiting, and was debited when it started."""
 
     @property
     def stopping(self) -> str | None:
@@ -156,6 +161,8 @@ class _Context:
         if isinstance(units, bool) or not isinstance(units, int) or units < 0:
             raise OptionError(f"units must be an integer from 0, not {units!r}")
         debits = self._attempt.debits
+        if self._attempt.resumed and not debits:
+            return  # what it costs was debited when it started
         named = _only(debits) if limit is None else self._attempt.limit_key(limit)
         if named not in debits:
             known = ", ".join(map(repr, debits)) or "none"
@@ -218,7 +225,7 @@ def one_connection(session: Any, connection: Any) -> Any:
     return connection if session is None else session
 
 
-class JobContext(_Context):
+class JobContext(_Context, DurableVerbs):
     """The job of an `async def` handler.
 
     >>> async def image_edit(payload: dict, job: JobContext) -> dict:
@@ -281,7 +288,7 @@ class JobContext(_Context):
         self._completed(completion, accepted=accepted)
 
 
-class SyncJobContext(_Context):
+class SyncJobContext(_Context, SyncDurableVerbs):
     """The job of a `def` handler, which runs in a thread. Cancellation is cooperative.
 
     >>> def resize(payload: dict, job: SyncJobContext) -> dict:

@@ -22,8 +22,9 @@ from jobq._worker.ahead import PATIENCE, Ahead
 from jobq._worker.calls import Call, attempt_together, batches
 from jobq._worker.corrections import Corrections
 from jobq._worker.deadlines import Deadlines
-from jobq._worker.execute import attempt, given_back, timed_out
+from jobq._worker.execute import attempt, given_back, halts, timed_out
 from jobq._worker.finisher import Finisher
+from jobq._worker.recorder import Recorder
 from jobq._worker.running import Host, Running, Start, Stop
 from jobq.observe import logger
 
@@ -64,6 +65,8 @@ class Slots:
         report: Callable[[Running], None],
         is_closed: Callable[[Iterable[str]], bool],
         corrections: Corrections,
+        recorder: Recorder,
+        leaving: Callable[[], str | None],
         freed: Callable[[], None],
         stuck: Callable[[list[str]], None],
     ) -> None:
@@ -82,6 +85,10 @@ class Slots:
             reported=report,
             stopped=self._stopped,
             corrections=corrections,
+            recorder=recorder,
+            step_limit=config.bounds.step,
+            leaving=leaving,
+            lost=self.lost,
         )
         self._on_freed = freed
         self._on_stuck = stuck
@@ -151,7 +158,7 @@ class Slots:
                 reason = "it was not started before its expires_at"
                 self.finisher.add(running, Refused("expired", reason, started=False))
                 continue
-            if job.cancel_requested:
+            if job.cancel_requested and running.handler.batch:
                 self.finisher.add(running, Stopped("cancelled before it began"))
                 continue
             if running.handler.batch:
@@ -262,6 +269,9 @@ class Slots:
             if running.start is not None:
                 await running.wait_for_start()
                 began = time.monotonic()
+            if running.job.cancel_requested and not await halts(running):
+                self._deliver(running, Stopped("cancelled before it began"))
+                return
             self._tell_started(running)
             outcome = await attempt(
                 running,

@@ -12,6 +12,7 @@ from attrs import Factory, define, field, frozen
 
 from jobq._clock import SystemClock
 from jobq._context import JobContext, SyncJobContext, one_connection
+from jobq._durable import Book
 from jobq._enqueue import milliseconds
 from jobq._errors import OptionError, UnknownType
 from jobq._handler import Handler, Middleware, WithoutPayload
@@ -22,6 +23,7 @@ from jobq._queue import AsyncQueue, Queue
 from jobq._routing import default_router
 from jobq.observe import current_job, name_jobs_in_log_records
 from jobq.testing._drain import run_here
+from jobq.testing._nowhere import Nowhere, ThreadNowhere, book_of, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,6 +46,7 @@ class PerformOptions(TypedDict, total=False):
     progress: Reports
     cancelled: bool
     keys: Mapping[str, str]
+    waits: Mapping[str, Any]
 
 
 @overload
@@ -65,6 +68,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     - `attempt`, `max_attempts`, `owner`, `metadata`: what the context says of the job.
     - `progress`: a list that gets a `(percent, message)` for each call of `job.progress`.
     - `keys`: the secrets that `job.key(…)` gives, by pool; by default the first of each.
+    - `waits`: what comes of what the handler waits for, by name. Steps are called, nobody sleeps.
     - `cancelled`: whether `job.cancelled` says that the handler should stop.
 
     A `def` handler runs in the calling thread, unless there is middleware or a lifespan. In
@@ -131,8 +135,21 @@ class Record:
     committed: str | None = None
     keys: Mapping[str, str] = Factory(dict)
     debits: dict[str, int] = Factory(dict)
-
     heeded: tuple[str, ...] = ()
+    book: Book
+    place: Nowhere = Factory(Nowhere)
+    thread_place: ThreadNowhere = Factory(ThreadNowhere)
+    resumed: bool = False
+    leaving: str | None = None
+    can_wait: bool = True
+    step_limit: int | None = None
+
+    @property
+    def now(self) -> int:
+        return self.job.started_at
+
+    def lose(self) -> None:
+        """There is nobody to lose it to."""
 
     def limit_key(self, name: str) -> str:
         return name
@@ -186,6 +203,7 @@ class Performance:
     progress: Reports = Factory(list)
     cancelled: bool = False
     keys: Mapping[str, str] = Factory(dict)
+    waits: Mapping[str, Any] = Factory(dict)
 
     @property
     def _config(self) -> Any:
@@ -212,7 +230,7 @@ class Performance:
 
     def in_this_thread(self) -> Any:
         payload, record = self._prepared(self.state)
-        with _named(record.job):
+        with _named(record.job), told():
             result = self.handler.function(*self._arguments(payload, record))
         return _outcome(self._own(result), record)
 
@@ -237,7 +255,7 @@ class Performance:
             call: Callable[[], Awaitable[Any]] = partial(self._call, payload, record)
             for around in reversed(self._middleware):
                 call = partial(around, RecordingJobContext(record), call)
-            with _named(record.job):
+            with _named(record.job), told():
                 result = await call()
         return _outcome(self._own(result), record)
 
@@ -278,6 +296,7 @@ class Performance:
             stopping="cancel" if self.cancelled else None,
             keys={**_first_keys(handler), **self.keys},
             debits=_debits(handler, payload),
+            book=book_of(self.waits),
         )
         return payload, record
 

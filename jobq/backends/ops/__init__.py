@@ -56,12 +56,14 @@ from jobq.backends.ops.read import (
 )
 from jobq.backends.ops.schedule_control import all_schedules, pause_schedule, resume_schedule
 from jobq.backends.ops.schedules import Round, declare_schedules, see_schedules, tick
+from jobq.backends.ops.steps import Delivery, StepRow, deliver_event, read_steps, write_step
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
     "BATCH",
     "Claimed",
+    "Delivery",
     "Ending",
     "Filter",
     "Grant",
@@ -72,6 +74,7 @@ __all__ = [
     "Ready",
     "Request",
     "Round",
+    "StepRow",
     "all_limits",
     "all_schedules",
     "block",
@@ -86,6 +89,7 @@ __all__ = [
     "declare_refused",
     "declare_schedules",
     "delete",
+    "deliver_event",
     "due_within",
     "duplicate_holder",
     "durations",
@@ -114,6 +118,7 @@ __all__ = [
     "prune",
     "prune_limits",
     "queues",
+    "read_steps",
     "ready",
     "ready_types",
     "renew",
@@ -137,4 +142,5 @@ __all__ = [
     "versions",
     "wanted_keys",
     "workers",
+    "write_step",
 ]
