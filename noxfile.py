@@ -206,7 +206,17 @@ def contract(session: nox.Session) -> None:
     """Try what HTTP and Django promise on all pairs of adapter and database, not on one each."""
     install(session, "tests")
     every = {"JOBQ_EVERY_PAIR": "1"}
-    session.run("pytest", "tests/contract", "tests/django", "-n", "2", *session.posargs, env=every)
+    session.install("gunicorn>=23")
+    where = ("tests/contract", "tests/django", "tests/django/check_gunicorn.py")
+    session.run("pytest", *where, "-n", "2", *session.posargs, env=every)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Drive pages in a real browser (Debian's `chromium`, or the one that JOBQ_CHROMIUM names)."""
+    install(session, "browser")
+    checks = ["--override-ini", "python_files=check_*.py", "tests/browser"]
+    session.run("pytest", *checks, *session.posargs)
 
 
 @nox.session

@@ -35,8 +35,11 @@ from jobq._errors import (
     ResultError,
     SchemaError,
     StepChanged,
+    StorageError,
+    StorageUnavailable,
     UnknownType,
     WaitTimeout,
+    WebhookError,
     WorkerFailed,
 )
 from jobq._handler import Handler, Middleware
@@ -52,6 +55,7 @@ from jobq._model import (
     NewJob,
     Outcome,
     Page,
+    Stat,
     WaitingFor,
     WorkerInfo,
 )
@@ -117,7 +121,10 @@ __all__ = [
     "ScheduleInfo",
     "SchemaError",
     "Snooze",
+    "Stat",
     "StepChanged",
+    "StorageError",
+    "StorageUnavailable",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",
@@ -125,6 +132,7 @@ __all__ = [
     "WaitExpired",
     "WaitTimeout",
     "WaitingFor",
+    "WebhookError",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",

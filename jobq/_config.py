@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import cached_property
@@ -23,6 +23,8 @@ from jobq.observe import Observer, Observers
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
+
+    from jobq.artifacts import Storage
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 T = TypeVar("T")
@@ -60,6 +62,8 @@ class Config:
     bounds: Bounds = Factory(Bounds)
     clock: Clock = Factory(SystemClock)
     observers: Observers = Factory(Observers)
+    artifacts: Any = None
+    """Where artifacts are kept, as it was given."""
     options: dict[str, Any] = field(factory=dict, repr=False)
     declared: set[str] = field(factory=set, repr=False)
     """The schedules that this process has stored: of different ones the latest hold."""
@@ -72,6 +76,13 @@ class Config:
     def backend(self) -> backends.Backend:
         """The database; its driver is imported at the first use."""
         return backends.connect(self.url, self.clock, **self.options)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where artifacts are kept; its library is imported at the first use."""
+        from jobq.artifacts import storage_of
+
+        return storage_of(self.artifacts)
 
     def store(self) -> backends.Store:
         """A store for synchronous callers, watched where there are observers."""
@@ -98,6 +109,10 @@ class Config:
         from anyio import to_thread
 
         return await to_thread.run_sync(call, limiter=threads)
+
+    async def in_loop(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Run what is asynchronous in an attempt: handlers, their verifiers, and middleware."""
+        return await call()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end, for a synchronous caller."""
@@ -128,6 +143,18 @@ def _queue_limits(limits: Mapping[str, Iterable[Limit]] | None) -> dict[str, tup
         raise ConfigurationError(f"Queue: {error}") from None
 
 
+def _artifacts(given: Any) -> Any:
+    """A wrong storage is told of where it is written; the environment is read when it is used."""
+    if given is None:
+        return None
+    from jobq.artifacts import storage_of
+
+    try:
+        return storage_of(given)
+    except OptionError as error:
+        raise ConfigurationError(f"Queue: artifacts: {error}") from None
+
+
 def configure(
     url: str,
     *,
@@ -150,6 +177,7 @@ def checked(
     bounds: Bounds | None = None,
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
+    artifacts: Any = None,
 ) -> dict[str, Any]:
     """The fields of a `Config` that say nothing of its database."""
     try:
@@ -174,4 +202,5 @@ def checked(
         "bounds": bounds or Bounds(),
         "clock": clock or SystemClock(),
         "observers": Observers(observers),
+        "artifacts": _artifacts(artifacts),
     }

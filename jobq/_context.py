@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from jobq import backends
+from jobq import _saving, backends
 from jobq._clock import to_datetime
 from jobq._durable.context import DurableVerbs, SyncDurableVerbs
 from jobq._errors import LeaseLost, OptionError
 from jobq._payload import encode_result, loads
 from jobq._signals import Cancel
 
+if TYPE_CHECKING:
+    from jobq.artifacts import Artifact
 
-class Attempt(Protocol):
+
+class Attempt(_saving.Saver, Protocol):
     """The running attempt behind a context; the worker and the testing kit each have one."""
 
     job: Any
@@ -202,6 +205,7 @@ class _Context:
             "result": encode_result(result, limit=self._attempt.result_limit),
             "keep": self._attempt.keep,
             "worker": self._attempt.worker,
+            "artifacts": self._attempt.uploads.of(),
         }
 
     def _completed(self, completion: dict[str, Any], *, accepted: bool) -> None:
@@ -260,6 +264,26 @@ class JobContext(_Context, DurableVerbs):
         """
         self._heed(headers)
 
+    async def save(
+        self, data: Any, *, content_type: str | None = None, name: str | None = None
+    ) -> Artifact:
+        """Keep something that is too large for a result: an image, a video; where it is then.
+
+        - `data`: bytes, a `pathlib.Path`, an open binary file, or an iterator of bytes, which may
+          be asynchronous. It is read bit by bit, so it may be larger than memory.
+        - `content_type`: what it is; its first bytes are believed more where they tell.
+        - `name`: the last part of its address, unique in its step or job: what a later attempt
+          saves under it replaces this. Without one they are counted.
+
+        It is `stored` when the step or the job that saves it has ended. Raises `OptionError` for
+        what cannot be saved, `LeaseLost`, `StorageUnavailable` where another attempt may help,
+        else `StorageError`.
+
+        >>> image = await job.save(response.content, name="front.png")  # doctest: +SKIP
+        >>> return {"imageUrls": [image.url], "imageIds": [image.id]}  # doctest: +SKIP
+        """
+        return await _saving.save_async(self._attempt, data, content_type, name)
+
     async def check(self) -> None:
         """Raise `LeaseLost` or `Cancel` if the handler should stop."""
         self._check()
@@ -310,6 +334,12 @@ class SyncJobContext(_Context, SyncDurableVerbs):
     def heed(self, headers: Mapping[str, str]) -> None:
         """Close limits that a response says are used up; see `JobContext.heed`."""
         self._heed(headers)
+
+    def save(
+        self, data: Any, *, content_type: str | None = None, name: str | None = None
+    ) -> Artifact:
+        """Keep something that is too large for a result; see `JobContext.save`."""
+        return _saving.save(self._attempt, data, content_type, name)
 
     def check(self) -> None:
         """Raise `LeaseLost` or `Cancel` if the handler should stop."""

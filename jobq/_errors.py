@@ -14,6 +14,9 @@
     ├── StepChanged (ValueError)          a step was recorded with other arguments
     ├── LeaseLost                         the job is no longer this worker's
     ├── WaitTimeout (TimeoutError)        the job was not finished in time
+    ├── WebhookError (ValueError)         a webhook message is not to be trusted; `code`
+    ├── StorageError                      a storage refused an artifact; trying again is no use
+    │   └── StorageUnavailable            it could not be reached, or had no room
     ├── BackendError                      the database refused; the driver's error is the cause
     │   └── BackendUnavailable            it could not be reached, or did not answer in time
     └── SchemaError                       the tables are missing, too old or too new
@@ -155,6 +158,25 @@ class WaitTimeout(JobqError, TimeoutError):
         self.job_id = job_id
         self.status = status
         super().__init__(f"job {job_id} is still {str(status)!r} after {timeout:g} s")
+
+
+class WebhookError(JobqError, ValueError):
+    """A webhook message that came in is not to be trusted.
+
+    `code` is `missing_header`, `bad_id`, `bad_timestamp`, `too_old`, `too_new` or `bad_signature`.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        self.code = code
+        super().__init__(reason)
+
+
+class StorageError(JobqError):
+    """Where artifacts are kept refused one: no such bucket, no permission. It fails the job."""
+
+
+class StorageUnavailable(StorageError):
+    """Where artifacts are kept could not be reached, or had no room: another attempt may work."""
 
 
 class BackendError(JobqError):

@@ -330,6 +330,23 @@ class WorkerInfo:
 
 
 @frozen(kw_only=True)
+class Stat:
+    """What became of attempts that ended within a minute, or within several."""
+
+    minute: datetime
+    """When the (first) minute began."""
+    name: str | None = None
+    """Of which queue, type or worker, where it was asked by one of them."""
+    completed: int = 0
+    failed: int = 0
+    """Those that failed their job for good."""
+    retried: int = 0
+    """Those that failed, or whose worker was lost, and whose job goes on."""
+    seconds: float = 0.0
+    """How long all of these took together."""
+
+
+@frozen(kw_only=True)
 class LimitInfo:
     """A limit as it stands."""
 

@@ -152,3 +152,18 @@ class Rest(Step):
         import asyncio
 
         await asyncio.sleep(self.seconds)
+
+
+class Aside(Step):
+    """Call something that may block."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.call = call
+
+    def do(self, store: Any) -> Any:  # noqa: ARG002  a step's arguments
+        return self.call()
+
+    async def ado(self, store: Any) -> Any:  # noqa: ARG002  a step's arguments
+        from anyio import to_thread
+
+        return await to_thread.run_sync(self.call)

@@ -351,6 +351,11 @@ def for_each(config: Config, verb: str, *, dry_run: bool, **where: Any) -> Verb[
     ids = (yield Do(backends.ops.matching, which, limit=MANY)) if which.status else []
     if dry_run:
         return len(ids)
+    return (yield from move_many(config, verb, ids))
+
+
+def move_many(config: Config, verb: str, ids: list[str]) -> Verb[int]:
+    """Cancel, retry or delete those of these jobs that may be; how many were."""
     moved = 0
     for start in range(0, len(ids), CHUNK):
         some = ids[start : start + CHUNK]

@@ -24,6 +24,8 @@ hypothesis.settings.load_profile("house")
 TABLES = (
     "jobq_job, jobq_attempt, jobq_worker, jobq_queue, jobq_limit, jobq_lane, "
     "jobq_schedule, jobq_tick, jobq_step"
+    "jobq_schedule, jobq_tick, jobq_stat"
+    "jobq_schedule, jobq_tick, jobq_artifact"
 )
 
 

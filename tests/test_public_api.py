@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import jobq
+import jobq.artifacts
 import jobq.testing
 
 NAMES = [
@@ -68,6 +69,9 @@ NAMES = [
     "SchemaError",
     "Snooze",
     "StepChanged",
+    "Stat",
+    "StorageError",
+    "StorageUnavailable",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",
@@ -75,9 +79,21 @@ NAMES = [
     "WaitingFor",
     "WaitExpired",
     "WaitTimeout",
+    "WebhookError",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",
+]
+
+ARTIFACTS = [
+    "Artifact",
+    "FileStorage",
+    "S3Storage",
+    "Storage",
+    "StorageError",
+    "StorageUnavailable",
+    "Sweep",
+    "storage_of",
 ]
 
 TESTING = [
@@ -105,7 +121,9 @@ HEAVY = {
 
 
 @pytest.mark.parametrize(
-    "module, names", [(jobq, NAMES), (jobq.testing, TESTING)], ids=["jobq", "jobq.testing"]
+    "module, names",
+    [(jobq, NAMES), (jobq.artifacts, ARTIFACTS), (jobq.testing, TESTING)],
+    ids=["jobq", "jobq.artifacts", "jobq.testing"],
 )
 def test_the_public_names_are_these_and_each_is_there(module, names):
     assert sorted(module.__all__) == sorted(names)

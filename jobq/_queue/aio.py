@@ -9,15 +9,17 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from jobq import _artifact_verbs as artifact_verbs
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
+from jobq import _stat_verbs as stat_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
-from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
+from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, Stat, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection
 from jobq._queue.sync import Queue
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from jobq import backends
+    from jobq.artifacts import Artifact, Sweep
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -140,6 +143,27 @@ class AsyncQueue(Face):
     async def workers(self) -> builtins.list[WorkerInfo]:
         """The workers that are alive, or were within the last hour. See `Queue.workers`."""
         return await self._do(verbs.workers)
+
+    async def stats(
+        self,
+        *,
+        minutes: int = 60,
+        step: int = 1,
+        by: stat_verbs.By | None = None,
+        queue: str | None = None,
+        type: str | None = None,
+        worker: str | None = None,
+    ) -> builtins.list[Stat]:
+        """What became of attempts in the last minutes, oldest first. See `Queue.stats`."""
+        return await self._do(
+            stat_verbs.stats,
+            minutes=minutes,
+            step=step,
+            by=by,
+            queue=queue,
+            type=type,
+            worker=worker,
+        )
 
     async def queues(self) -> builtins.list[backends.QueueState]:
         """The queues in use: their live jobs (capped) and whether they are paused.
@@ -278,6 +302,18 @@ class AsyncQueue(Face):
     async def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         await self._do(schedule_verbs.resume_schedule, name)
+
+    async def artifacts(self, job_id: Any) -> builtins.list[Artifact]:
+        """What a job has saved, oldest first. See `Queue.artifacts`."""
+        return await self._do(artifact_verbs.artifacts, [job_id])
+
+    async def sweep_artifacts(
+        self, *, older_than: float | timedelta = 86400, dry_run: bool = True
+    ) -> Sweep:
+        """Remove what never became part of a job's outcome. See `Queue.sweep_artifacts`."""
+        return await self._do(
+            artifact_verbs.sweep_artifacts, older_than=older_than, dry_run=dry_run
+        )
 
     async def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date. See `Queue.migrate`."""

@@ -29,6 +29,7 @@ class Face:
         bounds: Bounds | None = None,
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
+        artifacts: Any = None,
         **options: Any,
     ) -> None:
         config = configure(
@@ -41,6 +42,7 @@ class Face:
             bounds=bounds,
             clock=clock,
             observers=observers,
+            artifacts=artifacts,
             options=options,
         )
         self._adopt(config)

@@ -9,21 +9,24 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from jobq import _artifact_verbs as artifact_verbs
 from jobq import _limit_verbs as limit_verbs
 from jobq import _schedule_verbs as schedule_verbs
+from jobq import _stat_verbs as stat_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
-from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, WorkerInfo
+from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, Stat, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
 
 if TYPE_CHECKING:
     from jobq import backends
     from jobq._queue.aio import AsyncQueue
+    from jobq.artifacts import Artifact, Sweep
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -45,6 +48,8 @@ class Queue(Face):
     - `limits`: those of whole queues, `{queue: [limit, …]}`, on top of the handlers'.
     - `bounds`: how large payloads, results, errors and metadata may be.
     - `observers`: see `jobq.observe`.
+    - `artifacts`: where `job.save` keeps things: a folder, `s3://bucket`, or a storage, see
+      `jobq.artifacts`; by default what the environment says, else the folder `artifacts`.
     - `pool_size`, `prepare`, `listen_url`, `patience`, `statement_timeout`: PostgreSQL only, see
       the reference.
 
@@ -191,6 +196,36 @@ class Queue(Face):
         """The workers that are alive, or were within the last hour."""
         return self._do(verbs.workers)
 
+    def stats(
+        self,
+        *,
+        minutes: int = 60,
+        step: int = 1,
+        by: stat_verbs.By | None = None,
+        queue: str | None = None,
+        type: str | None = None,
+        worker: str | None = None,
+    ) -> builtins.list[Stat]:
+        """What became of attempts in the last minutes, minute by minute, oldest first.
+
+        From what workers counted, never from jobs. Each point sums up `step` minutes; the last is
+        the one that still runs. With `by` ("queue", "type" or "worker") each that had any has a
+        series of its own, under its name; `queue`, `type` and `worker` leave out others. Seven
+        days are kept. Raises `OptionError` for more than 1440 points.
+
+        >>> sum(one.completed for one in queue.stats(minutes=60))
+        0
+        """
+        return self._do(
+            stat_verbs.stats,
+            minutes=minutes,
+            step=step,
+            by=by,
+            queue=queue,
+            type=type,
+            worker=worker,
+        )
+
     def queues(self) -> builtins.list[backends.QueueState]:
         """The queues in use: their live jobs (capped) and whether they are paused."""
         return self._do(verbs.queues)
@@ -329,6 +364,28 @@ class Queue(Face):
     def resume_schedule(self, name: str) -> None:
         """Let a schedule tick again, from now on."""
         self._do(schedule_verbs.resume_schedule, name)
+
+    def artifacts(self, job_id: Any) -> builtins.list[Artifact]:
+        """What a job has saved, oldest first, also where it has been pruned. See `jobq.artifacts`.
+
+        The `url` of what is `stored` is its public address, or one that is good for an hour; it
+        is `None` for a folder without `base_url`.
+        """
+        return self._do(artifact_verbs.artifacts, [job_id])
+
+    def sweep_artifacts(
+        self, *, older_than: float | timedelta = 86400, dry_run: bool = True
+    ) -> Sweep:
+        """Remove what was uploaded and never became part of a job's outcome; how much that is.
+
+        It goes by jobq's own rows: those of jobs that are gone or have been finished for
+        `older_than` (seconds, or a timedelta), without what is `stored`, and without what another
+        row names. By default it only looks.
+
+        >>> queue.sweep_artifacts(dry_run=False).objects
+        0
+        """
+        return self._do(artifact_verbs.sweep_artifacts, older_than=older_than, dry_run=dry_run)
 
     def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date; the numbers of the steps that were run.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import PayloadError
 from jobq._outcome import Outcome, Refused
-from jobq._worker.execute import InThread, NotStarted, bounded, catching, ended, stored
+from jobq._worker.execute import InLoop, InThread, NotStarted, bounded, catching, ended, stored
 from jobq._worker.running import NotNow, Running
 from jobq.observe import current_job
 
@@ -49,7 +50,9 @@ def _can_join(running: Running, batch: Sequence[Running]) -> bool:
     return _earliest(running) <= latest
 
 
-async def attempt_together(call: Call, *, in_thread: InThread, bounds: Bounds) -> Outcomes:
+async def attempt_together(
+    call: Call, *, in_thread: InThread, in_loop: InLoop, bounds: Bounds
+) -> Outcomes:
     """Run the handler once; what came of each job, `None` where it is no longer ours."""
     outcomes: Outcomes = {}
     taking_part: list[Running] = []
@@ -66,20 +69,22 @@ async def attempt_together(call: Call, *, in_thread: InThread, bounds: Bounds) -
     if taking_part:
         current_job.set((f"{len(taking_part)} jobs", taking_part[0].job.type))
         try:
-            results = await _handle(taking_part, payloads, in_thread)
+            results = await _handle(taking_part, payloads, in_thread, in_loop)
         except BaseException as error:  # noqa: BLE001  as for a single job
             return outcomes | {running: ended(running, error, bounds) for running in taking_part}
         outcomes |= _outcomes(taking_part, results, bounds)
     return outcomes
 
 
-async def _handle(taking_part: list[Running], payloads: list[Any], in_thread: InThread) -> Any:
+async def _handle(
+    taking_part: list[Running], payloads: list[Any], in_thread: InThread, in_loop: InLoop
+) -> Any:
     handler = taking_part[0].handler
     if handler.is_async:
         for running in taking_part:
             running.entered = True
         contexts = [JobContext(running) for running in taking_part]
-        return await handler.function(*handler.arguments(payloads, contexts))
+        return await in_loop(partial(handler.function, *handler.arguments(payloads, contexts)))
 
     def call() -> Any:
         if all(running.stopping is not None for running in taking_part):

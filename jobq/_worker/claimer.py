@@ -149,8 +149,9 @@ class Claimer:
         survey, changed = await self._survey()
         if changed or self.done or (self._lanes.open() and not opened):
             return
-        await self._sleep(self._until_next(survey))
-        if self._burst_window is not None and not self._wake.is_set():
+        if self._burst_window is None or self._busy():
+            await self._sleep(self._until_next(survey))
+        elif not self._wake.is_set():
             await self._end_of_burst()
 
     async def _claim_all(self) -> bool:
@@ -327,8 +328,6 @@ class Claimer:
 
     def _until_next(self, survey: Any) -> float:
         """Seconds until the next thing that is known to happen; a hint may come before."""
-        if self._burst_window is not None:
-            return 0.0
         moments = [m for m in (survey.next_run_at, survey.next_resume) if m is not None]
         rest = min([(moment - survey.now) / SECOND for moment in moments], default=float("inf"))
         now = time.monotonic()
@@ -346,10 +345,7 @@ class Claimer:
                 pass
 
     async def _end_of_burst(self) -> None:
-        """Stop, unless something is running, or due soon."""
-        if self._busy():
-            await self._wake.wait()
-            return
+        """Stop, unless something is due soon."""
         within = round((self._burst_window or 0.0) * SECOND)
         due = await self._store.run(
             backends.ops.due_within, types=self._types, queues=self._chosen, within=within

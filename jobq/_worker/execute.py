@@ -14,7 +14,14 @@ from jobq._classify.failure import Failure, FailureKind
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
 from jobq._durable.signals import Halted, Interruption, Leaving, Park, interruption
-from jobq._errors import JobqError, LeaseLost, PayloadError, ResultError
+from jobq._errors import (
+    JobqError,
+    LeaseLost,
+    PayloadError,
+    ResultError,
+    StorageError,
+    StorageUnavailable,
+)
 from jobq._handler import Handler, Middleware
 from jobq._masking import mask
 from jobq._outcome import Outcome, Parked, Raised, Refused, Released, Stopped, Succeeded
@@ -24,6 +31,7 @@ from jobq._worker.running import NotNow, Running
 from jobq.observe import current_job
 
 InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
+InLoop = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 class JobTimeout(Exception):
@@ -50,6 +58,7 @@ async def attempt(
     middleware: tuple[Middleware, ...],
     *,
     in_thread: InThread,
+    in_loop: InLoop,
     bounds: Bounds,
 ) -> Outcome | None:
     """Run a job's handler; what came of it, or `None` where the job is no longer ours."""
@@ -59,11 +68,8 @@ async def attempt(
     except PayloadError as error:
         return Refused("invalid_payload", bounded(str(error), bounds))
     try:
-        result = None
-        if running.unverified:
-            result = await _verified(running, payload, in_thread)
-        if result is None:
-            result = await _call(running, payload, middleware, in_thread)
+        work = partial(_work, running, payload, middleware, in_thread)
+        result = await (in_loop(work) if _awaits(running, middleware) else work())
     except BaseException as error:  # noqa: BLE001  neither a cancellation nor SystemExit ends the worker
         return ended(running, error, bounds)
     return stored(running, result, bounds)
@@ -75,6 +81,23 @@ async def halts(running: Running) -> bool:
     running.book.rows = {row.name: row for row in rows}
     running.book.halting = any(row.cancels and row.status in ("waiting", "resumed") for row in rows)
     return running.book.halting
+
+
+def _awaits(running: Running, middleware: tuple[Middleware, ...]) -> bool:
+    """Whether an attempt runs asynchronous functions of the app."""
+    handler = running.handler
+    verifies = running.unverified and inspect.iscoroutinefunction(handler.verify)
+    return handler.is_async or bool(middleware) or verifies
+
+
+async def _work(
+    running: Running,
+    payload: Any,
+    middleware: tuple[Middleware, ...],
+    in_thread: InThread,
+) -> Any:
+    found = await _verified(running, payload, in_thread) if running.unverified else None
+    return await _call(running, payload, middleware, in_thread) if found is None else found
 
 
 async def _verified(running: Running, payload: Any, in_thread: InThread) -> Any:
@@ -245,8 +268,14 @@ def raised(error: BaseException, bounds: Bounds) -> Raised:
     text = _text(error)
     named = text if isinstance(error, Permanent) else f"{type(error).__name__}: {text}"
     lines = "".join(tracebacks.format_exception(error))
-    failure = None if isinstance(error, Signal | JobqError) else classify(error)
+    failure = _own_failure(error) if isinstance(error, Signal | JobqError) else classify(error)
     return Raised(error, bounded(named, bounds), code, bounded(lines, bounds, tail=True), failure)
+
+
+def _own_failure(error: Signal | JobqError) -> Failure | None:
+    """What jobq's own exceptions say beyond what the retry policy says of all."""
+    refused = isinstance(error, StorageError) and not isinstance(error, StorageUnavailable)
+    return Failure(kind=FailureKind.PERMANENT, code="storage_refused") if refused else None
 
 
 def _text(error: BaseException) -> str:

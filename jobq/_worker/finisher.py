@@ -32,6 +32,7 @@ from jobq._worker.claimer import Claimer
 from jobq._worker.closings import with_closings
 from jobq._worker.execute import not_committed
 from jobq._worker.running import Running
+from jobq._worker.tally import Tally
 from jobq.observe import logger
 
 LARGEST = 500
@@ -54,6 +55,7 @@ class Finisher:
         closed: Callable[[Closing], None],
         freed: Callable[[Sequence[Running]], None],
         requeued: Callable[[set[str]], None],
+        tally: Tally,
         claimer: Claimer | None = None,
     ) -> None:
         self._store = store
@@ -65,6 +67,7 @@ class Finisher:
         self._closed = closed
         self._freed = freed
         self._requeued = requeued
+        self._tally = tally
         self._claimer = claimer
         self._waiting: list[tuple[Running, Outcome]] = []
         self._wake = asyncio.Event()
@@ -146,6 +149,7 @@ class Finisher:
             message=running.message,
             deletes=job.keep_seconds == 0,
             committed=isinstance(outcome, Succeeded) and outcome.committed,
+            artifacts=running.uploaded,
         )
 
     def _decided(self, running: Running, outcome: Outcome) -> Transition:
@@ -175,7 +179,9 @@ class Finisher:
     ) -> tuple[dict[str, str], Sequence[Any]]:
         """`{job id: status}` of what was ended, and the jobs that were claimed along with it."""
         ops, keep = backends.ops, self._keep
-        special = any(e.deletes or e.committed or e.transition.waits for e in endings)
+        special = any(
+            e.deletes or e.committed or e.artifacts or e.transition.waits for e in endings
+        )
         again: dict[str, bool] = {}
         while True:
             self._asked_at = time.monotonic()
@@ -221,6 +227,7 @@ class Finisher:
         freed: list[Running] = []
         tells = logger.isEnabledFor(logging.DEBUG)
         requeued: set[str] = set()
+        ended: list[tuple[str, str, str, str, float]] = []
         now = time.monotonic()
         for (running, _), ending in zip(batch, endings, strict=True):
             job, transition = running.job, ending.transition
@@ -235,11 +242,13 @@ class Finisher:
                 continue
             if status in ("pending", "rate_limited", "waiting"):
                 requeued.add(job.queue)
+            seconds = now - running.runs_since
+            ended.append((job.queue, job.type, status, transition.outcome, seconds))
             if self._observers:
-                seconds = now - running.started_at
                 self._observers.job_moved(job.id, job.type, transition, seconds)
             if tells or transition.status is not JobStatus.COMPLETED:
                 _log(running, transition)
+        self._tally.count(ended)
         self._freed(freed)
         if requeued:
             self._requeued(requeued)

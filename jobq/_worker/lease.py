@@ -16,6 +16,7 @@ from jobq import backends
 from jobq._clock import SECOND
 from jobq._errors import JobqError
 from jobq._worker.running import Running
+from jobq._worker.tally import Tally
 from jobq.observe import logger
 
 EXIT_BLOCKED = 70
@@ -40,6 +41,7 @@ class LeaseKeeper(threading.Thread):
         margin: float,
         held: Callable[[], list[Running]],
         report: Callable[[], dict[str, Any]],
+        tally: Tally,
         in_loop: Callable[..., None],
         lost: Callable[[Running], None],
         cancelled: Callable[[Running], None],
@@ -52,6 +54,7 @@ class LeaseKeeper(threading.Thread):
         self._margin = margin
         self._held = held
         self._report = report
+        self._tally = tally
         self._in_loop = in_loop
         self._lost = lost
         self._cancelled = cancelled
@@ -87,7 +90,7 @@ class LeaseKeeper(threading.Thread):
         began = time.monotonic()
         try:
             self._renew()
-            self._store.run(backends.ops.heartbeat, **self._report())
+            self._beat()
         except JobqError as error:
             logger.warning("cannot renew leases: %s", error)
         except Exception:  # noqa: BLE001  whatever it is, leases must go on being renewed
@@ -95,6 +98,15 @@ class LeaseKeeper(threading.Thread):
         else:
             return max(0.0, began + self.interval - time.monotonic())
         return min(1.0, self.interval / 4) * random.uniform(0.5, 1.0)
+
+    def _beat(self) -> None:
+        """Say that we live, and what became of the attempts since the last time."""
+        stats = self._tally.take()
+        try:
+            self._store.run(backends.ops.heartbeat, stats=stats, **self._report())
+        except BaseException:
+            self._tally.put_back(stats)
+            raise
 
     def _renew(self) -> None:
         held = self._held()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,16 +12,21 @@ from attrs import field, frozen
 
 from jobq._clock import SECOND
 from jobq._durable import Book
+from jobq._errors import BackendUnavailable
 from jobq._handler import Handler
 from jobq._limits import KeyPool, Lane, RateLimit
 from jobq._limits.admit import Permit
 from jobq._outcome import Standing
 from jobq._payload import loads
+from jobq._saving import Uploads
 from jobq._worker.recorder import Place, Recorder, ThreadPlace
 
 if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+
     from jobq._worker.calls import Call
     from jobq._worker.corrections import Corrections
+    from jobq.artifacts import Storage
     from jobq.backends.ops.claim import Claimed
 
 
@@ -76,6 +81,12 @@ class Host:
     """Why nothing more should be begun, where the worker is about to end."""
     lost: Callable[[Running], None] = _nothing
     """Told of a job that is no longer ours."""
+    run: Callable[..., Coroutine[Any, Any, Any]] | None = None
+    """Runs an op on the worker's connection."""
+    loop: asyncio.AbstractEventLoop | None = None
+    storage: Callable[[], Storage] | None = None
+    """Finds out where artifacts are kept, when the first one is saved."""
+    upload_threads: CapacityLimiter | None = None
 
 
 class Running:
@@ -100,6 +111,7 @@ class Running:
     _book: Book | None = None
     deadline: float | None = None
     """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
+    _uploads: Uploads | None = None
 
     def __init__(
         self,
@@ -121,6 +133,13 @@ class Running:
         """Whether its start is still to come."""
         self.unverified = bool(job.ambiguous)
         """Whether an earlier attempt may have done the work, and the verifier has not said yet."""
+
+    @property
+    def runs_since(self) -> float:
+        """When its handler could begin, by the monotonic clock."""
+        return (
+            self.started_at if self.start is None else max(self.started_at, self.start.not_before)
+        )
 
     @property
     def state(self) -> Any:
@@ -202,6 +221,41 @@ class Running:
         """The names of the keys that it was started with, by pool."""
         kept = loads(self.job.start_keys) if self.job.start_keys else {}
         return {**kept, **(self.start.permit.keys if self.start is not None else {})}
+
+    @property
+    def run(self) -> Callable[..., Coroutine[Any, Any, Any]]:
+        assert self.host.run is not None
+        return self.host.run
+
+    def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run an op from a thread."""
+        assert self.host.loop is not None
+        work = self.run(op, *args, **kwargs)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self.host.loop).result()
+        except RuntimeError as error:  # the loop is closed: this thread was given up long ago
+            work.close()
+            raise BackendUnavailable(f"the worker has ended: {error}") from error
+
+    @property
+    def storage(self) -> Storage:
+        assert self.host.storage is not None
+        return self.host.storage()
+
+    @property
+    def upload_threads(self) -> CapacityLimiter | None:
+        return self.host.upload_threads
+
+    @property
+    def uploads(self) -> Uploads:
+        if self._uploads is None:
+            self._uploads = Uploads()
+        return self._uploads
+
+    @property
+    def uploaded(self) -> tuple[str, ...]:
+        """The artifacts that are stored along with the job's outcome."""
+        return () if self._uploads is None else self._uploads.of()
 
     @property
     def standing(self) -> Standing:

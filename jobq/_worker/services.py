@@ -5,7 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from jobq import backends
+from jobq._worker.tally import Tally, write
+from jobq._worker.upkeep import after_release
 from jobq.observe import logger
+
+
+async def leave(
+    store: backends.AsyncStore, id: str, *, label: str, tally: Tally, keep: int | None
+) -> bool:
+    """Be forgotten. Whether a cancelled claim had left us jobs, which go back."""
+    await write(store, label, tally)
+    left = await store.run(backends.ops.give_back, id, after_release, keep=keep)
+    await store.run(backends.ops.forget_worker, id)
+    return bool(left)
 
 
 async def end(tasks: Sequence[asyncio.Task[None]]) -> None:

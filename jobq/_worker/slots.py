@@ -18,6 +18,7 @@ from anyio import CapacityLimiter
 
 from jobq._config import Config
 from jobq._outcome import Outcome, Refused, Released, Stopped
+from jobq._saving import THREADS as UPLOADS
 from jobq._worker.ahead import PATIENCE, Ahead
 from jobq._worker.calls import Call, attempt_together, batches
 from jobq._worker.corrections import Corrections
@@ -67,6 +68,7 @@ class Slots:
         corrections: Corrections,
         recorder: Recorder,
         leaving: Callable[[], str | None],
+        run: Callable[..., Coroutine[Any, Any, Any]],
         freed: Callable[[], None],
         stuck: Callable[[list[str]], None],
     ) -> None:
@@ -89,6 +91,10 @@ class Slots:
             step_limit=config.bounds.step,
             leaving=leaving,
             lost=self.lost,
+            run=run,
+            loop=asyncio.get_running_loop(),
+            storage=lambda: config.storage,
+            upload_threads=CapacityLimiter(UPLOADS),
         )
         self._on_freed = freed
         self._on_stuck = stuck
@@ -255,7 +261,9 @@ class Slots:
                 await running.wait_for_start()
                 self._tell_started(running)
             bounds = self._config.bounds
-            outcomes = await attempt_together(call, in_thread=self._in_thread, bounds=bounds)
+            outcomes = await attempt_together(
+                call, in_thread=self._in_thread, in_loop=self._config.in_loop, bounds=bounds
+            )
             for running, outcome in outcomes.items():
                 self._deliver(running, outcome)
         finally:
@@ -277,6 +285,7 @@ class Slots:
                 running,
                 self._config.router.chain(running.handler),
                 in_thread=self._in_thread,
+                in_loop=self._config.in_loop,
                 bounds=self._config.bounds,
             )
             self._deliver(running, outcome)

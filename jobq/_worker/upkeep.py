@@ -12,6 +12,7 @@ from jobq import backends
 from jobq._errors import JobqError
 from jobq._outcome import Crashed, Released, Standing, Transition, decide
 from jobq._retry import Retry
+from jobq._worker.tally import Tally
 from jobq.observe import Observers, logger
 
 _POLICY = Retry()
@@ -51,6 +52,7 @@ class Upkeep:
         rescued: Callable[[set[str]], None],
         declare_limits: Callable[[], Awaitable[None]] | None = None,
         held_up: Callable[..., Awaitable[str | None]] | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._store = store
         self._pause = min(5.0, lease / 3)
@@ -59,6 +61,7 @@ class Upkeep:
         self._rescued = rescued
         self._declare_limits = declare_limits
         self._held_up = held_up
+        self._tally = tally if tally is not None else Tally()
         self._warned_at = float("-inf")
 
     async def run(self) -> None:
@@ -86,12 +89,15 @@ class Upkeep:
             await self.expire()
         if overdue.prune:
             await self._prune()
+        if overdue.stats:
+            await self._store.run(backends.ops.prune_stats)
 
     async def share(self) -> None:
         """One round with an end that is known: for those who have no worker that goes on."""
         await self.rescue()
         await self.expire(once=True)
         await self._store.run(backends.ops.prune_limits)
+        await self._store.run(backends.ops.prune_stats)
         await self._prune(once=True)
 
     async def rescue(self) -> int:
@@ -109,6 +115,7 @@ class Upkeep:
         if rescued:
             self._observers.jobs_changed("rescue", [orphan.id for orphan, _ in rescued])
             self._rescued(set())
+        self._tally.count((one.queue, one.type, status, "crashed", 0.0) for one, status in rescued)
         return len(rescued)
 
     async def expire(self, *, once: bool = False) -> None:

@@ -31,11 +31,12 @@ from jobq._worker.limits import declare_limits, warn_of_few_slots
 from jobq._worker.options import check_handlers, check_numbers, check_queues, check_whole
 from jobq._worker.progress import ProgressWriter
 from jobq._worker.recorder import Recorder
-from jobq._worker.services import end, tell_failure
+from jobq._worker.services import end, leave, tell_failure
 from jobq._worker.signals import shutdown_signals
 from jobq._worker.slots import Slots
+from jobq._worker.tally import Tally
 from jobq._worker.ticker import Ticker
-from jobq._worker.upkeep import Upkeep, after_release
+from jobq._worker.upkeep import Upkeep
 from jobq.observe import logger, name_jobs_in_log_records
 
 BURST_WINDOW = 5.0
@@ -107,6 +108,7 @@ class Worker:
         self._closing = False
         self._failure: WorkerFailed | None = None
         self._stop_requested = False
+        self._tally = Tally()
 
     @property
     def hanging(self) -> list[str]:
@@ -220,6 +222,7 @@ class Worker:
             corrections=Corrections(store, lanes.close),
             recorder=Recorder(store),
             leaving=lambda: "the worker was shutting down" if self._stop_requested else None,
+            run=store.run,
             freed=self._wake_claimer,
             stuck=self._every_slot_hangs,
         )
@@ -248,6 +251,7 @@ class Worker:
             closed=lambda closing: lanes.close(closing.key, closing.delay / SECOND),
             freed=slots.freed,
             requeued=self._requeued,
+            tally=self._tally,
             claimer=claimer if backend.joins_claims else None,
         )
         if self._stop_requested:
@@ -311,6 +315,7 @@ class Worker:
             rescued=self._requeued,
             declare_limits=lambda: declare_limits(store, self._lanes, self.id),
             held_up=self._config.backend.held_up,
+            tally=self._tally,
         )
         parts = {
             "jobq finisher": slots.finisher.run(),
@@ -328,14 +333,10 @@ class Worker:
         return services
 
     async def _leave(self, store: backends.AsyncStore) -> None:
-        """Give back what a cancelled claim may have left to us, and be forgotten."""
+        keep = self._config.keep
         with suppress(JobqError):
-            left = await store.run(
-                backends.ops.give_back, self.id, after_release, keep=self._config.keep
-            )
-            if left:
+            if await leave(store, self.id, label=self._label, tally=self._tally, keep=keep):
                 self._requeued(set())
-            await store.run(backends.ops.forget_worker, self.id)
 
     def _service_ended(self, service: asyncio.Task[None]) -> None:
         """A part that ends on its own ends the worker loudly."""
@@ -358,6 +359,7 @@ class Worker:
             margin=self._margin,
             held=slots.leased,
             report=self._report,
+            tally=self._tally,
             in_loop=self._in_loop,
             lost=slots.lost,
             cancelled=lambda running: running.stop("cancel"),

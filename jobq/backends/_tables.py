@@ -295,6 +295,43 @@ tick = Table(
     sqlite_with_rowid=False,
 )
 
+stat = Table(
+    "jobq_stat",
+    metadata,
+    # When the minute began.
+    Column("minute", Instant, primary_key=True, nullable=False, autoincrement=False),
+    Column("worker", Text(), primary_key=True, nullable=False),
+    Column("queue", Text(), primary_key=True, nullable=False),
+    Column("type", Text(), primary_key=True, nullable=False),
+    _column("completed", Number, "0"),
+    _column("failed", Number, "0"),
+    _column("retried", Number, "0"),
+    _column("duration_ms", Big, "0"),
+    sqlite_with_rowid=False,
+)
+
+artifact = Table(
+    "jobq_artifact",
+    metadata,
+    Column("id", Id, primary_key=True, nullable=False),
+    # No foreign key: artifacts stay when their job is pruned.
+    _required("job_id", Id),
+    _column("step", Text(), "''"),
+    _required("slot", Text()),
+    _required("name", Text()),
+    # Where it is in the storage. Several may be at one place, where they are the same bytes.
+    _required("key", Text()),
+    _required("sha256", Text()),
+    _required("bytes", Big),
+    _required("content_type", Text()),
+    # `uploading`, `stored`, `replaced`, or `deleting` while a sweep removes it.
+    _column("status", Text(), "'uploading'"),
+    _column("created_at", Instant, NOW),
+    _column("stored_at", Instant),
+    # Since when a sweep has been deleting its object.
+    _column("swept_at", Instant),
+)
+
 schema = Table(
     "jobq_schema",
     metadata,
@@ -326,6 +363,8 @@ SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited', 'w
 UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
 UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
 IDEMPOTENT = "idempotency_key IS NOT NULL"
+KEPT = "status = 'stored'"
+SWEPT = "status <> 'stored'"
 EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
 
 # Hints: SQLite would rather walk all pending jobs by their status, or all jobs there are.
@@ -357,3 +396,7 @@ _index("jobq_step_token", step, "token", where="token IS NOT NULL")
 _index("jobq_job_owner", job, "owner", "id", where="owner IS NOT NULL")
 _index("jobq_job_expiry", job, "expires_at", where=EXPIRING)
 _index("jobq_job_prune", job, "prune_at", where="prune_at IS NOT NULL")
+_index("jobq_artifact_job", artifact, "job_id")
+_index("jobq_artifact_key", artifact, "key")
+_index("jobq_artifact_swept", artifact, "id", where=SWEPT)
+_index("jobq_artifact_stored", artifact, "job_id", "step", "slot", where=KEPT, unique=True)

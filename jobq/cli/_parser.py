@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 import jobq
-from jobq.cli import _change, _inspect, _limits, _queue, _schedules, _worker
+from jobq.cli import _artifacts, _change, _dashboard, _inspect, _limits, _queue, _schedules, _worker
 
 _EPILOG = """\
 environment:
@@ -16,6 +16,8 @@ environment:
   JOBQ_LEASE, JOBQ_GRACE                worker --lease, --grace
   JOBQ_WORKER_ID, WORKER_ID             worker --label
   JOBQ_PORT, PORT                       worker --port
+  JOBQ_DASHBOARD_USERS                  names and passwords of the dashboard
+  JOBQ_ARTIFACTS, R2_BUCKET_NAME, …     where artifacts are, where no app is given
   MAX_JOBS_PER_SECOND                   a limit of the queue "default"
   JOBQ_LOG_LEVEL                        worker --log-level
 
@@ -39,6 +41,6 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jobq {jobq.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for part in (_worker, _queue, _inspect, _change, _limits, _schedules):
+    for part in (_worker, _queue, _inspect, _change, _limits, _schedules, _artifacts, _dashboard):
         part.add(commands)
     return parser

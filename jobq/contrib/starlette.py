@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import Any
 
+from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as NativeRequest
@@ -21,10 +22,13 @@ from jobq._model import Job
 from jobq._queue import AsyncQueue, Queue
 from jobq._worker import Worker
 from jobq.http import DriveApi, JobsApi, Request, Response, Stream, in_debug
+from jobq.http.dashboard import Dashboard
 from jobq.http.polling import poll_after
 from jobq.http.trigger import start, triggers_itself
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+PARTS = ("id", "name")
+"""What the table's paths have in them."""
 DISCARDED = 16 * 1024 * 1024
 """Bytes of a body that is too large which are still read, so that the client hears why."""
 
@@ -50,10 +54,34 @@ def drive_routes(
     return _routes(DriveApi(queue, **options), prefix, name)
 
 
+def dashboard_routes(
+    queue: Queue | AsyncQueue,
+    prefix: str = "/jobq",
+    *,
+    name: str = "jobq-dashboard",
+    **options: Any,
+) -> list[Route]:
+    """The dashboard below a prefix. The options are those of `jobq.http.dashboard`.
+
+    `access` is called with Starlette's request, may be asynchronous, and returns an `Operator`.
+
+    >>> routes = dashboard_routes(queue, access=operator_of_request)
+    """
+    return _routes(Dashboard(queue, **options), prefix, name)
+
+
+def dashboard_app(queue: Queue | AsyncQueue, **options: Any) -> Starlette:
+    """The dashboard as an app of its own, to be mounted.
+
+    >>> app.mount("/jobq", dashboard_app(queue, access=operator_of_request))
+    """
+    return Starlette(routes=dashboard_routes(queue, "", **options))
+
+
 def _routes(api: JobsApi, prefix: str, name: str) -> list[Route]:
     return [
         Route(
-            prefix.rstrip("/") + path,
+            prefix.rstrip("/") + path or "/",
             _endpoint(api, path),
             methods=list(METHODS),
             name=f"{name}:{next(iter(methods.values())).name}",
@@ -83,7 +111,8 @@ async def respond(
         user=user,
         native=request,
     )
-    answered = await api.ahandle(path, asked, id=str(request.path_params.get("id", "")))
+    parts = {part: str(value) for part, value in request.path_params.items() if part in PARTS}
+    answered = await api.ahandle(path, asked, **parts)
     return _native(api, answered)
 
 

@@ -122,22 +122,26 @@ class JobsApi:
         """Who does the steps of asynchronous servers."""
         return AsyncHost(self.queue.aio if isinstance(self.queue, Queue) else self.queue)
 
-    def handle(self, path: str, request: Request, *, id: str = "") -> Response | Stream:
+    def handle(
+        self, path: str, request: Request, *, id: str = "", name: str = ""
+    ) -> Response | Stream:
         """Answer a request to a path of the table (`""`, `/{id}`, …), on a thread that may block.
 
         What functions of the app raise goes through; everything else becomes a problem.
         """
         try:
-            return _steps.run(self._operation(path, request, id), self.host)
+            return _steps.run(self._operation(path, request, id, name), self.host)
         except Passed as passed:
             raise passed.error from None
         except Exception as error:  # noqa: BLE001  a client is told of it, without the inside
             return problem_of(error).response()
 
-    async def ahandle(self, path: str, request: Request, *, id: str = "") -> Response | Stream:
+    async def ahandle(
+        self, path: str, request: Request, *, id: str = "", name: str = ""
+    ) -> Response | Stream:
         """`handle`, in an event loop."""
         try:
-            return await _steps.run_async(self._operation(path, request, id), self.async_host)
+            return await _steps.run_async(self._operation(path, request, id, name), self.async_host)
         except Passed as passed:
             raise passed.error from None
         except Exception as error:  # noqa: BLE001  a client is told of it, without the inside
@@ -151,10 +155,12 @@ class JobsApi:
         """The body of a stream, in an event loop."""
         return steps.chunks_async(stream, self.async_host)
 
-    def _operation(self, path: str, request: Request, id: str) -> Operation:
+    def _operation(self, path: str, request: Request, id: str, name: str) -> Operation:
         route = _route(self.paths[path], request.method)
-        base = request.path.removesuffix(path.replace("{id}", id)) if path else request.path
-        call = Call(api=self, request=request, base=base, action=route.name, id=id)
+        above = path.partition("/{name}")[0].replace("{id}", id)
+        here = request.path.rpartition("/")[0] if name else request.path
+        base = here.removesuffix(above) if path else request.path
+        call = Call(api=self, request=request, base=base, action=route.name, id=id, name=name)
         answered = yield from route.operation(call)
         if request.method == "HEAD" and isinstance(answered, Stream):
             return Response(status=answered.status, headers=answered.headers)

@@ -23,11 +23,13 @@ from jobq._outcome import Transition
 from jobq._queue import AsyncQueue, Queue
 from jobq._steps import Do
 from jobq._worker.bounded import BoundedWorker
+from jobq._worker.tally import Tally, write
 from jobq._worker.upkeep import Upkeep
 from jobq.http.budget import AFTERWARDS, Budget
 from jobq.observe import Observer
 
 T = TypeVar("T")
+LABEL = "drive endpoint"
 Stopped = Literal["empty", "budget", "maxJobs", "limited"]
 
 
@@ -55,7 +57,7 @@ class Standing:
         return self.counts[JobStatus.PENDING] + self.counts[JobStatus.RATE_LIMITED]
 
 
-class Tally(Observer):
+class Outcomes(Observer):
     """Counts what became of the jobs of one call."""
 
     def __init__(self) -> None:
@@ -68,9 +70,9 @@ class Tally(Observer):
 async def drive(queue: Queue | AsyncQueue, budget: Budget) -> Report:
     """Do a share of what workers do on the side, then run jobs; come back within the budget."""
     began = time.monotonic()
-    tally = Tally()
+    seen = Outcomes()
     config: Config = queue._config  # noqa: SLF001  a face of the configuration
-    watched = attrs.evolve(config, observers=config.observers.joined(tally))
+    watched = attrs.evolve(config, observers=config.observers.joined(seen))
     face = AsyncQueue._face_of(watched)  # noqa: SLF001  the same configuration, watched
     async with face:
         await _upkeep(watched)
@@ -81,13 +83,13 @@ async def drive(queue: Queue | AsyncQueue, budget: Budget) -> Report:
             beyond=budget.reserve + AFTERWARDS,
             concurrency=min(budget.concurrency, budget.max_jobs),
             lease=budget.lease,
-            label="drive endpoint",
+            label=LABEL,
         )
         ran = await worker.work(budget.max_jobs)
         standing = await face._do(look)  # noqa: SLF001  a verb of our own
     return Report(
         processed=ran,
-        outcomes=tally.outcomes,
+        outcomes=seen.outcomes,
         remaining=standing.remaining,
         next_run_at=_earliest(standing.next_run_at, worker.opens_at),
         elapsed=time.monotonic() - began,
@@ -128,6 +130,7 @@ def _reason(worker: BoundedWorker, standing: Standing, ran: int, budget: Budget)
 
 async def _upkeep(config: Config) -> None:
     """A bounded share of it: where nobody else does it, this call has to."""
+    tally = Tally()
     async with aclosing(config.async_store()) as store:
         upkeep = Upkeep(
             store,
@@ -135,8 +138,10 @@ async def _upkeep(config: Config) -> None:
             keep=config.keep,
             observers=config.observers,
             rescued=lambda _: None,
+            tally=tally,
         )
         await upkeep.share()
+        await write(store, LABEL, tally)
 
 
 def drive_here(queue: Queue, budget: Budget) -> Report:

@@ -10,6 +10,7 @@ from msgspec import json
 
 from jobq._errors import BackendUnavailable, JobNotFound
 from jobq._model import Job
+from jobq.http.artifacts import shown
 from jobq.http.messages import EVENTS, Stream
 from jobq.http.operations import Call
 from jobq.http.steps import Operation, Step, Watch
@@ -33,17 +34,18 @@ def events(call: Call) -> Operation:
     job = yield from call.job()
     seen = call.request.headers.get("last-event-id")
     api = call.api
-    chunks = _chunks(job, seen, longest=api.options.longest_stream, heartbeat=api.options.heartbeat)
+    options = api.options
+    chunks = _chunks(call, job, seen, longest=options.longest_stream, heartbeat=options.heartbeat)
     return Stream(headers=HEADERS, chunks=chunks)
 
 
 def _chunks(
-    job: Job, seen: str | None, *, longest: float, heartbeat: float
+    call: Call, job: Job, seen: str | None, *, longest: float, heartbeat: float
 ) -> Generator[Step | bytes, Any, None]:
     until = time.monotonic() + longest
     yield b"retry: %d\n\n" % RECONNECT_AFTER
     if seen != str(job.version) or job.status.finished:
-        yield frame(job)
+        yield frame(job, *(yield from shown(call, [job])))
     while not job.status.finished and (left := until - time.monotonic()) > 0:
         try:
             news = yield Watch(job, min(heartbeat, left))
@@ -55,11 +57,11 @@ def _chunks(
             yield STILL_HERE
         else:
             job = news
-            yield frame(job)
+            yield frame(job, *(yield from shown(call, [job])))
 
 
-def frame(job: Job) -> bytes:
+def frame(job: Job, shape: dict[str, Any]) -> bytes:
     """A job as an event: `end` is the last one, `job` each before it."""
     name = b"end" if job.status.finished else b"job"
     # JSON has no line breaks in it, so one `data` line holds it.
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (job.version, name, json.encode(job.to_dict()))
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (job.version, name, json.encode(shape))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
+BYTES = "application/octet-stream"
 
 
 @frozen(kw_only=True, slots=False)

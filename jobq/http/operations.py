@@ -17,6 +17,7 @@ from jobq._model import Job, NewJob, statuses
 from jobq._steps import Do
 from jobq.http import reading
 from jobq.http.access import Scope, forbidden
+from jobq.http.artifacts import mentions, shown
 from jobq.http.messages import Request, Response, answer
 from jobq.http.polling import etag, is_known, poll_after
 from jobq.http.shapes import CreatedView, HealthView
@@ -40,6 +41,8 @@ class Call:
     """The path that the routes are mounted at."""
     action: str
     id: str = ""
+    name: str = ""
+    """Of an artifact."""
 
     def admit(self) -> Steps[Scope]:
         """Whose jobs the caller may see. Raises `Problem` where he may do nothing."""
@@ -118,9 +121,11 @@ def show(call: Call) -> Operation:
     headers = {"etag": etag(job), "cache-control": "private, no-cache", **call.polling(job)}
     if wait is not None and "prefer" in call.request.headers:
         headers["preference-applied"] = f"wait={min(wait, call.api.options.longest_wait):g}"
-    if known is not None and is_known(job, known):
+    # An address may be good for some time only: it is told anew.
+    if known is not None and is_known(job, known) and not mentions(job.result):
         return Response(status=304, headers=headers)
-    return answer(job.to_dict(), headers=headers)
+    [shape] = yield from shown(call, [job])
+    return answer(shape, headers=headers)
 
 
 def page(call: Call) -> Operation:
@@ -130,10 +135,10 @@ def page(call: Call) -> Operation:
     ids = reading.ids_of(call.request)
     if ids is not None:
         jobs = yield Ask(verbs.get_many, ids)
-        fitting = [job.to_dict() for job in jobs if _fits(job, where)]
+        fitting = yield from shown(call, [job for job in jobs if _fits(job, where)])
         return answer({"jobs": fitting, "next": None})
     found = yield Ask(verbs.page, limit=limit, after=after, **where)
-    return answer({"jobs": [job.to_dict() for job in found.jobs], "next": found.next})
+    return answer({"jobs": (yield from shown(call, found.jobs)), "next": found.next})
 
 
 def _where(request: Request, scope: Scope) -> dict[str, Any]:
@@ -174,7 +179,8 @@ def _moved(call: Call, verb: Callable[..., Any]) -> Operation:
     if not job.status.finished and call.api.triggers(call.request):
         yield Trigger()
     headers = {"etag": etag(job), "location": call.location(job), **call.polling(job)}
-    return answer(job.to_dict(), status=202, headers=headers)
+    [shape] = yield from shown(call, [job])
+    return answer(shape, status=202, headers=headers)
 
 
 # --- probes -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from jobq._errors import (
     OptionError,
     PayloadError,
     SchemaError,
+    StorageUnavailable,
     UnknownType,
 )
 from jobq.http.messages import Response
@@ -84,6 +85,9 @@ def problem_of(error: Exception) -> Problem:
         case BackendUnavailable():
             logger.warning("the database cannot be reached: %s", error)
             return unavailable("the database cannot be reached; try again")
+        case StorageUnavailable():
+            logger.warning("artifacts cannot be reached: %s", error)
+            return unavailable("what jobs have saved cannot be reached; try again")
         case SchemaError():
             logger.error("%s", error)
             return unavailable("the database's tables are not those that this version needs")

@@ -8,14 +8,14 @@ from typing import Any, Literal
 from attrs import frozen
 
 from jobq._model import JobStatus
-from jobq.http import driving, operations, shapes
+from jobq.http import artifacts, driving, operations, shapes
 from jobq.http.events import events
-from jobq.http.messages import EVENTS, JSON
+from jobq.http.messages import BYTES, EVENTS, JSON
 from jobq.http.operations import AT_MOST, USUAL_PAGE, Call
 from jobq.http.reading import LONGEST_KEY, MOST_IDS
 from jobq.http.steps import Operation
 
-Part = Literal["jobs", "drive", "probes"]
+Part = Literal["jobs", "drive", "probes", "dashboard"]
 
 
 @frozen(kw_only=True)
@@ -66,6 +66,18 @@ ID = Parameter(
     where="path",
     summary="The job's id",
     schema={"type": "string", "format": "uuid"},
+)
+NAME = Parameter(
+    name="name",
+    where="path",
+    summary="The artifact's name, or its id",
+    schema={"type": "string", "minLength": 1},
+)
+RANGE = Parameter(
+    name="Range",
+    where="header",
+    summary="Only these bytes, as in `bytes=0-1023`",
+    schema={"type": "string"},
 )
 WAIT = Parameter(
     name="wait",
@@ -323,6 +335,45 @@ ROUTES = (
             ),
             *REFUSED,
             UNKNOWN,
+            UNAVAILABLE,
+        ),
+    ),
+    Route(
+        name="artifacts",
+        method="GET",
+        path="/{id}/artifacts",
+        part="jobs",
+        summary="List what a job has saved",
+        operation=artifacts.listing,
+        parameters=(ID,),
+        answers=(
+            Answer(status=200, summary="Its artifacts", shape=shapes.ArtifactsView),
+            *REFUSED,
+            UNKNOWN,
+            UNAVAILABLE,
+        ),
+    ),
+    Route(
+        name="artifact",
+        method="GET",
+        path="/{id}/artifacts/{name}",
+        part="jobs",
+        summary="Read something that a job has saved",
+        operation=artifacts.download,
+        parameters=(ID, NAME, IF_NONE_MATCH, RANGE),
+        answers=(
+            Answer(
+                status=200,
+                summary="Its bytes, with the type that they have",
+                media_type=BYTES,
+                headers=("ETag",),
+            ),
+            Answer(status=206, summary="Some of its bytes", media_type=BYTES, headers=("ETag",)),
+            Answer(status=302, summary="It is there", headers=("Location",)),
+            Answer(status=304, summary="It is what the client has already", headers=("ETag",)),
+            *REFUSED,
+            problem(404, "There is no such job, or it has saved nothing of that name"),
+            problem(416, "It has no such bytes"),
             UNAVAILABLE,
         ),
     ),

@@ -78,6 +78,30 @@ class PageView:
 
 
 @dataclass(kw_only=True)
+class ArtifactView:
+    """Something that a job has saved; `url` is where it may be read, once it is `stored`."""
+
+    id: str
+    jobId: str
+    name: str
+    url: str | None
+    contentType: str
+    bytes: int
+    sha256: str
+    key: str
+    step: str
+    status: Literal["uploading", "stored", "replaced", "deleting"]
+    createdAt: str | None
+
+
+@dataclass(kw_only=True)
+class ArtifactsView:
+    """What a job has saved, oldest first."""
+
+    artifacts: list[ArtifactView]
+
+
+@dataclass(kw_only=True)
 class ReportView:
     """What one call of the drive endpoint came to."""
 

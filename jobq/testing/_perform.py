@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, TypeVar, Unpack, overload
 
 from anyio import to_thread
 from attrs import Factory, define, field, frozen
 
+from jobq import backends
 from jobq._clock import SystemClock
 from jobq._context import JobContext, SyncJobContext, one_connection
 from jobq._durable import Book
@@ -21,6 +22,8 @@ from jobq._model import new_id
 from jobq._payload import encode_json, encode_result, loads
 from jobq._queue import AsyncQueue, Queue
 from jobq._routing import default_router
+from jobq._saving import Uploads
+from jobq.artifacts import Artifact
 from jobq.observe import current_job, name_jobs_in_log_records
 from jobq.testing._drain import run_here
 from jobq.testing._nowhere import Nowhere, ThreadNowhere, book_of, told
@@ -47,6 +50,7 @@ class PerformOptions(TypedDict, total=False):
     cancelled: bool
     keys: Mapping[str, str]
     waits: Mapping[str, Any]
+    saved: dict[str, bytes]
 
 
 @overload
@@ -69,6 +73,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     - `progress`: a list that gets a `(percent, message)` for each call of `job.progress`.
     - `keys`: the secrets that `job.key(…)` gives, by pool; by default the first of each.
     - `waits`: what comes of what the handler waits for, by name. Steps are called, nobody sleeps.
+    - `saved`: a dictionary that gets the bytes of what `job.save` keeps, by their names.
     - `cancelled`: whether `job.cancelled` says that the handler should stop.
 
     A `def` handler runs in the calling thread, unless there is middleware or a lifespan. In
@@ -119,6 +124,30 @@ class Facts:
     fence: int = 0
 
 
+@frozen
+class Kept:
+    """A storage of what one handler saves, under its name."""
+
+    saved: dict[str, bytes]
+    prefix = ""
+
+    def put(self, key: str, content: BinaryIO, *, size: int, content_type: str) -> None:
+        del size, content_type
+        self.saved[key] = content.read()
+
+    def read(self, key: str, start: int, length: int) -> bytes:
+        return self.saved[key][start : start + length]
+
+    def delete(self, key: str) -> None:
+        self.saved.pop(key, None)
+
+    def public_url(self, key: str) -> None:
+        """There is none."""
+
+    def signed_url(self, key: str, *, seconds: int) -> None:
+        """Nor such a one."""
+
+
 @define(kw_only=True)
 class Record:
     """Stands behind a context in a worker's place, and remembers what it is told."""
@@ -135,6 +164,9 @@ class Record:
     committed: str | None = None
     keys: Mapping[str, str] = Factory(dict)
     debits: dict[str, int] = Factory(dict)
+    saved: dict[str, bytes] = Factory(dict)
+    uploads: Uploads = Factory(Uploads)
+    upload_threads: Any = None
     heeded: tuple[str, ...] = ()
     book: Book
     place: Nowhere = Factory(Nowhere)
@@ -150,6 +182,22 @@ class Record:
 
     def lose(self) -> None:
         """There is nobody to lose it to."""
+
+    @property
+    def storage(self) -> Kept:
+        return Kept(self.saved)
+
+    async def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self.run_here(op, *args, **kwargs)
+
+    def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """There is no database: what is to be written down is so already."""
+        if op is not backends.ops.begin_artifact:
+            raise NotImplementedError(f"{op.__name__} needs a database: use drain(queue)")
+        [row] = args
+        del kwargs
+        fields = {name: row[name] for name in row if name not in ("id", "fence", "artifact", "key")}
+        return Artifact(id=row["artifact"], job_id=row["id"], key=row["name"], url=None, **fields)
 
     def limit_key(self, name: str) -> str:
         return name
@@ -204,6 +252,7 @@ class Performance:
     cancelled: bool = False
     keys: Mapping[str, str] = Factory(dict)
     waits: Mapping[str, Any] = Factory(dict)
+    saved: dict[str, bytes] = Factory(dict)
 
     @property
     def _config(self) -> Any:
@@ -297,6 +346,7 @@ class Performance:
             keys={**_first_keys(handler), **self.keys},
             debits=_debits(handler, payload),
             book=book_of(self.waits),
+            saved=self.saved,
         )
         return payload, record
 

@@ -30,6 +30,7 @@ COMMANDS = [
     "reschedule",
     "limits",
     "schedules",
+    "artifacts",
 ]
 
 

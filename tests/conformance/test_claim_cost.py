@@ -282,6 +282,7 @@ RANGES = {
         "jobq_job USING INDEX jobq_job_status (status=?)",
         "jobq_job USING INDEX jobq_job_expiry (expires_at>? AND expires_at<?)",
         "jobq_job USING INDEX jobq_job_prune (prune_at>? AND prune_at<?)",
+        "jobq_stat USING PRIMARY KEY (minute<?)",
     ],
 }
 BY_ID = (

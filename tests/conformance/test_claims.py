@@ -270,6 +270,22 @@ async def test_a_burst_waits_for_retries_that_are_due_within_five_seconds(
     assert (await aqueue.get(second.id)).status == "pending"
 
 
+async def test_a_burst_starts_jobs_as_their_limit_opens_while_others_run(
+    aqueue: jobq.AsyncQueue, router: jobq.Router
+) -> None:
+    together = asyncio.Barrier(8)
+
+    often, once = jobq.RateLimit("often", 100, per=1), jobq.Retry(max_attempts=1)
+
+    @router.handler("together", limits=[often], retry=once, timeout=20)
+    async def meet() -> None:
+        await together.wait()
+
+    await aqueue.enqueue_many((meet, None) for _ in range(8))
+    await jobq.Worker(aqueue, concurrency=8).run(burst=True)
+    assert (await aqueue.counts())["completed"] == 8
+
+
 async def test_a_burst_leaves_what_it_cannot_take(
     aqueue: jobq.AsyncQueue, known: jobq.Handler[dict, dict]
 ) -> None:

@@ -253,6 +253,7 @@ async def scheduled(payload: Photo, job: jobq.JobContext) -> Edited:
 
 assert_type(scheduled, jobq.Handler[Photo, Edited])
 assert_type(queue.schedules(), list[jobq.ScheduleInfo])
+assert_type(queue.stats(minutes=5, by="queue"), list[jobq.Stat])
 jobq.cron("0 3 * * *", catch_up="some")  # type: ignore[arg-type]
 jobq.cron("0 3 * * *", zone="UTC")  # type: ignore[call-arg]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, and_, case
+from sqlalchemy import BigInteger, Executable, and_, case, select
 
 from jobq._model import MOVES
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param
+from jobq.backends._statement import Op, reading, statement
 
 j = t.job.c
 
@@ -29,6 +30,18 @@ def clock_value(d: Dialect) -> Expression:
     now = d.now()
     now.type = j.run_at.type
     return d.wire(now)
+
+
+@statement
+def _clock(d: Dialect) -> Executable:
+    return select(clock_value(d))
+
+
+@reading
+def clock(d: Dialect) -> Op[int]:
+    """The database's clock in microseconds, or the frozen one."""
+    [(now,)] = yield _clock(d)
+    return int(now)
 
 
 def lease_end(d: Dialect, started: Expression) -> Expression:

@@ -28,6 +28,7 @@ from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
 from jobq.backends._statement import Op, atomic, knows_again, replanned, statement
 from jobq.backends.ops._moves import held
+from jobq.backends.ops.artifacts import store_artifacts
 from jobq.backends.ops.remove import remove
 from jobq.backends.ops.steps import wake_resumed
 
@@ -49,6 +50,8 @@ class Ending(NamedTuple):
     """Whether the job is to be deleted when it completes (`keep=False`)."""
     committed: bool = False
     """Whether the handler wrote the outcome itself, and it is only to be seen whether it did."""
+    artifacts: tuple[str, ...] = ()
+    """What it uploaded outside of steps, to be stored if this is the job's end."""
 
     def row(self) -> dict[str, Any]:
         move = self.transition
@@ -376,9 +379,10 @@ def _finish_others(
 def finish_and_delete(
     d: Dialect, endings: Sequence[Ending], *, keep: int | None, again: bool = False
 ) -> Op[dict[str, str]]:
-    """`finish`, where some jobs are deleted on completion, begin to wait, or are completed already.
+    """`finish`, where endings have more to them.
 
-    Those were completed by their handlers.
+    Their jobs are deleted on completion, were completed by their handlers, saved artifacts, or
+    begin to wait.
     """
     committed = [ending for ending in endings if ending.committed]
     done = yield from finish(d, [e for e in endings if not e.committed], keep=keep, again=again)
@@ -387,6 +391,9 @@ def finish_and_delete(
     waits = [(e.id, name) for e in endings if e.id in done for name in e.transition.waits]
     if waits:
         yield from wake_resumed(d, waits)
+    saved = [id for e in endings if done.get(e.id) in FINISHED for id in e.artifacts]
+    if saved:
+        yield from store_artifacts(d, saved)
     gone = [e.id for e in endings if e.deletes and done.get(e.id) == "completed"]
     if gone:
         yield from remove(d, gone)
@@ -402,7 +409,11 @@ def complete(
     keep: int | None,
     message: str | None = None,
     worker: str | None = None,
+    artifacts: Sequence[str] = (),
 ) -> Op[bool]:
     """Complete one job on the handler's own connection; whether its claim was still valid."""
     row = {"id": id, "fence": fence, "result": result, "message": message}
-    return bool((yield from _complete_rows(d, [row], keep=keep, worker=worker)))
+    done = yield from _complete_rows(d, [row], keep=keep, worker=worker)
+    if done and artifacts:
+        yield from store_artifacts(d, artifacts)
+    return bool(done)

@@ -27,6 +27,7 @@ from jobq.backends._statement import Call, Op, atomic, reading, replanned, state
 from jobq.backends.ops._moves import held, lease_end, may
 from jobq.backends.ops.finish import Ending, finish, refusal
 from jobq.backends.ops.remove import remove
+from jobq.backends.ops.stats import old
 
 j = t.job.c
 BATCH = 500
@@ -102,6 +103,7 @@ EXPIRED = (
     j.started_at,
     j.worker,
     j.on_ambiguous,
+    j.queue,
 )
 
 
@@ -118,6 +120,7 @@ class Orphan:
     started_at: int
     worker: str | None
     on_ambiguous: str | None
+    queue: str
 
 
 @frozen
@@ -127,6 +130,7 @@ class Overdue:
     rescue: bool
     expire: bool
     prune: bool
+    stats: bool
 
 
 def _lost(d: Dialect) -> Expression:
@@ -145,7 +149,7 @@ def _past_retention(d: Dialect) -> Expression:
 @statement
 def _overdue(d: Dialect) -> Executable:
     lost = select(j.id).where(_lost(d)).with_hint(t.job, *t.BY_STATUS)
-    some = (lost, _late(d), select(j.id).where(_past_retention(d)))
+    some = (lost, _late(d), select(j.id).where(_past_retention(d)), old(d))
     return select(*(case((found.exists(), number(1)), else_=number(0)) for found in some))
 
 

@@ -166,7 +166,7 @@ class QueueState:
 
 
 @statement
-def _paused(d: Dialect) -> Executable:
+def paused(d: Dialect) -> Executable:
     q = t.queue.c
     in_force = or_(q.paused_until.is_(None), q.paused_until > d.now())
     return select(q.queue, d.wire(q.paused_until)).where(and_(d.is_set(q.paused), in_force))
@@ -186,15 +186,15 @@ def _live(_: Dialect) -> Executable:
 @reading
 def queues(d: Dialect) -> Op[list[QueueState]]:
     """The queues in use, with their live jobs (capped) and pauses."""
-    paused: dict[str, int] = dict((yield _paused(d)))
-    live: dict[str, dict[str, int]] = {name: {} for name in paused}
+    until: dict[str, int] = dict((yield paused(d)))
+    live: dict[str, dict[str, int]] = {name: {} for name in until}
     for name, status, count in (yield _live(d)):
         live.setdefault(name, {})[status] = count
     return [
         QueueState(
             queue=name,
-            paused=name in paused,
-            paused_until=instant(paused.get(name)),
+            paused=name in until,
+            paused_until=instant(until.get(name)),
             live=live[name],
         )
         for name in sorted(live)

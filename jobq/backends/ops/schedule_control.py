@@ -12,11 +12,11 @@ from jobq._model import instant
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, param
 from jobq.backends._statement import Op, atomic, reading, statement
+from jobq.backends.ops._moves import clock
 from jobq.backends.ops.schedules import (
     ALIVE,
     SPEC,
     after,
-    clock,
     known_schedules,
     named,
     schedule_of,
@@ -87,7 +87,7 @@ def _resume(d: Dialect) -> Executable:
 @atomic
 def resume_schedule(d: Dialect, *, name: str) -> Op[bool]:
     """Let a schedule tick again, from now on; whether there is one."""
-    [(now,)] = yield clock(d)
+    now = yield from clock(d)
     rows = yield known_schedules(d, rows=named([name]))
     for row in rows:
         yield _resume(d, name=name, next_tick=after(schedule_of(row), now))

@@ -28,7 +28,7 @@ from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, is_one_of, number
 from jobq.backends._statement import Op, Row, atomic, statement
-from jobq.backends.ops._moves import clock_value
+from jobq.backends.ops._moves import clock, clock_value
 from jobq.backends.ops.insert import NewRow, insert_many
 from jobq.backends.ops.limits import bounded
 
@@ -80,11 +80,6 @@ def _rows(d: Dialect, *names: str) -> Any:
 
 def named(names: Sequence[str]) -> str:
     return dumps([{"name": name} for name in names])
-
-
-@statement
-def clock(d: Dialect) -> Executable:
-    return select(clock_value(d))
 
 
 def after(schedule: Schedule, moment: int) -> int | None:
@@ -145,7 +140,7 @@ def declare_schedules(
     What holds now for each. A new or different expression ticks from now on: its earlier ticks
     were not missed. Schedules that no code has had for 30 days are dropped.
     """
-    [(now,)] = yield clock(d)
+    now = yield from clock(d)
     names = sorted(schedule.name for schedule in schedules)
     known = {row[0]: row for row in (yield known_schedules(d, rows=named(names)))}
     stored: list[dict[str, Any]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Executable, Integer, case, delete, select
@@ -11,6 +12,7 @@ from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, param
 from jobq.backends._statement import Op, reading, statement
 from jobq.backends.ops._rows import loads
+from jobq.backends.ops.stats import add_stats
 
 w = t.worker.c
 _KEPT = 3_600_000_000
@@ -51,9 +53,11 @@ def _heartbeat(d: Dialect) -> Executable:
     )
 
 
-def heartbeat(d: Dialect, **worker: Any) -> Op[None]:
-    """Say that a worker is alive, and what it is doing."""
+def heartbeat(d: Dialect, *, stats: Sequence[dict[str, Any]] = (), **worker: Any) -> Op[None]:
+    """Say that a worker is alive, what it is doing, and what became of its attempts."""
     yield _heartbeat(d, **worker)
+    if stats:
+        yield from add_stats(d, worker["label"], stats)
 
 
 @statement

@@ -24,6 +24,7 @@ from jobq.backends._options import PostgresOptions
 from jobq.backends.ops.insert import CHANNEL
 from jobq.backends.postgres.aio import AsyncPostgresStore
 from jobq.backends.postgres.connections import AsyncConnection, connect_args
+from jobq.backends.postgres.ear import Ear
 from jobq.backends.postgres.snapshots import oldest_snapshot
 from jobq.backends.postgres.sync import PostgresStore
 from jobq.observe import logger
@@ -110,20 +111,21 @@ class PostgresBackend:
         args = connect_args("jobq listen", self.options)
         connection = await AsyncConnection.connect(url, **args)
         connection.bound = self.options.statement_timeout
+        ear = Ear(connection)
         try:
             await connection.execute(f"LISTEN {CHANNEL}")
             await connection.execute(f"LISTEN {ping}")
             while True:
                 await connection.execute(f"NOTIFY {ping}")
-                self.fallback_poll = QUIET if await self._hear(connection, ping, hint) else 1.0
+                self.fallback_poll = QUIET if await self._hear(ear, ping, hint) else 1.0
         finally:
             await connection.close()
 
-    async def _hear(self, connection: AsyncConnection, ping: str, hint: Callable[[], None]) -> bool:
+    async def _hear(self, ear: Ear, ping: str, hint: Callable[[], None]) -> bool:
         """Pass hints on for half a minute; whether our own ping was among them."""
         heard = False
-        async for note in connection.notifies(timeout=2.0):
-            if note.channel == ping:
+        async for channel in ear.channels(2.0):
+            if channel == ping:
                 heard = True
                 self.fallback_poll = QUIET
             hint()
@@ -136,6 +138,6 @@ class PostgresBackend:
             )
             await asyncio.sleep(28.0)
             return False
-        async for _note in connection.notifies(timeout=30.0):
+        async for _ in ear.channels(30.0):
             hint()
         return True

@@ -18,13 +18,13 @@ from jobq.backends._dialect import PostgresDialect
 from jobq.backends._failures import translate
 from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call, Row, drive_async, marked
+from jobq.backends.ops._moves import clock
 from jobq.backends.ops.bulk import COPY, copy_blocks
 from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
 from jobq.backends.postgres.connections import (
     AsyncConnection,
     cancellations,
-    clock,
     configure_async,
     pool_args,
     prepares,

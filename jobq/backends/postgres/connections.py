@@ -17,9 +17,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from jobq._masking import mask
-from jobq.backends._dialect import PostgresDialect
 from jobq.backends._options import PostgresOptions
-from jobq.backends._statement import Call, Op
+from jobq.backends._statement import Call
 
 T = TypeVar("T")
 CANCEL_WITHIN = 1.0
@@ -207,12 +206,3 @@ def unbounded() -> str:
 def is_reusable(connection: Connection | AsyncConnection) -> bool:
     """Whether the next call may have a connection that the last one used."""
     return connection.info.transaction_status == TransactionStatus.IDLE
-
-
-def clock(d: PostgresDialect) -> Op[int]:
-    """The time in microseconds: the server's, unless ours is frozen."""
-    frozen_at = d.current()
-    if frozen_at is not None:
-        return frozen_at
-    rows = yield Call("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", {})
-    return rows[0][0]  # type: ignore[no-any-return]

@@ -22,12 +22,12 @@ from jobq.backends._failures import translate
 from jobq.backends._forks import abandon, watch_forks
 from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call, Row, drive, marked
+from jobq.backends.ops._moves import clock
 from jobq.backends.ops.bulk import COPY, copy_blocks
 from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
 from jobq.backends.postgres.connections import (
     Connection,
-    clock,
     configure,
     pool_args,
     prepares,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from jobq._errors import BackendError
@@ -19,18 +19,12 @@ from jobq.backends import _migrations
 from jobq.backends._dialect import SqliteDialect
 from jobq.backends._options import SqliteOptions
 from jobq.backends.sqlite.faces import AsyncSqliteStore, SqliteStore
+from jobq.backends.sqlite.writer import connect, empty_log, log_size, pause
 
 LONG_LOG = 64_000_000
 """Bytes of a write-ahead log that somebody must be keeping from being reused."""
 EMPTYING = 1.0
 """Seconds to wait for those who read, when it is to be emptied."""
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 class SqliteBackend:
@@ -63,8 +57,8 @@ class SqliteBackend:
 
     async def held_up(self, store: AsyncSqliteStore, *, seconds: float) -> str | None:  # noqa: ARG002
         """What keeps the write-ahead log from being reused, where it cannot be emptied."""
-        size = _size(Path(f"{self.options.path}-wal"))
-        if size <= LONG_LOG or await asyncio.to_thread(_has_emptied_log, self.options.path):
+        size = log_size(self.options.path)
+        if size <= LONG_LOG or await asyncio.to_thread(_has_emptied_log, self.options):
             return None
         return (
             f"the write-ahead log of {self.options.path} has grown to {size / 1e6:.0f} MB: some "
@@ -92,15 +86,15 @@ class SqliteBackend:
     fallback_poll = 5.0
 
 
-def _has_emptied_log(path: str) -> bool:
-    """Copy the whole log into the file, and begin it anew.
-
-    SQLite does so itself when a commit meets no reader, which may not happen for long where many
-    processes are busy. This waits for the readers, and for that time no one else can write.
-    """
+def _has_emptied_log(options: SqliteOptions) -> bool:
+    """Whether it could be emptied within a second, whatever others do meanwhile."""
+    until = time.monotonic() + EMPTYING
     try:
-        with closing(sqlite3.connect(path, timeout=EMPTYING, isolation_level=None)) as connection:
-            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    except sqlite3.OperationalError:
+        with closing(connect(options)) as connection:
+            while not empty_log(connection):
+                if time.monotonic() > until:
+                    return False
+                time.sleep(pause())
+    except (sqlite3.OperationalError, BackendError):
         return False
-    return not busy
+    return True

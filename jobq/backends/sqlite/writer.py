@@ -29,6 +29,13 @@ OLDEST = (3, 37, 0)
 LOG_KEPT = 4 * 1024 * 1024
 """To how many bytes the write-ahead log shrinks again, after a reader had kept it growing."""
 
+LONGEST_LOG = 16 * 1024 * 1024
+"""Bytes of a log that is emptied at once, where several processes write without a pause."""
+EMPTYING_EVERY = 0.1
+"""Seconds between two looks at its length."""
+PATIENCE_WITH_READERS = 50
+"""Milliseconds to wait for those who read, when the log is to be emptied."""
+
 
 def connect(options: SqliteOptions) -> sqlite3.Connection:
     """A connection as jobq uses it, in autocommit mode."""
@@ -54,6 +61,31 @@ def connect(options: SqliteOptions) -> sqlite3.Connection:
     return connection
 
 
+def log_size(path: str) -> int:
+    """Bytes of a database's write-ahead log."""
+    try:
+        return Path(f"{path}-wal").stat().st_size
+    except OSError:
+        return 0
+
+
+def empty_log(connection: sqlite3.Connection) -> bool:
+    """Copy the whole log into the file, and begin it anew; whether nobody was in the way.
+
+    SQLite does so itself when a commit meets no reader and no writer, which does not happen where
+    several processes write without a pause. This waits for those who read; best done just after a
+    commit, when the others have not yet noticed that they may write.
+    """
+    connection.execute(f"PRAGMA busy_timeout = {PATIENCE_WITH_READERS}")
+    try:
+        (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        connection.execute("PRAGMA busy_timeout = 0")
+    return not busy
+
+
 def _use_wal(connection: sqlite3.Connection, *, until: float) -> None:
     while True:
         try:
@@ -61,12 +93,12 @@ def _use_wal(connection: sqlite3.Connection, *, until: float) -> None:
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > until:
                 raise
-            time.sleep(_pause())
+            time.sleep(pause())
         else:
             return
 
 
-def _pause() -> float:
+def pause() -> float:
     """Between two tries for the write lock: short, and never in step with another process."""
     return random.uniform(0.0005, 0.002)
 
@@ -91,6 +123,7 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.RLock()
         watch_forks(self)
+        self._empty_log_at = 0.0
         self._contended_until = 0.0
         self._committed_at = 0.0
 
@@ -134,7 +167,7 @@ class Writer:
             if marked(op, "single"):
                 self._leave_a_gap()
                 answer = self._patiently(lambda: self._drive(op, args, kwargs))
-                self._committed_at = time.monotonic()
+                self._note_commit()
                 return answer
             return self.transact(lambda: self._drive(op, args, kwargs))
 
@@ -186,7 +219,7 @@ class Writer:
         """Between two transactions, while others are waiting."""
         now = time.monotonic()
         if now < self._contended_until and now - self._committed_at < 0.001:
-            time.sleep(_pause())
+            time.sleep(pause())
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """Wait for locks our own way: SQLite's busy handler starves those who wait."""
@@ -204,11 +237,18 @@ class Writer:
                         f"another process has kept the SQLite database locked for "
                         f"{self._patience:g} s; look for a long write transaction"
                     ) from error
-                time.sleep(_pause())
+                time.sleep(pause())
 
     def commit(self) -> None:
         self.connection.execute("COMMIT")
-        self._committed_at = time.monotonic()
+        self._note_commit()
+
+    def _note_commit(self) -> None:
+        self._committed_at = now = time.monotonic()
+        if now < self._contended_until and now > self._empty_log_at:
+            self._empty_log_at = now + EMPTYING_EVERY
+            if log_size(self._options.path) > LONGEST_LOG:
+                empty_log(self.connection)
 
     def rollback(self) -> None:
         if self.connection.in_transaction:

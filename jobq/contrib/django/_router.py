@@ -35,17 +35,15 @@ def _is_ours(path: str) -> bool:
 class ProjectRouter(Router):
     """The handlers of `@jobq.handler`, and Django's tasks as they are met.
 
-    `outer` is middleware around all of them. With `backends`, the aliases of task backends, it
-    knows their tasks alone.
+    With `backends`, the aliases of task backends, it knows their tasks alone.
     """
 
-    def __init__(self, *outer: Middleware, backends: Iterable[str] | None = None) -> None:
+    def __init__(self, backends: Iterable[str] | None = None) -> None:
         super().__init__()
         handlers: MutableMapping[str, Handler[Any, Any]] = {}
         if backends is None:
             handlers = default_router._handlers  # noqa: SLF001  a live view
         self._handlers = ChainMap({}, handlers)
-        self._outer = outer
         self._backends = frozenset(aliases() if backends is None else backends)
 
     @property
@@ -62,7 +60,7 @@ class ProjectRouter(Router):
 
     def chain(self, handler: Handler[Any, Any]) -> tuple[Middleware, ...]:
         """The middleware around a handler, outermost first."""
-        return (*self._outer, *default_router.chain(handler))
+        return default_router.chain(handler)
 
     def find(self, type: str) -> bool:
         """Import the task that a type names, and register it; whether it is one of ours."""

@@ -19,7 +19,7 @@ from jobq._wakeup import is_awaited, wake
 from jobq.backends import _migrations
 from jobq.backends._dialect import Dialect, PostgresDialect, PyformatSqliteDialect
 from jobq.backends._failures import translate
-from jobq.backends._statement import Call, Op, drive, marked
+from jobq.backends._statement import Op, drive, marked
 from jobq.backends.callers import execute_on_django
 from jobq.backends.ops.insert import NewRow, tell
 from jobq.contrib.django import _database
@@ -45,16 +45,6 @@ class _At:
         return self.instant
 
 
-def _clock(d: Dialect) -> Op[int]:
-    now = d.current()
-    if now is not None:
-        return now
-    [(instant,)] = yield Call(
-        "SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint", {}
-    )
-    return int(instant)
-
-
 class DjangoStore:
     """A database for synchronous callers: each thread has Django's connection of its own."""
 
@@ -69,7 +59,7 @@ class DjangoStore:
     def bulk(self, rows: Sequence[NewRow]) -> int:
         """Store rows that have no unique keys, in one transaction; when they were created."""
         with self._unit(backends.ops.retry) as connection:
-            now: int = self._drive(connection, _clock(self.dialect))
+            now: int = self._drive(connection, backends.ops.clock(self.dialect))
             frozen = type(self.dialect)(_At(now))
             for start in range(0, len(rows), CHUNK):
                 some = rows[start : start + CHUNK]

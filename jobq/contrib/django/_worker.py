@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from anyio import CapacityLimiter
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -11,15 +11,13 @@ from attrs import define
 from django.db import close_old_connections, connections, reset_queries
 
 from jobq._config import Config
-from jobq._context import JobContext
 from jobq._errors import ConfigurationError
 from jobq._queue import Queue
-from jobq._routing import Router
 from jobq.contrib.django import DjangoQueue, _database, _settings
 from jobq.contrib.django._router import ProjectRouter, aliases
 
 T = TypeVar("T")
-SHARED = ("strict_types", "lifespan", "keep", "limits", "bounds", "clock", "observers")
+SHARED = ("router", "strict_types", "lifespan", "keep", "limits", "bounds", "clock", "observers")
 """What a worker's configuration has of the project's."""
 
 
@@ -39,25 +37,22 @@ class WorkerConfig(Config):
 
         return await super().in_thread(around, threads)
 
+    async def in_loop(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Give each attempt a thread for Django's ORM, and close what was opened there.
+
+        Otherwise all attempts of the process would stand in line for one thread and connection.
+        """
+        async with ThreadSensitiveContext():
+            try:
+                return await call()
+            finally:
+                await sync_to_async(connections.close_all, thread_sensitive=True)()
+
 
 def _refresh() -> None:
     """What Django does around a request."""
     reset_queries()
     close_old_connections()
-
-
-async def with_own_connections(job: JobContext, call_next: Callable[[], Awaitable[Any]]) -> Any:
-    """Give an `async def` handler a thread for Django's ORM, and close what was opened there.
-
-    Otherwise all handlers of the process would stand in line for one thread and one connection.
-    """
-    if not job._attempt.handler.is_async:  # type: ignore[attr-defined]  # noqa: SLF001
-        return await call_next()
-    async with ThreadSensitiveContext():
-        try:
-            return await call_next()
-        finally:
-            await sync_to_async(connections.close_all, thread_sensitive=True)()
 
 
 def worker_queue(queue: DjangoQueue, backend: str | None = None) -> Queue:
@@ -69,17 +64,8 @@ def worker_queue(queue: DjangoQueue, backend: str | None = None) -> Queue:
         raise ConfigurationError(f"TASKS has no backend {backend!r} that is jobq's")
     config: Config = queue._config  # noqa: SLF001  a face of the configuration
     fields = {name: getattr(config, name) for name in SHARED}
-    fields["router"] = _router_of(config.router, backend)
+    if backend is not None:
+        fields["router"] = ProjectRouter([backend])
     options = _settings.worker_options() if _database.vendor(queue.alias) == "postgresql" else {}
     url = _database.url(queue.alias)
     return Queue._face_of(WorkerConfig(url=url, options=options, **fields))  # noqa: SLF001
-
-
-def _router_of(router: Router, backend: str | None) -> Router:
-    """The same handlers, with their own connections."""
-    if backend is not None or isinstance(router, ProjectRouter):
-        return ProjectRouter(with_own_connections, backends=None if backend is None else [backend])
-    own = Router()
-    own.middleware(with_own_connections)
-    own.include(router)
-    return own

@@ -13,6 +13,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.http import (
     HttpRequest,
@@ -23,6 +24,7 @@ from django.http import (
 )
 from django.http.request import RawPostDataException
 from django.middleware.csrf import CsrfViewMiddleware
+from django.shortcuts import resolve_url
 from django.urls import URLPattern, re_path, reverse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -30,6 +32,7 @@ from jobq._model import Job
 from jobq.contrib.django import DjangoQueue, queue
 from jobq.contrib.django._hosts import AsyncDjangoHost, DjangoHost, Outside
 from jobq.http import DriveApi, JobsApi, Problem, Request, Response, Stream, in_debug
+from jobq.http.dashboard import ACTIONS, Dashboard, Operator
 from jobq.http.polling import poll_after
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
@@ -61,6 +64,10 @@ class DjangoDriveApi(DjangoJobsApi, DriveApi):
     """The drive endpoint alone, on Django's connections."""
 
 
+class DjangoDashboard(DjangoJobsApi, Dashboard):
+    """The dashboard, on Django's connections."""
+
+
 def jobs_urls(
     prefix: str = "jobs", *, queue: DjangoQueue = queue, name: str = "jobq", **options: Any
 ) -> list[URLPattern]:
@@ -87,6 +94,39 @@ def drive_urls(
     return _patterns(DjangoDriveApi(queue, **options), prefix, name)
 
 
+def staff(request: HttpRequest) -> Operator | None:
+    """Members of the staff may look; who may change or delete jobs may do so here.
+
+    Those are Django's permissions `jobq.change_job` and `jobq.delete_job`.
+    """
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return None
+    if not user.is_staff:
+        raise PermissionDenied("only members of the staff may look at this")
+    actions = [action for action in ACTIONS if action != "delete"]
+    may = actions if user.has_perm("jobq.change_job") else []
+    may += ["delete"] if user.has_perm("jobq.delete_job") else []
+    return Operator(name=user.get_username(), may=may)
+
+
+def dashboard_urls(
+    prefix: str = "jobq",
+    *,
+    queue: DjangoQueue = queue,
+    name: str = "jobq-dashboard",
+    **options: Any,
+) -> list[URLPattern]:
+    """The dashboard below a prefix. The options are those of `jobq.http.dashboard`.
+
+    By default it is for the staff, see `staff`, and others are sent to `LOGIN_URL`.
+
+    >>> urlpatterns = [*dashboard_urls("jobq")]
+    """
+    usual: dict[str, Any] = {"access": staff, "sign_in": resolve_url(settings.LOGIN_URL)}
+    return _patterns(DjangoDashboard(queue, **usual | options), prefix, name)
+
+
 def _patterns(api: JobsApi, prefix: str, name: str) -> list[URLPattern]:
     mount = re.escape(prefix.strip("/"))
     return [
@@ -102,13 +142,15 @@ def _patterns(api: JobsApi, prefix: str, name: str) -> list[URLPattern]:
 def _expression(mount: str, path: str) -> str:
     """A path of the route table below a mount; both may be empty, and a slash may follow."""
     whole = f"{mount}{path}" if mount else path.removeprefix("/")
-    return f"^{whole.replace('{id}', '(?P<id>[^/]+)')}/?$"
+    for part in ("id", "name"):
+        whole = whole.replace(f"{{{part}}}", f"(?P<{part}>[^/]+)")
+    return f"^{whole}/?$"
 
 
 def _view(api: JobsApi, path: str) -> View:
     guarded = any(route.part == "jobs" for route in api.paths[path].values())
 
-    async def view(request: HttpRequest, id: str = "") -> HttpResponseBase:
+    async def view(request: HttpRequest, id: str = "", name: str = "") -> HttpResponseBase:
         is_asgi = isinstance(request, ASGIRequest)
         try:
             if guarded:
@@ -117,10 +159,10 @@ def _view(api: JobsApi, path: str) -> View:
         except Problem as problem:
             return _native(api, problem.response(), is_asgi=is_asgi)
         if is_asgi:
-            answered = await api.ahandle(path, asked, id=id)
+            answered = await api.ahandle(path, asked, id=id, name=name)
         else:  # in the thread that serves the request
             handle = sync_to_async(api.handle, thread_sensitive=True)
-            answered = await handle(path, asked, id=id)
+            answered = await handle(path, asked, id=id, name=name)
         return _native(api, answered, is_asgi=is_asgi)
 
     exempt: Any = csrf_exempt(view)

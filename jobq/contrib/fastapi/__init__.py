@@ -4,7 +4,15 @@
 >>> app.include_router(jobs_router(queue, owner=current_user, allow=["image_edit"]), prefix="/jobs")
 """
 
-from jobq.contrib.fastapi._router import drive_router, get_queue, jobs_router
-from jobq.contrib.starlette import accepted, worker_lifespan
+from jobq.contrib.fastapi._router import dashboard_router, drive_router, get_queue, jobs_router
+from jobq.contrib.starlette import accepted, dashboard_app, worker_lifespan
 
-__all__ = ["accepted", "drive_router", "get_queue", "jobs_router", "worker_lifespan"]
+__all__ = [
+    "accepted",
+    "dashboard_app",
+    "dashboard_router",
+    "drive_router",
+    "get_queue",
+    "jobs_router",
+    "worker_lifespan",
+]

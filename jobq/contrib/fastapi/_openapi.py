@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from jobq.http import Answer, Route
-from jobq.http.messages import JSON
+from jobq.http.messages import BYTES, JSON
 
 HEADERS = {
     "ETag": "The job's version",
@@ -42,7 +42,8 @@ def _response(answer: Answer) -> dict[str, Any]:
     elif answer.shape is not None:
         described["content"] = {answer.media_type: {"schema": schema(answer.shape)}}
     elif answer.media_type != JSON:
-        described["content"] = {answer.media_type: {"schema": {"type": "string"}}}
+        text = {"type": "string"} | ({"format": "binary"} if answer.media_type == BYTES else {})
+        described["content"] = {answer.media_type: {"schema": text}}
     return described
 
 

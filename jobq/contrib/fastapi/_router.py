@@ -15,7 +15,8 @@ from jobq._queue import AsyncQueue, Queue
 from jobq.contrib.fastapi._openapi import described, responses
 from jobq.contrib.starlette import METHODS, closing, respond
 from jobq.http import DriveApi, JobsApi, Owner, Route
-from jobq.http.messages import EVENTS
+from jobq.http.dashboard import Dashboard, Operators
+from jobq.http.messages import JSON
 
 KEY = (
     Security(APIKeyHeader(name="x-api-key", auto_error=False)),
@@ -54,6 +55,29 @@ def drive_router(queue: Queue | AsyncQueue, *, name: str = "jobq", **options: An
     return _router(DriveApi(queue, **options), None, name)
 
 
+def dashboard_router(
+    queue: Queue | AsyncQueue, *, access: Any = None, name: str = "jobq-dashboard", **options: Any
+) -> APIRouter:
+    """The dashboard. The options are those of `jobq.http.dashboard.DashboardOptions`.
+
+    `access` is a dependency of your app that returns an `Operator` or `None`, or raises; or a
+    policy such as `Passwords`.
+
+    >>> app.include_router(dashboard_router(queue, access=current_operator), prefix="/jobq")
+    """
+    is_policy = access is None or callable(getattr(access, "decide", None))
+    api = Dashboard(queue, access=access if is_policy else Operators(), **options)
+    router = APIRouter(lifespan=_lifespan(queue))
+    for path, methods in api.paths.items():
+        user = None if is_policy or "asset" in {r.name for r in methods.values()} else access
+        endpoint = _endpoint(api, path, user)
+        screen = next(iter(methods.values())).name
+        router.add_api_route(
+            path, endpoint, methods=[*METHODS], name=f"{name}:{screen}", include_in_schema=False
+        )
+    return router
+
+
 def _router(api: JobsApi, owner: Callable[..., Any] | None, name: str) -> APIRouter:
     router = APIRouter(lifespan=_lifespan(api.queue), tags=["jobs"])
     for path, methods in api.paths.items():
@@ -70,7 +94,7 @@ def _router(api: JobsApi, owner: Callable[..., Any] | None, name: str) -> APIRou
 def _add(
     router: APIRouter, api: JobsApi, route: Route, endpoint: Callable[..., Any], name: str
 ) -> None:
-    streams = route.answers[0].media_type == EVENTS
+    streams = route.answers[0].media_type != JSON
     router.add_api_route(
         route.path,
         endpoint,
