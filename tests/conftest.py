@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 import jobq
+from jobq.backends import _tables
 from jobq.testing._postgres import postgres_url
 
 # A test's time is nobody's promise.
@@ -21,12 +22,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("house")
 
-TABLES = (
-    "jobq_job, jobq_attempt, jobq_worker, jobq_queue, jobq_limit, jobq_lane, "
-    "jobq_schedule, jobq_tick, jobq_step"
-    "jobq_schedule, jobq_tick, jobq_stat"
-    "jobq_schedule, jobq_tick, jobq_artifact"
-)
+TABLES = ", ".join(sorted({*_tables.metadata.tables} - {"jobq_schema"}))
 
 
 @pytest.fixture(scope="session")
