@@ -207,8 +207,28 @@ def contract(session: nox.Session) -> None:
     install(session, "tests")
     every = {"JOBQ_EVERY_PAIR": "1"}
     session.install("gunicorn>=23")
-    where = ("tests/contract", "tests/django", "tests/django/check_gunicorn.py")
+    checks = ("tests/django/check_gunicorn.py", "tests/contract/check_dashboard_plans.py")
+    where = ("tests/contract", "tests/django", *checks)
     session.run("pytest", *where, "-n", "2", *session.posargs, env=every)
+
+
+@nox.session
+@nox.parametrize(
+    "python,version", [("3.11", "5.2"), ("3.12", "5.2"), ("3.12", "6.0"), ("3.13", "6.1")]
+)
+def django(session: nox.Session, version: str) -> None:
+    """Run the tests of the Django adapter over the supported Django versions."""
+    install(session, "tests")
+    session.install(f"django=={version}.*", *(["django-tasks>=0.12"] if version == "5.2" else []))
+    session.run("pytest", "tests/django", "tests/contract", "-k", "django", *session.posargs)
+
+
+@nox.session(python="3.11")
+def floors(session: nox.Session) -> None:
+    """Run the tests of the FastAPI and Starlette adapters on the oldest versions they allow."""
+    install(session, "tests")
+    session.install("fastapi==0.115.3", "starlette==0.40.0")
+    session.run("pytest", "tests/contract", "-k", "fastapi or starlette", *session.posargs)
 
 
 @nox.session

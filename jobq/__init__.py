@@ -14,6 +14,7 @@ promises.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jobq._batch import Batch, BatchInfo
 from jobq._classify.failure import Failure, FailureKind
 from jobq._clock import Clock, SystemClock
 from jobq._config import Bounds
@@ -22,6 +23,7 @@ from jobq._cron import ScheduleInfo
 from jobq._errors import (
     BackendError,
     BackendUnavailable,
+    BatchNotFound,
     ConfigurationError,
     DuplicateJob,
     HandlerError,
@@ -63,6 +65,7 @@ from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
 from jobq._routing import Router, cron, handler
 from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze, WaitExpired
+from jobq._spend import Budget, BudgetExceeded, SpendTotal, Spent
 from jobq.observe import Observer
 
 if TYPE_CHECKING:
@@ -78,7 +81,12 @@ __all__ = [
     "BackendError",
     "BackendUnavailable",
     "Backoff",
+    "Batch",
+    "BatchInfo",
+    "BatchNotFound",
     "Bounds",
+    "Budget",
+    "BudgetExceeded",
     "Cancel",
     "Clock",
     "Concurrency",
@@ -121,6 +129,8 @@ __all__ = [
     "ScheduleInfo",
     "SchemaError",
     "Snooze",
+    "SpendTotal",
+    "Spent",
     "Stat",
     "StepChanged",
     "StorageError",

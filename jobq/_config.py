@@ -13,15 +13,18 @@ from attrs import Factory, define, field, frozen
 from jobq import backends
 from jobq._checks import queue_name
 from jobq._clock import Clock, SystemClock
-from jobq._errors import ConfigurationError, OptionError
+from jobq._errors import BackendUnavailable, ConfigurationError, OptionError
 from jobq._handler import Handler
 from jobq._limits import Limit
 from jobq._limits.declared import check_limits
 from jobq._observed import AsyncObserved, Observed
 from jobq._routing import Router, default_router, keep_span
+from jobq._spend import Budget, check_budget
 from jobq.observe import Observer, Observers
 
 if TYPE_CHECKING:
+    import asyncio
+
     from anyio import CapacityLimiter
 
     from jobq.artifacts import Storage
@@ -60,6 +63,8 @@ class Config:
     limits: Mapping[str, tuple[Limit, ...]] = Factory(dict)
     """The limits of whole queues, by their names."""
     bounds: Bounds = Factory(Bounds)
+    budget: Budget | None = None
+    """That of handlers that have none of their own."""
     clock: Clock = Factory(SystemClock)
     observers: Observers = Factory(Observers)
     artifacts: Any = None
@@ -109,6 +114,18 @@ class Config:
         from anyio import to_thread
 
         return await to_thread.run_sync(call, limiter=threads)
+
+    def from_thread(self, work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+        """Do something in a worker's event loop, for a `def` handler in its thread."""
+        import asyncio
+
+        try:
+            return asyncio.run_coroutine_threadsafe(work, loop).result()
+        except RuntimeError as error:
+            if not loop.is_closed():
+                raise
+            work.close()
+            raise BackendUnavailable("the worker has ended without this thread") from error
 
     async def in_loop(self, call: Callable[[], Awaitable[T]]) -> T:
         """Run what is asynchronous in an attempt: handlers, their verifiers, and middleware."""
@@ -175,6 +192,7 @@ def checked(
     keep: float | timedelta | None = KEEP,
     limits: Mapping[str, Iterable[Limit]] | None = None,
     bounds: Bounds | None = None,
+    budget: Budget | None = None,
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
     artifacts: Any = None,
@@ -182,6 +200,7 @@ def checked(
     """The fields of a `Config` that say nothing of its database."""
     try:
         retention = None if keep is None else keep_span(keep)
+        check_budget(budget)
     except ValueError as error:
         raise ConfigurationError(f"Queue: {error}") from None
     if router is not None and not isinstance(router, Router):
@@ -200,6 +219,7 @@ def checked(
         "keep": retention,
         "limits": _queue_limits(limits),
         "bounds": bounds or Bounds(),
+        "budget": budget,
         "clock": clock or SystemClock(),
         "observers": Observers(observers),
         "artifacts": _artifacts(artifacts),

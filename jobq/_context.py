@@ -16,6 +16,7 @@ from jobq._durable.context import DurableVerbs, SyncDurableVerbs
 from jobq._errors import LeaseLost, OptionError
 from jobq._payload import encode_result, loads
 from jobq._signals import Cancel
+from jobq._spending import Spending, SyncSpending
 
 if TYPE_CHECKING:
     from jobq.artifacts import Artifact
@@ -229,7 +230,7 @@ def one_connection(session: Any, connection: Any) -> Any:
     return connection if session is None else session
 
 
-class JobContext(_Context, DurableVerbs):
+class JobContext(_Context, DurableVerbs, Spending):
     """The job of an `async def` handler.
 
     >>> async def image_edit(payload: dict, job: JobContext) -> dict:
@@ -312,7 +313,7 @@ class JobContext(_Context, DurableVerbs):
         self._completed(completion, accepted=accepted)
 
 
-class SyncJobContext(_Context, SyncDurableVerbs):
+class SyncJobContext(_Context, SyncDurableVerbs, SyncSpending):
     """The job of a `def` handler, which runs in a thread. Cancellation is cooperative.
 
     >>> def resize(payload: dict, job: SyncJobContext) -> dict:

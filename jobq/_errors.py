@@ -8,6 +8,7 @@
     ├── PayloadError (ValueError)         a payload that does not fit; `type`, `path`, `reason`
     ├── ResultError (ValueError)          a handler's result that cannot be stored
     ├── JobNotFound (LookupError)         no job has this id
+    ├── BatchNotFound (LookupError)       no batch has this id
     ├── IllegalMove                       the job's status does not allow the verb
     ├── DuplicateJob                      another job holds the unique or idempotency key
     ├── WorkerFailed                      a worker had to end: its handlers hang, or a part broke
@@ -85,6 +86,14 @@ class JobNotFound(JobqError, LookupError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__(f"no job has the id {job_id!r}; finished jobs are pruned after `keep`")
+
+
+class BatchNotFound(JobqError, LookupError):
+    """No batch has this id: it never existed, or ended so long ago that it was pruned."""
+
+    def __init__(self, batch_id: str) -> None:
+        self.batch_id = batch_id
+        super().__init__(f"no batch has the id {batch_id!r}; ended ones are pruned after `keep`")
 
 
 class IllegalMove(JobqError):

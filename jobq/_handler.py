@@ -12,6 +12,7 @@ from jobq._context import JobContext, SyncJobContext
 from jobq._limits import Limit
 from jobq._payload import Codec
 from jobq._retry import Retry
+from jobq._spend import Budget
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -51,6 +52,7 @@ class Handler(Generic[P, R]):
     limits: tuple[Limit, ...] = ()
     on_ambiguous: str | None = None
     verify: Callable[..., Any] | None = field(default=None, repr=False)
+    budget: Budget | None = None
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -115,3 +117,4 @@ class HandlerOptions(TypedDict, total=False):
     limits: Iterable[Limit] | None
     on_ambiguous: OnAmbiguous
     verify: Verifier | None
+    budget: Budget | None

@@ -8,13 +8,14 @@ from jobq import backends
 from jobq._checks import short_text
 from jobq._clock import from_datetime
 from jobq._config import Config
+from jobq._enqueue_many import wake_all
 from jobq._errors import OptionError
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._limits.declared import to_spec
 from jobq._model import LimitInfo
 from jobq._payload import dumps
 from jobq._steps import Do, Tell
-from jobq._verbs import Verb, wake_all
+from jobq._verbs import Verb
 
 MOST_LIMITS = 10_000
 

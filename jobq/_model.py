@@ -164,6 +164,8 @@ class Job:
     declared: bool = True
     progress: int = 0
     message: str | None = None
+    partial: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What its handler has shown so far; `None` once it has completed."""
     result: Any = field(default=None, repr=False)
     error: str | None = None
     error_code: str | None = None
@@ -176,6 +178,8 @@ class Job:
     timeout: float | None = None
     unique_key: str | None = None
     owner: str | None = None
+    batch_id: str | None = None
+    """The batch that it was enqueued with."""
     metadata: Mapping[str, Any] = Factory(dict)
     worker: str | None = None
     cancel_requested: bool = False
@@ -218,6 +222,7 @@ class Job:
             "priority": self.priority,
             "progress": self.progress,
             "message": self.message,
+            "partial": None if self.partial is None else dict(self.partial),
             "result": self.result,
             "error": self.error,
             "errorCode": self.error_code,
@@ -232,6 +237,7 @@ class Job:
             "waitingFor": None if held is None else {"limit": held.limit, "until": until},
             "position": self.position,
             "etaSeconds": None if self.eta is None else round(self.eta, 1),
+            "batchId": self.batch_id,
         }
 
 

@@ -26,6 +26,7 @@ from jobq._limits import Limit
 from jobq._limits.declared import check_limits
 from jobq._payload import Codec
 from jobq._retry import Retry
+from jobq._spend import Budget, check_budget
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -68,6 +69,7 @@ class Router:
         limits: Iterable[Limit] | None = None,
         on_ambiguous: OnAmbiguous = "retry",
         verify: Verifier | None = None,
+        budget: Budget | None = None,
     ) -> Any:
         """Register a function as the handler of a type of jobs.
 
@@ -82,6 +84,8 @@ class Router:
         anybody knowing (a read time-out, a crash): "retry", "fail", or "verify". Then `verify`,
         an `async def` or `def` with the parameters of the handler, is called before the next
         attempt: what it returns is the job's result, and `None` lets the handler run.
+
+        `budget` ends a job, code `budget_exceeded`, that would spend more money than that.
 
         With `batch`, one call takes up to so many jobs, in one slot, for APIs that work in bulk:
         the function gets a list of payloads, and a list of contexts if it has a second parameter.
@@ -106,6 +110,7 @@ class Router:
                 "timeout": timeout_seconds(timeout),
                 "keep": keep_span(keep),
                 "limits": check_limits(f"handler {type!r}", limits),
+                "budget": check_budget(budget),
                 **_ambiguity(type, on_ambiguous, verify),
             }
         except OptionError as error:

@@ -9,21 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable
 from datetime import datetime
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from jobq import _batch_verbs as batch_verbs
 from jobq import backends
 from jobq._checks import priority_number, queue_name, short_text
 from jobq._clock import SECOND, from_datetime
 from jobq._config import Config
-from jobq._enqueue import job_of, row_of, span
+from jobq._enqueue import row_of, span
+from jobq._enqueue_many import CHUNK, same_payload, wake_all
 from jobq._errors import (
-    BackendUnavailable,
     DuplicateJob,
     IllegalMove,
     JobNotFound,
-    JobqError,
     OptionError,
     UniqueViolation,
     WaitTimeout,
@@ -34,28 +32,18 @@ from jobq._model import (
     Counts,
     Job,
     JobStatus,
-    Outcome,
     Page,
     WorkerInfo,
     job_id,
     statuses,
 )
-from jobq._payload import encode_result, loads
-from jobq._steps import Bulk, Do, DoOn, Insert, Rest, Step, Tell
+from jobq._payload import encode_result
+from jobq._steps import Do, DoOn, Insert, Rest, Step
 from jobq._wakeup import wake
-
-if TYPE_CHECKING:
-    from jobq.backends.ops.insert import NewRow
 
 T = TypeVar("T")
 Verb = Generator["Step", Any, T]
-CHUNK = 1000
 MANY = 100_000
-
-
-def wake_all(config: Config, queues: Iterable[str]) -> Verb[None]:
-    wake(config.backend.identity)
-    yield Tell(queues)
 
 
 # --- enqueue ------------------------------------------------------------------------------------
@@ -68,85 +56,10 @@ def enqueue(config: Config, item: Any, connection: Any) -> Verb[Job]:
     else:
         job = yield Insert(row)
         wake(config.backend.identity)
-    _same_payload(row, job)
+    same_payload(row, job)
     if config.observers:
         config.observers.job_enqueued(job)
     return job  # type: ignore[no-any-return]
-
-
-def _same_payload(row: NewRow, job: Job) -> None:
-    """A job that holds the unique key answers for the new one only if it does the same work."""
-    if not job.created and row.unique_key is not None and job.payload != loads(row.payload):
-        raise DuplicateJob(job.type, row.unique_key or "", job.id)
-
-
-def enqueue_many(config: Config, items: Iterable[Any], connection: Any) -> Verb[list[Outcome]]:
-    outcomes: list[Outcome] = []
-    source = iter(items)
-    while chunk := list(islice(source, CHUNK * 10)):
-        outcomes += yield from _enqueue_chunk(config, chunk, connection)
-    return outcomes
-
-
-def _enqueue_chunk(config: Config, items: list[Any], connection: Any) -> Verb[list[Outcome]]:
-    prepared: list[NewRow | Exception] = [_prepared(config, item) for item in items]
-    rows = [row for row in prepared if not isinstance(row, Exception)]
-    stored: dict[str, Outcome] = {}
-    plain = [row for row in rows if row.unique_key is None]
-    keyed = [row for row in rows if row.unique_key is not None]
-    if connection is not None:
-        plain, keyed = [], rows
-    if plain:
-        stored |= yield from _store_plain(plain)
-    for start in range(0, len(keyed), CHUNK):
-        stored |= yield from _store_keyed(keyed[start : start + CHUNK], connection)
-    if rows and connection is None:
-        yield from wake_all(config, {row.queue for row in rows})
-    outcomes = [
-        Outcome(error=row) if isinstance(row, Exception) else stored[row.id] for row in prepared
-    ]
-    if config.observers:
-        for outcome in outcomes:
-            if outcome.job is not None:
-                config.observers.job_enqueued(outcome.job)
-    return outcomes
-
-
-def _prepared(config: Config, item: Any) -> NewRow | Exception:
-    try:
-        row = row_of(config, item)
-    except JobqError as error:
-        return error
-    if row.idempotency_key is not None:
-        return OptionError("idempotency_key is for jobs that are enqueued one by one")
-    return row
-
-
-def _store_plain(rows: list[NewRow]) -> Verb[dict[str, Outcome]]:
-    try:
-        now = yield Bulk(rows)
-    except BackendUnavailable:
-        return (yield from _store_keyed(rows, None, again=True))
-    return {row.id: Outcome(created=True, read=partial(job_of, row, now)) for row in rows}
-
-
-def _store_keyed(
-    rows: list[NewRow], connection: Any, *, again: bool = False
-) -> Verb[dict[str, Outcome]]:
-    op = backends.ops.insert_many
-    if connection is None:
-        jobs = yield Do(op, rows, again=again)
-    else:
-        jobs = yield DoOn(connection, op, rows, notify=True)
-    return {row.id: _answer(row, job) for row, job in zip(rows, jobs, strict=True)}
-
-
-def _answer(row: NewRow, job: Job) -> Outcome:
-    try:
-        _same_payload(row, job)
-    except DuplicateJob as error:
-        return Outcome(error=error)
-    return Outcome(created=job.created, read=lambda: job)
 
 
 # --- look ---------------------------------------------------------------------------------------
@@ -164,9 +77,10 @@ def get_many(config: Config, ids: Iterable[Any]) -> Verb[list[Job]]:  # noqa: AR
     return (yield Do(backends.ops.get_many, [job_id(id) for id in ids]))  # type: ignore[no-any-return]
 
 
-def _filter(status: Any = None, **equal: str | None) -> Any:
+def _filter(status: Any = None, batch: Any = None, **equal: str | None) -> Any:
     named = {name: short_text(value, name) for name, value in equal.items()}
-    return backends.ops.Filter(status=statuses(status), **named)
+    batch_id = None if batch is None else job_id(getattr(batch, "id", batch))
+    return backends.ops.Filter(status=statuses(status), batch_id=batch_id, **named)
 
 
 def page(
@@ -232,6 +146,7 @@ def cancel(config: Config, id: Any) -> Verb[Job]:
     config.observers.jobs_changed("cancel", [wanted])
     if jobs[0].status is JobStatus.WAITING:  # its handler is to cancel what it waits for
         yield from wake_all(config, [jobs[0].queue])
+    yield from batch_verbs.end_batches(config, jobs)
     return jobs[0]  # type: ignore[no-any-return]
 
 
@@ -312,6 +227,7 @@ def set_status(
         return (yield from _refuse(config, wanted, "set_status"))  # type: ignore[no-any-return]
     yield from wake_all(config, [job.queue])
     config.observers.jobs_changed("set_status", [wanted])
+    yield from batch_verbs.end_batches(config, [job])
     return job  # type: ignore[no-any-return]
 
 
@@ -347,6 +263,7 @@ def for_each(config: Config, verb: str, *, dry_run: bool, **where: Any) -> Verb[
         type=which.type,
         queue=which.queue,
         owner=which.owner,
+        batch=which.batch_id,
     )
     ids = (yield Do(backends.ops.matching, which, limit=MANY)) if which.status else []
     if dry_run:
@@ -362,7 +279,9 @@ def move_many(config: Config, verb: str, ids: list[str]) -> Verb[int]:
         if verb == "retry":
             moved += len((yield from _retry_all(config, some)))
         elif verb == "cancel":
-            moved += len((yield Do(backends.ops.cancel, some, keep=config.keep)))
+            jobs = yield Do(backends.ops.cancel, some, keep=config.keep)
+            yield from batch_verbs.end_batches(config, jobs)
+            moved += len(jobs)
         else:
             moved += len((yield Do(backends.ops.delete, some)))
     if verb != "retry":

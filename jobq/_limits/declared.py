@@ -221,6 +221,11 @@ class Concurrency:
         return f"{self.n:,} at a time"
 
 
+def _as_given(keys: Mapping[str, str] | Iterable[str]) -> Mapping[str, str]:
+    """So that type checkers know what may be given; `named_keys` sees to it that it is one."""
+    return keys  # type: ignore[return-value]
+
+
 @frozen
 class KeyPool:
     """Several API keys, used in turn: each start takes the key whose limit opens first.
@@ -241,7 +246,7 @@ class KeyPool:
 
     kind: ClassVar[str] = "pool"
     name: str
-    keys: Mapping[str, str] = field(kw_only=True, repr=False, eq=False)
+    keys: Mapping[str, str] = field(kw_only=True, repr=False, eq=False, converter=_as_given)
     limit: RateLimit | DailyQuota = field(kw_only=True)
     projects: Mapping[str, str] = field(factory=dict, kw_only=True, eq=False)
 

@@ -15,13 +15,16 @@ from jobq import _schedule_verbs as schedule_verbs
 from jobq import _stat_verbs as stat_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
+from jobq._batch import Batch
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
+from jobq._enqueue_many import enqueue_many
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, Stat, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection
+from jobq._queue.reports import AsyncReports
 from jobq._queue.sync import Queue
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-class AsyncQueue(Face):
+class AsyncQueue(Face, AsyncReports):
     """A queue, for asynchronous code; the same verbs as `Queue`. `aqueue.sync` is the other face.
 
     >>> queue = AsyncQueue("postgresql://localhost/app")  # doctest: +SKIP
@@ -73,10 +76,16 @@ class AsyncQueue(Face):
         return await self._do(verbs.enqueue, item, connection)
 
     async def enqueue_many(
-        self, items: Iterable[Any], *, connection: Any = None, session: Any = None
+        self,
+        items: Iterable[Any],
+        *,
+        batch: Batch | None = None,
+        connection: Any = None,
+        session: Any = None,
     ) -> builtins.list[Outcome]:
         """Store many jobs; an outcome for each item, in order. See `Queue.enqueue_many`."""
-        return await self._do(verbs.enqueue_many, items, one_connection(connection, session))
+        target = one_connection(connection, session)
+        return await self._do(enqueue_many, items, target, batch)
 
     async def get(self, job_id: Any) -> Job:
         """The job with this id (text, `uuid.UUID` or a `Job`). See `Queue.get`."""
@@ -96,6 +105,7 @@ class AsyncQueue(Face):
         type: str | None = None,
         queue: str | None = None,
         owner: str | None = None,
+        batch: Any = None,
         limit: int = 50,
         after: Any = None,
     ) -> Page:
@@ -104,7 +114,14 @@ class AsyncQueue(Face):
         See `Queue.list`.
         """
         return await self._do(
-            verbs.page, status=status, type=type, queue=queue, owner=owner, limit=limit, after=after
+            verbs.page,
+            status=status,
+            type=type,
+            queue=queue,
+            owner=owner,
+            batch=batch,
+            limit=limit,
+            after=after,
         )
 
     async def pending(

@@ -11,6 +11,7 @@ from jobq._config import KEEP, Bounds, Config, Lifespan, configure
 from jobq._limits import Limit
 from jobq._masking import shown_url
 from jobq._routing import Router
+from jobq._spend import Budget
 from jobq.observe import Observer
 
 
@@ -27,6 +28,7 @@ class Face:
         keep: float | timedelta | None = KEEP,
         limits: Mapping[str, Iterable[Limit]] | None = None,
         bounds: Bounds | None = None,
+        budget: Budget | None = None,
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
         artifacts: Any = None,
@@ -40,6 +42,7 @@ class Face:
             keep=keep,
             limits=limits,
             bounds=bounds,
+            budget=budget,
             clock=clock,
             observers=observers,
             artifacts=artifacts,

@@ -39,6 +39,7 @@ class Where(TypedDict, total=False):
     type: str | None
     queue: str | None
     owner: str | None
+    batch: Any
 
 
 def one_connection(connection: Any, session: Any) -> Any:

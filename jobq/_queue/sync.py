@@ -15,13 +15,16 @@ from jobq import _schedule_verbs as schedule_verbs
 from jobq import _stat_verbs as stat_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
+from jobq._batch import Batch
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
+from jobq._enqueue_many import enqueue_many
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, Stat, WorkerInfo
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
+from jobq._queue.reports import Reports
 
 if TYPE_CHECKING:
     from jobq import backends
@@ -32,7 +35,7 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-class Queue(Face):
+class Queue(Face, Reports):
     """A queue, for synchronous code. `queue.aio` is its asynchronous face.
 
     Constructing one opens nothing; connections are made when they are needed, for each process,
@@ -47,6 +50,7 @@ class Queue(Face):
     - `keep`: how long finished jobs stay, in seconds or a timedelta; `None` is for ever.
     - `limits`: those of whole queues, `{queue: [limit, …]}`, on top of the handlers'.
     - `bounds`: how large payloads, results, errors and metadata may be.
+    - `budget`: how much money jobs may spend whose handlers have no budget of their own.
     - `observers`: see `jobq.observe`.
     - `artifacts`: where `job.save` keeps things: a folder, `s3://bucket`, or a storage, see
       `jobq.artifacts`; by default what the environment says, else the folder `artifacts`.
@@ -115,17 +119,24 @@ class Queue(Face):
         return self._do(verbs.enqueue, item, connection)
 
     def enqueue_many(
-        self, items: Iterable[Any], *, connection: Any = None, session: Any = None
+        self,
+        items: Iterable[Any],
+        *,
+        batch: Batch | None = None,
+        connection: Any = None,
+        session: Any = None,
     ) -> builtins.list[Outcome]:
         """Store many jobs; an outcome for each item, in order.
 
         An item is `(handler or type, payload)`, `(handler or type, payload, options)` or a
         `NewJob`. A bad item keeps only itself out: its outcome has the error. Any iterable will
-        do; a generator is read as it is stored, in transactions of some thousands.
+        do; a generator is read as it is stored, in transactions of some thousands. With a `batch`
+        all are stored in one, or none, and `queue.batch(batch.id)` tells how far they are.
 
         >>> outcomes = queue.enqueue_many(("image_edit", {"n": n}) for n in range(10_000))
         """
-        return self._do(verbs.enqueue_many, items, one_connection(connection, session))
+        target = one_connection(connection, session)
+        return self._do(enqueue_many, items, target, batch)
 
     def get(self, job_id: Any) -> Job:
         """The job with this id (text, `uuid.UUID` or a `Job`). Raises `JobNotFound`."""
@@ -142,6 +153,7 @@ class Queue(Face):
         type: str | None = None,
         queue: str | None = None,
         owner: str | None = None,
+        batch: Any = None,
         limit: int = 50,
         after: Any = None,
     ) -> Page:
@@ -152,7 +164,14 @@ class Queue(Face):
         ...     page = queue.list(status="failed", after=page.next)
         """
         return self._do(
-            verbs.page, status=status, type=type, queue=queue, owner=owner, limit=limit, after=after
+            verbs.page,
+            status=status,
+            type=type,
+            queue=queue,
+            owner=owner,
+            batch=batch,
+            limit=limit,
+            after=after,
         )
 
     def pending(

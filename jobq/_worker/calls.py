@@ -11,7 +11,7 @@ from jobq._context import JobContext, SyncJobContext
 from jobq._errors import PayloadError
 from jobq._outcome import Outcome, Refused
 from jobq._worker.execute import InLoop, InThread, NotStarted, bounded, catching, ended, stored
-from jobq._worker.running import NotNow, Running
+from jobq._worker.running import Running
 from jobq.observe import current_job
 
 Outcomes = dict[Running, Outcome | None]
@@ -60,11 +60,14 @@ async def attempt_together(
     for running in call.members:
         try:
             running.check_start()
-            payloads.append(running.handler.codec.decode(running.job.payload))
+            payload = running.handler.codec.decode(running.job.payload)
+            if running.budget is not None:
+                await JobContext(running).afford()
+            payloads.append(payload)
             taking_part.append(running)
         except PayloadError as error:
             outcomes[running] = Refused("invalid_payload", bounded(str(error), bounds))
-        except NotNow as error:
+        except BaseException as error:  # noqa: BLE001  as for a single job
             outcomes[running] = ended(running, error, bounds)
     if taking_part:
         current_job.set((f"{len(taking_part)} jobs", taking_part[0].job.type))

@@ -68,6 +68,8 @@ async def attempt(
     except PayloadError as error:
         return Refused("invalid_payload", bounded(str(error), bounds))
     try:
+        if running.budget is not None:
+            await JobContext(running).afford()
         work = partial(_work, running, payload, middleware, in_thread)
         result = await (in_loop(work) if _awaits(running, middleware) else work())
     except BaseException as error:  # noqa: BLE001  neither a cancellation nor SystemExit ends the worker

@@ -15,7 +15,7 @@ from jobq import backends
 from jobq._config import Config
 from jobq._errors import BackendError, BackendUnavailable
 from jobq._masking import mask
-from jobq._model import JobStatus
+from jobq._model import FINISHED, JobStatus
 from jobq._outcome import (
     POLLED,
     Closing,
@@ -124,6 +124,7 @@ class Finisher:
             try:
                 done, claimed = await self._write(endings, None if loan is None else loan.wanted)
                 self._writing = 0
+                await self._end_batches(batch, done)
                 self._settle(batch, endings, done)
             finally:
                 if self._claimer is not None and loan is not None:
@@ -173,6 +174,25 @@ class Finisher:
             await self._store.run(backends.ops.block, rows)
         except BackendError as error:
             logger.warning("cannot close limits: %s", error)
+
+    async def _end_batches(
+        self, ended: list[tuple[Running, Outcome]], done: dict[str, str]
+    ) -> None:
+        """Where jobs of batches have ended, look whether they were the last ones."""
+        jobs = [running.job for running, _ in ended if running.job.batch_id is not None]
+        ids = {job.batch_id for job in jobs if done.get(job.id) in FINISHED}
+        if not ids:
+            return
+        try:
+            op = backends.ops.end_batches
+            follow = await self._store.run(op, sorted(ids), keep=self._keep)
+        except BackendError as error:
+            logger.warning("cannot end batches yet: %s", error)
+            return
+        for job in follow:
+            self._observers.job_enqueued(job)
+        if follow:
+            self._requeued({job.queue for job in follow})
 
     async def _write(
         self, endings: list[Any], wanted: dict[str, Any] | None = None

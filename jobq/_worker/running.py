@@ -12,13 +12,13 @@ from attrs import field, frozen
 
 from jobq._clock import SECOND
 from jobq._durable import Book
-from jobq._errors import BackendUnavailable
 from jobq._handler import Handler
 from jobq._limits import KeyPool, Lane, RateLimit
 from jobq._limits.admit import Permit
 from jobq._outcome import Standing
 from jobq._payload import loads
 from jobq._saving import Uploads
+from jobq._spend import Budget
 from jobq._worker.recorder import Place, Recorder, ThreadPlace
 
 if TYPE_CHECKING:
@@ -81,9 +81,12 @@ class Host:
     """Why nothing more should be begun, where the worker is about to end."""
     lost: Callable[[Running], None] = _nothing
     """Told of a job that is no longer ours."""
+    budget: Budget | None = None
+    """The queue's."""
     run: Callable[..., Coroutine[Any, Any, Any]] | None = None
     """Runs an op on the worker's connection."""
-    loop: asyncio.AbstractEventLoop | None = None
+    from_thread: Callable[[Coroutine[Any, Any, Any]], Any] = _nothing
+    """Does something in the worker's loop, for a thread."""
     storage: Callable[[], Storage] | None = None
     """Finds out where artifacts are kept, when the first one is saved."""
     upload_threads: CapacityLimiter | None = None
@@ -223,19 +226,17 @@ class Running:
         return {**kept, **(self.start.permit.keys if self.start is not None else {})}
 
     @property
+    def budget(self) -> Budget | None:
+        return self.handler.budget or self.host.budget
+
+    @property
     def run(self) -> Callable[..., Coroutine[Any, Any, Any]]:
         assert self.host.run is not None
         return self.host.run
 
     def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run an op from a thread."""
-        assert self.host.loop is not None
-        work = self.run(op, *args, **kwargs)
-        try:
-            return asyncio.run_coroutine_threadsafe(work, self.host.loop).result()
-        except RuntimeError as error:  # the loop is closed: this thread was given up long ago
-            work.close()
-            raise BackendUnavailable(f"the worker has ended: {error}") from error
+        return self.host.from_thread(self.run(op, *args, **kwargs))
 
     @property
     def storage(self) -> Storage:

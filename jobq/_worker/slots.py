@@ -91,8 +91,9 @@ class Slots:
             step_limit=config.bounds.step,
             leaving=leaving,
             lost=self.lost,
+            budget=config.budget,
             run=run,
-            loop=asyncio.get_running_loop(),
+            from_thread=partial(config.from_thread, loop=asyncio.get_running_loop()),
             storage=lambda: config.storage,
             upload_threads=CapacityLimiter(UPLOADS),
         )

@@ -87,6 +87,8 @@ class Upkeep:
             await self.rescue()
         if overdue.expire:
             await self.expire()
+        if overdue.batches:
+            await self.end_batches()
         if overdue.prune:
             await self._prune()
         if overdue.stats:
@@ -96,6 +98,7 @@ class Upkeep:
         """One round with an end that is known: for those who have no worker that goes on."""
         await self.rescue()
         await self.expire(once=True)
+        await self.end_batches()
         await self._store.run(backends.ops.prune_limits)
         await self._store.run(backends.ops.prune_stats)
         await self._prune(once=True)
@@ -124,6 +127,14 @@ class Upkeep:
             self._observers.jobs_changed("expire", ids)
             if once:
                 return
+
+    async def end_batches(self) -> None:
+        """Enqueue what follows batches that ended without anybody noticing."""
+        follow = await self._store.run(backends.ops.end_batches, None, keep=self._keep)
+        for job in follow:
+            self._observers.job_enqueued(job)
+        if follow:
+            self._rescued({job.queue for job in follow})
 
     async def warn(self) -> None:
         """Say what keeps the database from clearing up; not again for ten minutes."""

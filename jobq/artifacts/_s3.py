@@ -18,6 +18,7 @@ LARGE = 64 * 1024 * 1024
 """Bytes above which something is sent in parts."""
 PART = 16 * 1024 * 1024
 CONNECTIONS = 32
+RETRIES = {"mode": "standard", "max_attempts": 4}
 LONGEST_SIGNED = 7 * 24 * 3600
 FOR_EVER = "public, max-age=31536000, immutable"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -176,7 +177,7 @@ class S3Storage:
             # R2 and others refuse the sums that boto3 adds by itself.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"mode": "standard", "max_attempts": 4},
+            retries=RETRIES,
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=CONNECTIONS,

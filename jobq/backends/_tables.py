@@ -133,6 +133,8 @@ job = Table(
     _column("owner", Text()),
     _column("metadata", Json),
     _column("keep_seconds", Big),
+    # The batch that it was enqueued with.
+    _column("batch_id", Id),
     # The names of the options that the enqueuer gave, until the job is declared.
     _column("given", Text()),
     _column("attempts", Number, "0"),
@@ -148,6 +150,8 @@ job = Table(
     _column("cancel_requested", Flag, NO),
     _column("progress", Small, "0"),
     _column("message", Text()),
+    # What its handler has shown so far; gone when it completes, because then there is a result.
+    _column("partial", Json),
     _column("result", Json),
     _column("error", Text()),
     _column("error_code", Text()),
@@ -295,6 +299,41 @@ tick = Table(
     sqlite_with_rowid=False,
 )
 
+batch = Table(
+    "jobq_batch",
+    metadata,
+    Column("id", Id, primary_key=True, nullable=False, server_default=RANDOM_ID),
+    _required("total", Number),
+    _column("owner", Text()),
+    # The job to enqueue when all have ended: its row as it is to be inserted, and its id.
+    _column("then_row", Json),
+    _column("then_id", Id),
+    _column("created_at", Instant, NOW),
+    _column("ended_at", Instant),
+    _column("prune_at", Instant),
+)
+
+spend = Table(
+    "jobq_spend",
+    metadata,
+    Column("id", Id, primary_key=True, nullable=False, server_default=RANDOM_ID),
+    _required("provider", Text()),
+    # The provider's name of the request; where it has none, nothing tells a record from its repeat.
+    _column("request_id", Text()),
+    _required("micros", Big),
+    _column("model", Text()),
+    _column("units", Json),
+    # Whose it was. The job may be gone by now: what it cost is not.
+    _required("job_id", Id),
+    _required("type", Text()),
+    _required("queue", Text()),
+    _column("owner", Text()),
+    _required("attempt", Number),
+    _column("fence", Big),
+    _column("worker", Text()),
+    _column("spent_at", Instant, NOW),
+)
+
 stat = Table(
     "jobq_stat",
     metadata,
@@ -363,6 +402,9 @@ SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited', 'w
 UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
 UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
 IDEMPOTENT = "idempotency_key IS NOT NULL"
+REQUESTED = "request_id IS NOT NULL"
+OPEN = "ended_at IS NULL"
+BATCHED = "batch_id IS NOT NULL"
 KEPT = "status = 'stored'"
 SWEPT = "status <> 'stored'"
 EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
@@ -396,6 +438,13 @@ _index("jobq_step_token", step, "token", where="token IS NOT NULL")
 _index("jobq_job_owner", job, "owner", "id", where="owner IS NOT NULL")
 _index("jobq_job_expiry", job, "expires_at", where=EXPIRING)
 _index("jobq_job_prune", job, "prune_at", where="prune_at IS NOT NULL")
+_index("jobq_job_batch", job, "batch_id", "status", where=BATCHED)
+_index("jobq_batch_open", batch, "id", where=OPEN)
+_index("jobq_batch_prune", batch, "prune_at", where="prune_at IS NOT NULL")
+_index("jobq_spend_request", spend, "provider", "request_id", where=REQUESTED, unique=True)
+_index("jobq_spend_job", spend, "job_id")
+_index("jobq_spend_owner", spend, "owner", "spent_at", where="owner IS NOT NULL")
+_index("jobq_spend_time", spend, "spent_at")
 _index("jobq_artifact_job", artifact, "job_id")
 _index("jobq_artifact_key", artifact, "key")
 _index("jobq_artifact_swept", artifact, "id", where=SWEPT)

@@ -1,7 +1,8 @@
 """The command `jobq`: run workers, look at jobs, move them.
 
 Exit codes: 0 it is done; 1 a job's state did not allow it; 2 wrong usage or configuration; 3 the
-database cannot be reached, or its schema does not fit; 70 a worker whose handlers all hang.
+database cannot be reached, or its schema does not fit; 4 a job that is watched has not ended in
+time; 70 a worker whose handlers all hang.
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from jobq._errors import BackendError, ConfigurationError, JobqError, OptionError, SchemaError
+from jobq._errors import (
+    BackendError,
+    ConfigurationError,
+    JobqError,
+    OptionError,
+    SchemaError,
+    WaitTimeout,
+)
 from jobq._masking import hide_environment, mask
 from jobq.cli._leaving import leave_within
 from jobq.cli._parser import build_parser
 from jobq.cli._queue import add_days, clean_up, show_state
 from jobq.cli._worker import add_worker_arguments, make_worker, reload_worker, run_worker, serve
 
-REFUSED, USAGE, DATABASE = 1, 2, 3
+REFUSED, USAGE, DATABASE, UNFINISHED = 1, 2, 3, 4
 EXIT_PATIENCE = 5.0
 """Seconds that threads and exit hooks of an app get once a command is done."""
 
@@ -66,7 +74,7 @@ def exit_code(error: JobqError) -> int:
         return USAGE
     if isinstance(error, BackendError | SchemaError):
         return DATABASE
-    return REFUSED
+    return UNFINISHED if isinstance(error, WaitTimeout) else REFUSED
 
 
 __all__ = [

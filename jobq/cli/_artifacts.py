@@ -23,17 +23,18 @@ def add(commands: Commands) -> None:
         description="Look at what jobs have saved, and sweep what was left behind.",
         allow_abbrev=False,
     )
+    options.add_target(parser)
     actions: Any = parser.add_subparsers(
         title="actions", metavar="ACTION", required=True, help="what to do"
     )
     listing = options.add_command(actions, show, "list")
-    options.add_target(listing)
+    options.add_target(listing, again=True)
     listing.add_argument("id", type=options.id_of_job, metavar="ID", help="the job")
     _add_sweep(options.add_command(actions, sweep, "sweep"))
 
 
 def _add_sweep(parser: ArgumentParser) -> None:
-    options.add_target(parser)
+    options.add_target(parser, again=True)
     parser.add_argument(
         "--older-than",
         type=options.seconds,

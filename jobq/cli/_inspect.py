@@ -109,7 +109,8 @@ def show(args: Namespace) -> int:
     return 0
 
 
-def _waits_for(job: Job) -> str:
+def waits_for(job: Job) -> str:
+    """The limit that holds a job back, and when it opens."""
     held = job.waiting_for
     if held is None:
         return ""
@@ -131,7 +132,7 @@ def _facts(job: Job) -> list[tuple[str, object]]:
         ("queue", job.queue),
         ("status", job.status),
         ("priority", job.priority),
-        ("waits for", None if job.waiting_for is None else _waits_for(job)),
+        ("waits for", None if job.waiting_for is None else waits_for(job)),
         ("position", job.position),
         ("progress", f"{job.progress} %"),
         ("message", job.message),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobq._model import Attempt, Job, WorkerInfo
+from jobq.cli import _terminal as terminal
 
 NOTE = 60
 """How many letters of a message or an error a table shows."""
@@ -29,12 +30,19 @@ def say(args: Namespace, text: str, **facts: Any) -> int:
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print aligned columns; every cell is one line, without control characters."""
+    """Print aligned columns; every cell is one line, without control characters.
+
+    On a terminal long cells are cut until the table fits, but for those of the first column, which
+    names things.
+    """
     lines = [[one_line(cell) for cell in row] for row in (headers, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(terminal.width, column)) for column in zip(*lines, strict=True)]
+    if (columns := terminal.columns()) is not None:
+        least = list(map(terminal.width, headers))
+        widths = terminal.fitted(widths, least, columns)
     for line in lines:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+        cells = (terminal.filled(cell, width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(cells).rstrip())
 
 
 def print_facts(facts: Iterable[tuple[str, object]], indent: str = "") -> None:

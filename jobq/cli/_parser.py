@@ -5,7 +5,18 @@ from __future__ import annotations
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 import jobq
-from jobq.cli import _artifacts, _change, _dashboard, _inspect, _limits, _queue, _schedules, _worker
+from jobq.cli import (
+    _artifacts,
+    _change,
+    _dashboard,
+    _inspect,
+    _limits,
+    _queue,
+    _schedules,
+    _spend,
+    _watch,
+    _worker,
+)
 
 _EPILOG = """\
 environment:
@@ -26,6 +37,7 @@ exit codes:
    1  a job's state did not allow it, or the app failed
    2  wrong usage or configuration
    3  the database is out of reach, or its schema does not fit
+   4  a job that is watched has not ended in time
   70  a worker ended because all its handlers hang
 """
 
@@ -41,6 +53,17 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jobq {jobq.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for part in (_worker, _queue, _inspect, _change, _limits, _schedules, _artifacts, _dashboard):
+    for part in (
+        _worker,
+        _queue,
+        _inspect,
+        _watch,
+        _change,
+        _limits,
+        _schedules,
+        _spend,
+        _artifacts,
+        _dashboard,
+    ):
         part.add(commands)
     return parser

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jobq._masking import shown_url
 from jobq._model import JobStatus
 from jobq.cli import _options as options
+from jobq.cli import _terminal as terminal
 from jobq.cli._app import find_queue, opened
 from jobq.cli._output import (
     iso,
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
     from jobq.cli._options import Commands
 
 
+EVERY, SHORTEST = 2.0, 0.2
+"""Seconds between two looks: the default, and the least."""
+
+
 def add(commands: Commands) -> None:
     """Add the commands of this file."""
     parser = options.add_command(commands, migrate, "migrate")
@@ -30,6 +39,14 @@ def add(commands: Commands) -> None:
     parser.add_argument("--sql", action="store_true", help="print the SQL; connect to nothing")
     parser = options.add_command(commands, status, "status")
     options.add_target(parser)
+    parser.add_argument(
+        "--watch",
+        type=options.seconds,
+        nargs="?",
+        const=EVERY,
+        metavar="S",
+        help=f"show it again every S seconds (default {EVERY:g}), until Ctrl-C",
+    )
     parser = options.add_command(commands, cleanup, "cleanup")
     options.add_target(parser)
     add_days(parser)
@@ -79,8 +96,24 @@ def status(args: Namespace) -> int:
     Counts and queues look at the first 10,000 jobs of each status.
     """
     with opened(args) as queue:
-        show_state(queue, as_json=args.json)
+        if args.watch is None:
+            show_state(queue, as_json=args.json)
+        else:
+            keep_showing(queue, args.watch, as_json=args.json)
     return 0
+
+
+def keep_showing(
+    queue: Queue, seconds: float, *, as_json: bool, rest: Callable[[float], None] = time.sleep
+) -> None:
+    """Print how a queue stands again and again; with JSON a line each time."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            if as_json:
+                print(json.dumps(_state(queue), ensure_ascii=False), flush=True)
+            else:
+                terminal.draw(lambda: _print_state(queue))
+            rest(max(seconds, SHORTEST))
 
 
 def show_state(queue: Queue, *, as_json: bool) -> None:

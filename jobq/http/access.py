@@ -13,6 +13,7 @@ from uuid import UUID
 
 from attrs import frozen
 
+from jobq._batch import BatchInfo
 from jobq._errors import ConfigurationError
 from jobq._model import Job
 from jobq.http.keys import Keys, fits, given_key
@@ -29,13 +30,14 @@ class Scope:
     hides: bool = False
     """Whether another's job is answered as if there were none."""
 
-    def check(self, job: Job) -> None:
-        """Refuse another's job."""
-        if self.owner is None or job.owner == self.owner:
+    def check(self, found: Job | BatchInfo) -> None:
+        """Refuse another's job or batch."""
+        if self.owner is None or found.owner == self.owner:
             return
+        what = "job" if isinstance(found, Job) else "batch"
         if self.hides:
-            raise not_found(job.id)
-        raise forbidden("this job is not yours")
+            raise not_found(found.id, what)
+        raise forbidden(f"this {what} is not yours")
 
 
 def forbidden(detail: str) -> Problem:
@@ -67,14 +69,25 @@ class Owner:
     """Everyone sees his own jobs, and makes jobs that are his.
 
     `user` is called with the framework's request and returns the caller's id: text, an integer, a
-    UUID, or an object that has it as `pk` or `id`. `None` is nobody, and is answered with 401. It
-    may be asynchronous where the host is. `hide` answers 404 instead of 403 for another's job.
+    UUID, or an object that has it as `pk` or `id`. `None` is nobody, and is answered with 401.
+    `hide` answers 404 instead of 403 for another's job. `sees_all` is called with the request,
+    too: for whom it is true, everybody's jobs are. Both may be asynchronous where the host is.
+
+    >>> staff = Owner(current_user, sees_all=lambda request: request.user.is_staff)
     """
 
-    def __init__(self, user: Callable[[Any], Any] | None = None, *, hide: bool = False) -> None:
-        if user is not None and not callable(user):
-            raise ConfigurationError(f"Owner: {user!r} must be a function of the request")
+    def __init__(
+        self,
+        user: Callable[[Any], Any] | None = None,
+        *,
+        hide: bool = False,
+        sees_all: Callable[[Any], Any] | None = None,
+    ) -> None:
+        for given in (user, sees_all):
+            if given is not None and not callable(given):
+                raise ConfigurationError(f"Owner: {given!r} must be a function of the request")
         self._user = user
+        self._sees_all = sees_all
         self._hide = hide
 
     def decide(self, request: Request, action: str) -> Steps[Scope]:  # noqa: ARG002  a policy's arguments
@@ -83,6 +96,8 @@ class Owner:
             found = yield Consult(self._user, request.native)
         if found is None:
             raise unauthorized("sign in first")
+        if self._sees_all is not None and (yield Consult(self._sees_all, request.native)):
+            return Scope()
         return Scope(owner_id(found), self._hide)
 
 

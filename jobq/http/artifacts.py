@@ -149,9 +149,9 @@ def _cuts(start: int, end: int) -> Iterator[tuple[int, int]]:
 def wanted(header: str | None, size: int) -> tuple[int, int]:
     """Which bytes a `Range` header asks for, from and up to; all, where it is none known here."""
     asked = _RANGE.fullmatch((header or "").strip())
-    if asked is None or asked.group(1) == asked.group(2) == "":
+    first, last = ("", "") if asked is None else asked.groups()
+    if first == last == "" or (first and last and int(first) > int(last)):
         return 0, size
-    first, last = asked.groups()
     start = int(first) if first else max(0, size - int(last))
     end = min(size, int(last) + 1) if first and last else size
     if start >= end:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from jobq import _batch_verbs as batch_verbs
 from jobq import _verbs as verbs
 from jobq import backends
 from jobq._checks import short_text
@@ -126,6 +127,13 @@ def show(call: Call) -> Operation:
         return Response(status=304, headers=headers)
     [shape] = yield from shown(call, [job])
     return answer(shape, headers=headers)
+
+
+def batch(call: Call) -> Operation:
+    scope = yield from call.admit()
+    found = yield Ask(batch_verbs.batch, reading.id_of(call.id, "batch"))
+    scope.check(found)
+    return answer(found.to_dict())
 
 
 def page(call: Call) -> Operation:

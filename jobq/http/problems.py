@@ -10,9 +10,11 @@ from msgspec import json
 
 from jobq._errors import (
     BackendUnavailable,
+    BatchNotFound,
     DuplicateJob,
     IllegalMove,
     JobNotFound,
+    JobqError,
     OptionError,
     PayloadError,
     SchemaError,
@@ -62,9 +64,9 @@ class Problem(Exception):
         return Response(status=self.status, headers=headers, body=json.encode(content))
 
 
-def not_found(id: str) -> Problem:
-    """The same words for a job that is unknown, and for one that is hidden."""
-    return Problem(404, "not_found", f"there is no job {id!r:.100}")
+def not_found(id: str, what: str = "job") -> Problem:
+    """The same words for a job or batch that is unknown, and for one that is hidden."""
+    return Problem(404, "not_found", f"there is no {what} {id!r:.100}")
 
 
 def problem_of(error: Exception) -> Problem:
@@ -72,16 +74,8 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case JobNotFound():
-            return not_found(error.job_id)
-        case IllegalMove():
-            return Problem(409, "illegal_move", str(error), status_now=str(error.status))
-        case DuplicateJob():
-            return Problem(409, "duplicate", str(error), jobId=error.existing_id)
-        case PayloadError():
-            return Problem(422, "invalid_payload", str(error), path=error.path)
-        case OptionError() | UnknownType():
-            return Problem(422, "invalid_value", str(error))
+        case JobqError() if (refusal := _refusal_of(error)) is not None:
+            return refusal
         case BackendUnavailable():
             logger.warning("the database cannot be reached: %s", error)
             return unavailable("the database cannot be reached; try again")
@@ -94,6 +88,24 @@ def problem_of(error: Exception) -> Problem:
         case _:
             logger.error("a request failed", exc_info=error)
             return Problem(500, "internal", "the server failed; its log says how")
+
+
+def _refusal_of(error: JobqError) -> Problem | None:
+    """What is the client's own doing."""
+    match error:
+        case JobNotFound():
+            return not_found(error.job_id)
+        case BatchNotFound():
+            return not_found(error.batch_id, "batch")
+        case IllegalMove():
+            return Problem(409, "illegal_move", str(error), status_now=str(error.status))
+        case DuplicateJob():
+            return Problem(409, "duplicate", str(error), jobId=error.existing_id)
+        case PayloadError():
+            return Problem(422, "invalid_payload", str(error), path=error.path)
+        case OptionError() | UnknownType():
+            return Problem(422, "invalid_value", str(error))
+    return None
 
 
 def unavailable(detail: str) -> Problem:

@@ -23,12 +23,12 @@ def invalid(detail: str) -> Problem:
     return Problem(422, "invalid_value", detail)
 
 
-def id_of(text: str) -> str:
-    """The job id of a path. What is no id belongs to no job."""
+def id_of(text: str, what: str = "job") -> str:
+    """The id of a path. What is no id belongs to no job, and to no batch."""
     try:
         return job_id(text)
     except OptionError:
-        raise not_found(text) from None
+        raise not_found(text, what) from None
 
 
 def ids_of(request: Request) -> list[str] | None:

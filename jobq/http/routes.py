@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from jobq._model import JobStatus
 from jobq.http import artifacts, driving, operations, shapes
@@ -79,6 +79,7 @@ RANGE = Parameter(
     summary="Only these bytes, as in `bytes=0-1023`",
     schema={"type": "string"},
 )
+BATCH_ID = evolve(ID, summary="The batch's id")
 WAIT = Parameter(
     name="wait",
     summary=(
@@ -316,6 +317,21 @@ ROUTES = (
             *REFUSED,
             UNKNOWN,
             INVALID,
+            UNAVAILABLE,
+        ),
+    ),
+    Route(
+        name="batch",
+        method="GET",
+        path="/batches/{id}",
+        part="jobs",
+        summary="Show how far a batch of jobs is",
+        operation=operations.batch,
+        parameters=(BATCH_ID,),
+        answers=(
+            Answer(status=200, summary="The batch", shape=shapes.BatchView),
+            *REFUSED,
+            problem(404, "There is no such batch"),
             UNAVAILABLE,
         ),
     ),

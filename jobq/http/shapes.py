@@ -32,6 +32,7 @@ class JobView:
     priority: int
     progress: int
     message: str | None
+    partial: dict[str, Any] | None
     result: Any
     error: str | None
     errorCode: str | None
@@ -46,6 +47,7 @@ class JobView:
     waitingFor: WaitingForView | None
     position: int | None
     etaSeconds: float | None
+    batchId: str | None
 
 
 @dataclass(kw_only=True)
@@ -99,6 +101,20 @@ class ArtifactsView:
     """What a job has saved, oldest first."""
 
     artifacts: list[ArtifactView]
+
+
+@dataclass(kw_only=True)
+class BatchView:
+    """A batch of jobs: how many there were, and how many of those still kept are in each status."""
+
+    id: str
+    total: int
+    progress: int
+    jobs: dict[str, int]
+    deleted: int
+    createdAt: str
+    endedAt: str | None
+    thenJobId: str | None
 
 
 @dataclass(kw_only=True)

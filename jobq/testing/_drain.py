@@ -114,6 +114,7 @@ async def _upkeep(config: Any) -> None:
         )
         await upkeep.rescue()
         await upkeep.expire()
+        await upkeep.end_batches()
 
 
 async def _until_next(config: Any, queues: Sequence[str] | None) -> int | None:

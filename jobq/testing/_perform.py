@@ -23,10 +23,12 @@ from jobq._payload import encode_json, encode_result, loads
 from jobq._queue import AsyncQueue, Queue
 from jobq._routing import default_router
 from jobq._saving import Uploads
+from jobq._spend import Budget, Request
 from jobq.artifacts import Artifact
 from jobq.observe import current_job, name_jobs_in_log_records
 from jobq.testing._drain import run_here
 from jobq.testing._nowhere import Nowhere, ThreadNowhere, book_of, told
+from jobq.testing._spending import Purse, PursedSpending, PursedSyncSpending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +52,7 @@ class PerformOptions(TypedDict, total=False):
     cancelled: bool
     keys: Mapping[str, str]
     waits: Mapping[str, Any]
+    spends: list[Request]
     saved: dict[str, bytes]
 
 
@@ -73,6 +76,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     - `progress`: a list that gets a `(percent, message)` for each call of `job.progress`.
     - `keys`: the secrets that `job.key(…)` gives, by pool; by default the first of each.
     - `waits`: what comes of what the handler waits for, by name. Steps are called, nobody sleeps.
+    - `spends`: a list that gets what each call of `job.spend` was told. The job's budget holds.
     - `saved`: a dictionary that gets the bytes of what `job.save` keeps, by their names.
     - `cancelled`: whether `job.cancelled` says that the handler should stop.
 
@@ -183,6 +187,12 @@ class Record:
     def lose(self) -> None:
         """There is nobody to lose it to."""
 
+    purse: Purse = Factory(Purse)
+
+    @property
+    def budget(self) -> Budget | None:
+        return self.purse.budget
+
     @property
     def storage(self) -> Kept:
         return Kept(self.saved)
@@ -212,7 +222,7 @@ class Record:
         self.progress.append((progress, message))
 
 
-class RecordingJobContext(JobContext):
+class RecordingJobContext(PursedSpending, JobContext):
     """Completes nothing but its record."""
 
     async def complete(
@@ -222,7 +232,7 @@ class RecordingJobContext(JobContext):
         self._completed(self._completion(result), accepted=True)
 
 
-class RecordingSyncJobContext(SyncJobContext):
+class RecordingSyncJobContext(PursedSyncSpending, SyncJobContext):
     """Completes nothing but its record."""
 
     def complete(self, result: Any = None, *, session: Any = None, connection: Any = None) -> None:
@@ -252,6 +262,7 @@ class Performance:
     cancelled: bool = False
     keys: Mapping[str, str] = Factory(dict)
     waits: Mapping[str, Any] = Factory(dict)
+    spends: list[Request] = Factory(list)
     saved: dict[str, bytes] = Factory(dict)
 
     @property
@@ -346,9 +357,15 @@ class Performance:
             keys={**_first_keys(handler), **self.keys},
             debits=_debits(handler, payload),
             book=book_of(self.waits),
+            purse=self._purse(),
             saved=self.saved,
         )
         return payload, record
+
+    def _purse(self) -> Purse:
+        general = None if self._config is None else self._config.budget
+        budget = self.handler.budget or general
+        return Purse(budget=budget, has_owner=self.owner is not None, requests=self.spends)
 
 
 def _debits(handler: Handler[Any, Any], payload: Any) -> dict[str, int]:

@@ -23,6 +23,7 @@ COMMANDS = [
     "list",
     "show",
     "why",
+    "watch",
     "enqueue",
     "retry",
     "cancel",
@@ -30,6 +31,7 @@ COMMANDS = [
     "reschedule",
     "limits",
     "schedules",
+    "spend",
     "artifacts",
 ]
 

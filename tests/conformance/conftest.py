@@ -12,6 +12,15 @@ from jobq.testing import FrozenClock
 from tests.conformance.situations import TYPE
 
 
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """The address of a server that speaks S3."""
+    from tests.artifacts import s3_server
+
+    with s3_server() as url:
+        yield url
+
+
 @pytest.fixture
 def clock() -> FrozenClock:
     return FrozenClock(datetime(2031, 1, 1, 12, tzinfo=UTC))

@@ -18,8 +18,9 @@ from attrs import Factory, frozen
 from starlette.applications import Starlette
 
 import jobq
-from jobq.contrib.fastapi import drive_router, jobs_router
-from jobq.contrib.starlette import drive_routes, jobs_routes, queue_lifespan
+from jobq.contrib.fastapi import dashboard_router, drive_router, jobs_router
+from jobq.contrib.starlette import dashboard_routes, drive_routes, jobs_routes, queue_lifespan
+from jobq.http.dashboard import Operator
 
 
 @frozen(kw_only=True)
@@ -32,6 +33,8 @@ class Setup:
     owned: bool = True
     """Whether callers are known, by a header `x-user`, and see their own jobs."""
     debug: bool = False
+    dashboard: dict[str, Any] = Factory(dict)
+    """Options of the dashboard; operators are known by a header `x-operator`."""
 
     @property
     def drive_options(self) -> dict[str, Any]:
@@ -41,10 +44,11 @@ class Setup:
 
 @frozen
 class Mounts:
-    """Where it does: the URLs of `jobs` and of the drive endpoint alone."""
+    """Where it does: the URLs of `jobs`, of the drive endpoint alone, and of the dashboard."""
 
     jobs: str
     drive: str
+    dashboard: str
 
 
 Adapter = Callable[[Setup], AbstractContextManager[Mounts]]
@@ -73,16 +77,28 @@ def user_dependency(x_user: Annotated[str | None, fastapi.Header()] = None) -> s
     return x_user
 
 
+def operator_of(request: Any) -> Operator | None:
+    name = request.headers.get("x-operator")
+    if name is None:
+        return None
+    return Operator(name=name, may=()) if name == "reader" else Operator(name=name)
+
+
+def operator_dependency(request: fastapi.Request) -> Operator | None:
+    return operator_of(request)
+
+
 @contextmanager
 def serve_starlette(setup: Setup) -> Iterator[Mounts]:
     options = setup.options | ({"owner": user_of} if setup.owned else {})
     routes = [
         *jobs_routes(setup.queue, "/api/jobs", **options),
         *drive_routes(setup.queue, "/api/workers", name="alone", **setup.drive_options),
+        *dashboard_routes(setup.queue, "/ops/jobq", **{"access": operator_of} | setup.dashboard),
     ]
     lifespan = queue_lifespan(setup.queue)
     with uvicorn_on(Starlette(routes=routes, debug=setup.debug, lifespan=lifespan)) as root:
-        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers")
+        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers", f"{root}/ops/jobq")
 
 
 @contextmanager
@@ -93,8 +109,10 @@ def serve_fastapi(setup: Setup) -> Iterator[Mounts]:
     app.include_router(
         drive_router(setup.queue, name="alone", **setup.drive_options), prefix="/api/workers"
     )
+    pages = {"access": operator_dependency} | setup.dashboard
+    app.include_router(dashboard_router(setup.queue, **pages), prefix="/ops/jobq")
     with uvicorn_on(app) as root:
-        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers")
+        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers", f"{root}/ops/jobq")
 
 
 ADAPTERS: dict[str, Adapter] = {"starlette": serve_starlette, "fastapi": serve_fastapi}

@@ -48,6 +48,12 @@ class Site:
         """A client of the drive endpoint that is mounted alone."""
         return self.clients.enter_context(Client(self.mounts.drive, headers))
 
+    def browser(self, operator: str | None = "ada", **headers: str) -> httpx.Client:
+        """A client of the dashboard, who sends what a browser does on a page of its own."""
+        known = {} if operator is None else {"x-operator": operator}
+        usual = {"sec-fetch-site": "same-origin"}
+        return self.clients.enter_context(Client(self.mounts.dashboard, known | usual | headers))
+
     def drain(self) -> int:
         return drain(self.queue)
 
@@ -90,10 +96,21 @@ def start(queue: jobq.Queue, adapter: Adapter) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def begin(
-            served: jobq.Queue = queue, *, owned: bool = True, debug: bool = False, **options: Any
+            served: jobq.Queue = queue,
+            *,
+            owned: bool = True,
+            debug: bool = False,
+            dashboard: dict[str, Any] | None = None,
+            **options: Any,
         ) -> Site:
             usual = {"allow": ["add", "fail"], "keys": [KEY]}
-            setup = Setup(queue=served, options=usual | options, owned=owned, debug=debug)
+            setup = Setup(
+                queue=served,
+                options=usual | options,
+                owned=owned,
+                debug=debug,
+                dashboard=dashboard or {},
+            )
             mounts = stack.enter_context(adapter(setup))
             return Site(served, mounts, stack.enter_context(ExitStack()))
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import waitress.server
 
-from tests.contract.adapters import Adapter, Mounts, Setup, user_of, uvicorn_on
+from tests.contract.adapters import Adapter, Mounts, Setup, operator_of, user_of, uvicorn_on
 from tests.django.configured import configure
 
 configure()
@@ -22,9 +22,9 @@ from django.db import connections  # noqa: E402
 from django.test import override_settings  # noqa: E402
 
 from jobq.contrib.django import DjangoQueue  # noqa: E402
-from jobq.contrib.django.http import drive_urls, jobs_urls  # noqa: E402
+from jobq.contrib.django.http import dashboard_urls, drive_urls, jobs_urls  # noqa: E402
 
-OPTIONS = ("router", "clock", "bounds", "lifespan", "limits")
+OPTIONS = ("router", "clock", "bounds", "lifespan", "limits", "artifacts")
 
 
 @contextmanager
@@ -49,11 +49,13 @@ def database_of(url: str) -> Iterator[str]:
 
 def urls_of(setup: Setup, queue: DjangoQueue) -> type:
     options = setup.options | ({"owner": user_of} if setup.owned else {})
+    pages = {"access": operator_of, "sign_in": None} | setup.dashboard
 
     class Urls:
         urlpatterns = (
             *jobs_urls("api/jobs", queue=queue, **options),
             *drive_urls("api/workers", queue=queue, **setup.drive_options),
+            *dashboard_urls("ops/jobq", queue=queue, **pages),
         )
 
     return Urls
@@ -97,13 +99,13 @@ def waitress_on(app: Any) -> Iterator[str]:
 @contextmanager
 def serve_django_asgi(setup: Setup) -> Iterator[Mounts]:
     with project(setup), uvicorn_on(ASGIHandler()) as root:
-        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers")
+        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers", f"{root}/ops/jobq")
 
 
 @contextmanager
 def serve_django_wsgi(setup: Setup) -> Iterator[Mounts]:
     with project(setup), waitress_on(WSGIHandler()) as root:
-        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers")
+        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers", f"{root}/ops/jobq")
 
 
 DJANGO: dict[str, Adapter] = {"django-asgi": serve_django_asgi, "django-wsgi": serve_django_wsgi}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobq.http import AllOf, Anonymous, AnyOf, ApiKey, Problem, Scope
+from jobq.http import AllOf, Anonymous, AnyOf, ApiKey, Owner, Problem, Scope
 from tests.contract.conftest import Start
 
 KEY = "k" * 16
@@ -89,6 +89,18 @@ def test_who_sees_all_may_create_for_somebody(start: Start) -> None:
     body = {"type": "add", "payload": {}, "owner": "ada"}
     answer = site.client(None, **with_key(KEY)).post("", json=body)
     assert site.queue.get(answer.json()["jobId"]).owner == "ada"
+
+
+def test_some_users_see_everybodys_jobs(start: Start) -> None:
+    staff = Owner(
+        lambda request: request.headers.get("x-user"),
+        sees_all=lambda request: request.headers["x-user"] == "boss",
+    )
+    site = start(owned=False, access=staff)
+    job = site.queue.enqueue("add", {}, owner="ada")
+    codes = [site.client(name).get(f"/{job.id}").status_code for name in ("ada", "grace", "boss")]
+    assert codes == [200, 403, 200]
+    assert site.client(None).get("").status_code == 401
 
 
 def test_who_is_somebody_creates_for_himself_only(start: Start) -> None:

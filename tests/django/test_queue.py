@@ -248,6 +248,20 @@ class InATestCase(TestCase):
                 assert failed.status == "failed"
                 assert len(project_queue.history(failed.id)) == 1
 
+    def test_handlers_in_a_drain_spend_on_djangos_connection(self) -> None:
+        for alias in self.databases:
+            with self.subTest(alias), override_settings(JOBQ={"DATABASE": alias}):
+                for type in ("shop.pay", "shop.pay_async"):
+                    project_queue.enqueue(type, {"usd": "0.1"})
+                assert drain(project_queue) == 2
+                spent = {one.key: str(one.usd) for one in project_queue.spend()}
+                assert spent == {"shop.pay": "0.100000", "shop.pay_async": "0.100000"}
+
+    async def test_handlers_spend_where_the_drain_is_awaited(self) -> None:
+        job = await project_queue.aenqueue("shop.pay", {"usd": 3})
+        assert await adrain(project_queue) == 1
+        assert (await project_queue.aio.get(job.id)).result == "3.000000"
+
     async def test_an_asynchronous_test_awaits_the_drain(self) -> None:
         await Order.objects.acreate(total=4)
         job = await project_queue.aenqueue("shop.total_async", {"using": "default"})

@@ -45,6 +45,13 @@ def test_a_worker_runs_handlers_of_both_kinds_on_its_own_connections(
     assert [job.result for job in queue.get_many(jobs)] == [3] * 6
 
 
+def test_handlers_of_a_worker_spend(queue: DjangoQueue) -> None:
+    for type in ("shop.pay", "shop.pay_async"):
+        queue.enqueue(type, {"usd": 1})
+    assert work_off(queue) == 2
+    assert sum(one.requests for one in queue.spend()) == 2
+
+
 def test_stale_connections_are_closed_around_each_job_in_its_thread(queue: DjangoQueue) -> None:
     jobs = [queue.enqueue("shop.count_connections", n) for n in range(3)]
     work_off(queue, concurrency=1)

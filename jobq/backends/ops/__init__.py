@@ -15,6 +15,7 @@ from jobq.backends.ops.artifacts import (
     swept_artifacts,
     take_swept,
 )
+from jobq.backends.ops.batches import NewBatch, end_batches, get_batch, insert_batch
 from jobq.backends.ops.claim import BATCH, Claimed, claim, due_within, promote, survey
 from jobq.backends.ops.control import (
     cancel,
@@ -81,6 +82,7 @@ from jobq.backends.ops.search import (
     search,
     status_counts,
 )
+from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_totals, spent
 from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.steps import Delivery, StepRow, deliver_event, read_steps, write_step
 from jobq.backends.ops.waiting import all_limits, count_waiting
@@ -88,6 +90,7 @@ from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
     "BATCH",
+    "QUARTER",
     "Claimed",
     "Closed",
     "Delivery",
@@ -99,6 +102,7 @@ __all__ = [
     "Grant",
     "LimitRow",
     "Litter",
+    "NewBatch",
     "NewRow",
     "Overdue",
     "QueueState",
@@ -106,7 +110,9 @@ __all__ = [
     "Request",
     "Round",
     "Search",
+    "SpendRow",
     "StepRow",
+    "Which",
     "add_stats",
     "all_limits",
     "all_schedules",
@@ -131,6 +137,7 @@ __all__ = [
     "due_within",
     "duplicate_holder",
     "durations",
+    "end_batches",
     "ensure_limits",
     "expire",
     "failures",
@@ -141,11 +148,13 @@ __all__ = [
     "forget_artifact",
     "forget_worker",
     "get",
+    "get_batch",
     "get_many",
     "give_back",
     "heartbeat",
     "history",
     "insert",
+    "insert_batch",
     "insert_many",
     "is_still_swept",
     "look",
@@ -165,6 +174,7 @@ __all__ = [
     "read_steps",
     "ready",
     "ready_types",
+    "record",
     "renew",
     "reschedule",
     "rescue",
@@ -179,6 +189,8 @@ __all__ = [
     "set_progress",
     "set_status",
     "settle",
+    "spend_totals",
+    "spent",
     "stand",
     "stats",
     "status_counts",

@@ -44,6 +44,8 @@ JOB = (
     j.completed_at,
     j.expires_at,
     j.lease_until,
+    j.batch_id,
+    j.partial,
     j.lane,
     j.costs,
 )
@@ -94,6 +96,8 @@ def to_job(row: Row, *, created: bool = True) -> Job:
         completed_at=instant(row[29]),
         expires_at=instant(row[30]),
         lease_until=instant(row[31]),
+        batch_id=row[32],
+        partial=loads(row[33]),
         created=created,
     )
 

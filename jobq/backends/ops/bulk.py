@@ -13,9 +13,8 @@ from typing import Any
 
 from jobq.backends.ops.insert import ALWAYS, SOMETIMES, NewRow
 
-SHARED = tuple(
-    name for name in (*ALWAYS, *SOMETIMES) if name not in ("id", "payload", "run_at", "unique_key")
-)
+_APART = {"id", "payload", "run_at", "unique_key", "batch_id"}
+SHARED = tuple(name for name in (*ALWAYS, *SOMETIMES) if name not in _APART)
 """What neighbours mostly have in common."""
 COPY = (
     f"COPY jobq_job (id, payload, {', '.join(SHARED)}, run_at, ready, created_at, updated_at) "

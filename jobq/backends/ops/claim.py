@@ -61,6 +61,7 @@ class Claimed(NamedTuple):
     limited_since: int | None = None
     ambiguous: int = 0
     overrun_count: int = 0
+    batch_id: str | None = None
     lane: str | None = None
     costs: str | None = None
     start_lane: str | None = None
@@ -91,6 +92,7 @@ CLAIMED = (
     j.limited_since,
     j.ambiguous,
     j.overrun_count,
+    j.batch_id,
 )
 LIMITED = (*CLAIMED, j.lane, j.costs, j.start_lane, j.start_keys)
 

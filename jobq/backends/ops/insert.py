@@ -48,6 +48,7 @@ class NewRow:
     lane: str | None = None
     costs: str | None = None
     on_ambiguous: str | None = None
+    batch_id: str | None = None
 
     def params(self) -> dict[str, Any]:
         """What it gives a value for; the rest is left to the columns' defaults."""
@@ -73,6 +74,7 @@ class NewRow:
             timeout=self.timeout_ms / 1000 if self.timeout_ms else None,
             unique_key=self.unique_key,
             owner=self.owner,
+            batch_id=self.batch_id,
             metadata=loads(self.metadata) if self.metadata else {},
             created_at=created,
             updated_at=created,
@@ -97,6 +99,7 @@ SOMETIMES = (
     "lane",
     "costs",
     "on_ambiguous",
+    "batch_id",
 )
 """What a row may leave out; most leave out most, and that is much quicker."""
 _sometimes = attrgetter(*SOMETIMES)
@@ -128,6 +131,8 @@ def _stored(d: Dialect, given: dict[str, Expression]) -> dict[str, Any]:
         stored["ready"] = d.truth(due)
     if "expires_at" in given:
         stored["expires_at"] = d.instant(given["expires_at"])
+    if "batch_id" in given:
+        stored["batch_id"] = d.id(given["batch_id"])
     for name in given.keys() & {"payload", "metadata", "costs"}:
         stored[name] = d.json(given[name])
     return stored

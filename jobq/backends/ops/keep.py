@@ -25,6 +25,7 @@ from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
 from jobq.backends._statement import Call, Op, atomic, reading, replanned, statement
 from jobq.backends.ops._moves import held, lease_end, may
+from jobq.backends.ops.batches import any_ended, past_retention, prune_batches
 from jobq.backends.ops.finish import Ending, finish, refusal
 from jobq.backends.ops.remove import remove
 from jobq.backends.ops.stats import old
@@ -130,6 +131,7 @@ class Overdue:
     rescue: bool
     expire: bool
     prune: bool
+    batches: bool
     stats: bool
 
 
@@ -149,13 +151,14 @@ def _past_retention(d: Dialect) -> Expression:
 @statement
 def _overdue(d: Dialect) -> Executable:
     lost = select(j.id).where(_lost(d)).with_hint(t.job, *t.BY_STATUS)
-    some = (lost, _late(d), select(j.id).where(_past_retention(d)), old(d))
-    return select(*(case((found.exists(), number(1)), else_=number(0)) for found in some))
+    prunable = select(j.id).where(_past_retention(d)).exists() | past_retention(d).exists()
+    some = (lost.exists(), _late(d).exists(), prunable, any_ended(d), old(d).exists())
+    return select(*(case((found, number(1)), else_=number(0)) for found in some))
 
 
 @reading
 def overdue(d: Dialect) -> Op[Overdue]:
-    """Look whether there is anything to rescue, to expire or to prune."""
+    """Look whether there is anything to rescue, to expire or to prune, or a batch to end."""
     [row] = yield _overdue(d)
     return Overdue(*map(bool, row))
 
@@ -229,4 +232,5 @@ def prune(d: Dialect, *, age: int | None = None) -> Op[list[str]]:
     old = yield _prunable(d, age is not None, age=age)
     if old:
         yield from remove(d, [row[0] for row in old])
+    yield from prune_batches(d, age=age)
     return [row[0] for row in old]

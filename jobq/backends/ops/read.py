@@ -72,23 +72,28 @@ class Filter:
     type: str | None = None
     queue: str | None = None
     owner: str | None = None
+    batch_id: str | None = None
 
     def equal(self) -> dict[str, str]:
         """The columns that are compared with one value."""
-        given = {"type": self.type, "queue": self.queue, "owner": self.owner}
+        names = ("type", "queue", "owner", "batch_id")
+        given = {name: getattr(self, name) for name in names}
         return {name: value for name, value in given.items() if value is not None}
 
 
-def _conditions(statuses: tuple[str, ...] | None, names: tuple[str, ...]) -> list[Expression]:
+def _conditions(
+    d: Dialect, statuses: tuple[str, ...] | None, names: tuple[str, ...]
+) -> list[Expression]:
     among = [is_one_of(j.status, statuses)] if statuses is not None else []
-    return among + [j[name] == param(name) for name in names]
+    values = {name: d.id(param(name)) if name == "batch_id" else param(name) for name in names}
+    return among + [j[name] == value for name, value in values.items()]
 
 
 @replanned
 def _page(
     d: Dialect, statuses: tuple[str, ...] | None, names: tuple[str, ...], after: bool, oldest: bool
 ) -> Executable:
-    page = select(*d.wires(JOB)).where(*_conditions(statuses, names))
+    page = select(*d.wires(JOB)).where(*_conditions(d, statuses, names))
     if after:
         cursor = d.id(param("after"))
         page = page.where(j.id > cursor if oldest else j.id < cursor)
@@ -109,7 +114,7 @@ def page(
 
 @replanned
 def _matching(d: Dialect, statuses: tuple[str, ...], names: tuple[str, ...]) -> Executable:
-    found = select(*d.wires([j.id])).where(*_conditions(statuses, names))
+    found = select(*d.wires([j.id])).where(*_conditions(d, statuses, names))
     return found.order_by(j.id).limit(param("limit", Integer))
 
 

@@ -12,7 +12,7 @@ from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, number, param
 from jobq.backends._statement import Op, reading, statement
-from jobq.backends.ops._moves import clock_value
+from jobq.backends.ops._moves import clock, clock_value
 
 s = t.stat.c
 MINUTE = 60_000_000
@@ -58,11 +58,6 @@ def add_stats(d: Dialect, worker: str, rows: Sequence[dict[str, Any]]) -> Op[Non
 
 
 @statement
-def _clock(d: Dialect) -> Executable:
-    return select(clock_value(d))
-
-
-@statement
 def _sums(d: Dialect, by: str | None, *filters: str) -> Executable:
     beginning = _beginning(d.wire(s.minute), param("step", BigInteger)).label("beginning")
     name = null() if by is None else s[by]
@@ -78,7 +73,7 @@ def stats(
     d: Dialect, *, points: int, step: int, by: str | None = None, **equal: str | None
 ) -> Op[list[Stat]]:
     """`points` sums of `step` microseconds each, up to now; the same for each value of `by`."""
-    [(now,)] = yield _clock(d)
+    now = yield from clock(d)
     last = now - now % step
     beginnings = range(last - (points - 1) * step, last + 1, step)
     named = {name: value for name, value in equal.items() if value is not None}

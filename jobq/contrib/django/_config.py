@@ -75,6 +75,11 @@ class DjangoConfig(Config):
         async with threads:
             return await sync_to_async(call, thread_sensitive=True)()
 
+    def from_thread(self, work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+        """From Django's thread, which meanwhile does what the loop asks of it."""
+        del loop
+        return self.run(work)
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         async def finish() -> T:
             return await work

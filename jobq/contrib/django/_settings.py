@@ -11,7 +11,16 @@ from django.utils.module_loading import import_string
 from jobq import _config
 from jobq._errors import ConfigurationError
 
-QUEUE = ("KEEP", "LIMITS", "BOUNDS", "STRICT_TYPES", "LIFESPAN", "OBSERVERS", "ARTIFACTS")
+QUEUE = (
+    "KEEP",
+    "LIMITS",
+    "BOUNDS",
+    "BUDGET",
+    "STRICT_TYPES",
+    "LIFESPAN",
+    "OBSERVERS",
+    "ARTIFACTS",
+)
 """Options of the queue."""
 WORKER = ("POOL_SIZE", "PREPARE", "LISTEN_URL", "PATIENCE", "STATEMENT_TIMEOUT")
 """Options of a worker's own connections to PostgreSQL."""

@@ -17,7 +17,17 @@ from jobq.contrib.django import DjangoQueue, _database, _settings
 from jobq.contrib.django._router import ProjectRouter, aliases
 
 T = TypeVar("T")
-SHARED = ("router", "strict_types", "lifespan", "keep", "limits", "bounds", "clock", "observers")
+SHARED = (
+    "router",
+    "strict_types",
+    "lifespan",
+    "keep",
+    "limits",
+    "bounds",
+    "budget",
+    "clock",
+    "observers",
+)
 """What a worker's configuration has of the project's."""
 
 

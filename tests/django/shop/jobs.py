@@ -60,3 +60,13 @@ async def meet(payload: Any) -> str:
     """Two jobs at a time come through, unless they stand in line for one thread."""
     await sync_to_async(_meeting.wait)()
     return "met"
+
+
+@jobq.handler("shop.pay", budget=jobq.Budget(per_job=5))
+def pay(payload: dict[str, Any], job: jobq.SyncJobContext) -> str:
+    return str(job.spend(usd=payload["usd"], provider="bank").job)
+
+
+@jobq.handler("shop.pay_async", budget=jobq.Budget(per_job=5))
+async def pay_async(payload: dict[str, Any], job: jobq.JobContext) -> str:
+    return str((await job.spend(usd=payload["usd"], provider="bank")).job)

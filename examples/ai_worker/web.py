@@ -1,0 +1,27 @@
+"""What a web app needs of it: enqueue, and ask how it goes."""
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from fastapi.responses import JSONResponse
+
+from examples.ai_worker.app import ImageGeneration, image_generation, queue
+from jobq.contrib.fastapi import accepted, jobs_router
+
+
+async def current_user(x_user: Annotated[str | None, Header()] = None) -> str:
+    if x_user is None:  # your own authentication goes here
+        raise HTTPException(401)
+    return x_user
+
+
+app = FastAPI()
+app.include_router(jobs_router(queue, owner=current_user), prefix="/api/jobs")
+
+
+@app.post("/api/generate-images", status_code=202)
+async def generate_images(
+    request: Request, payload: ImageGeneration, user: Annotated[str, Depends(current_user)]
+) -> JSONResponse:
+    job = await queue.enqueue(image_generation, payload, owner=user)
+    return accepted(request, job)

@@ -1,0 +1,1 @@
+"""Leora: cards and licences are scanned in the background, without a worker process."""

@@ -1,0 +1,123 @@
+"""Enqueueing many jobs at once, and what it has in common with enqueueing one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from jobq import _batch_verbs as batch_verbs
+from jobq import backends
+from jobq._batch_verbs import Verb
+from jobq._config import Config
+from jobq._enqueue import job_of, row_of
+from jobq._errors import BackendUnavailable, DuplicateJob, JobqError, OptionError
+from jobq._model import Job, Outcome
+from jobq._payload import loads
+from jobq._steps import Bulk, Do, DoOn, Tell
+from jobq._wakeup import wake
+
+if TYPE_CHECKING:
+    from jobq.backends.ops.insert import NewRow
+
+CHUNK = 1000
+
+
+def wake_all(config: Config, queues: Iterable[str]) -> Verb[None]:
+    wake(config.backend.identity)
+    yield Tell(queues)
+
+
+def same_payload(row: NewRow, job: Job) -> None:
+    """A job that holds the unique key answers for the new one only if it does the same work."""
+    if not job.created and row.unique_key is not None and job.payload != loads(row.payload):
+        raise DuplicateJob(job.type, row.unique_key or "", job.id)
+
+
+def enqueue_many(
+    config: Config, items: Iterable[Any], connection: Any, batch: Any = None
+) -> Verb[list[Outcome]]:
+    if batch is not None:
+        return (yield from _enqueue_chunk(config, list(items), connection, batch))
+    outcomes: list[Outcome] = []
+    source = iter(items)
+    while chunk := list(islice(source, CHUNK * 10)):
+        outcomes += yield from _enqueue_chunk(config, chunk, connection)
+    return outcomes
+
+
+def _enqueue_chunk(
+    config: Config, items: list[Any], connection: Any, batch: Any = None
+) -> Verb[list[Outcome]]:
+    prepared: list[NewRow | Exception] = [_prepared(config, item) for item in items]
+    rows = [row for row in prepared if not isinstance(row, Exception)]
+    if batch is None:
+        stored = yield from _store(rows, connection)
+    else:
+        jobs = yield from batch_verbs.store(config, batch, rows, connection)
+        stored = _answers(rows, jobs)
+    if rows and connection is None:
+        yield from wake_all(config, {row.queue for row in rows})
+    outcomes = [
+        Outcome(error=row) if isinstance(row, Exception) else stored[row.id] for row in prepared
+    ]
+    if config.observers:
+        for outcome in outcomes:
+            if outcome.job is not None:
+                config.observers.job_enqueued(outcome.job)
+    return outcomes
+
+
+def _store(rows: list[NewRow], connection: Any) -> Verb[dict[str, Outcome]]:
+    stored: dict[str, Outcome] = {}
+    plain = [row for row in rows if row.unique_key is None]
+    keyed = [row for row in rows if row.unique_key is not None]
+    if connection is not None:
+        plain, keyed = [], rows
+    if plain:
+        stored |= yield from _store_plain(plain)
+    for start in range(0, len(keyed), CHUNK):
+        stored |= yield from _store_keyed(keyed[start : start + CHUNK], connection)
+    return stored
+
+
+def _prepared(config: Config, item: Any) -> NewRow | Exception:
+    try:
+        row = row_of(config, item)
+    except JobqError as error:
+        return error
+    if row.idempotency_key is not None:
+        return OptionError("idempotency_key is for jobs that are enqueued one by one")
+    return row
+
+
+def _store_plain(rows: list[NewRow]) -> Verb[dict[str, Outcome]]:
+    try:
+        now = yield Bulk(rows)
+    except BackendUnavailable:
+        return (yield from _store_keyed(rows, None, again=True))
+    return {row.id: Outcome(created=True, read=partial(job_of, row, now)) for row in rows}
+
+
+def _store_keyed(
+    rows: list[NewRow], connection: Any, *, again: bool = False
+) -> Verb[dict[str, Outcome]]:
+    op = backends.ops.insert_many
+    if connection is None:
+        jobs = yield Do(op, rows, again=again)
+    else:
+        jobs = yield DoOn(connection, op, rows, notify=True)
+    return _answers(rows, jobs)
+
+
+def _answers(rows: list[NewRow], jobs: list[Job]) -> dict[str, Outcome]:
+    return {row.id: _answer(row, job) for row, job in zip(rows, jobs, strict=True)}
+
+
+def _answer(row: NewRow, job: Job) -> Outcome:
+    try:
+        same_payload(row, job)
+    except DuplicateJob as error:
+        return Outcome(error=error)
+    return Outcome(created=job.created, read=lambda: job)

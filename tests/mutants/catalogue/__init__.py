@@ -1,0 +1,16 @@
+"""The mutants of each part of jobq, together."""
+
+from tests.mutants.catalogue import claims, crashes, enqueuing, holding, http, limits, schedules
+from tests.mutants.catalogue.mutant import SOURCE_TEXT, Mutant, Rotten
+
+__all__ = ["MUTANTS", "SOURCE_TEXT", "Mutant", "Rotten"]
+
+MUTANTS = (
+    *holding.MUTANTS,
+    *crashes.MUTANTS,
+    *claims.MUTANTS,
+    *enqueuing.MUTANTS,
+    *limits.MUTANTS,
+    *schedules.MUTANTS,
+    *http.MUTANTS,
+)
