@@ -23,11 +23,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("house")
 
 TABLES = ", ".join(sorted({*_tables.metadata.tables} - {"jobq_schema"}))
-TABLES = (
-    "jobq_job, jobq_attempt, jobq_worker, jobq_queue, jobq_limit, jobq_lane, "
-    "jobq_schedule, jobq_tick, jobq_stat, jobq_artifact"
-    "jobq_schedule, jobq_tick, jobq_stat, jobq_artifact, jobq_spend, jobq_batch"
-)
 
 
 @pytest.fixture(scope="session")

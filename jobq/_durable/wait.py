@@ -128,7 +128,7 @@ def sleep(run: Run, seconds: Span, name: str) -> Verb[None]:
     if row.status == "waiting" and run.book.sleeps:
         _halt_now(run)
         _park(run, row, None)
-    use(run, name)
+    run.book.used.add(name)
 
 
 def hook(run: Run, name: str, timeout: Span) -> Verb[str]:
@@ -140,7 +140,7 @@ def hook(run: Run, name: str, timeout: Span) -> Verb[str]:
         token = HOOK + secrets.token_urlsafe(32)
         new = backends.ops.StepRow(name, "waiting", token=token)
         row = yield from write(run, new, timeout=within)
-    use(run, name)
+    run.book.used.add(name)
     return (row.token or "").removeprefix(HOOK)
 
 
@@ -199,13 +199,13 @@ def _of_event(run: Run, row: StepRow, within: int) -> Verb[Any]:
         _park(run, row, None)
     if row.status == "expired":
         raise WaitExpired(row.name)
-    use(run, row.name)
+    run.book.used.add(row.name)
     return loads(row.result or "null")
 
 
 def _came(run: Run, row: StepRow, result: str) -> Verb[Any]:
     yield from write(run, row._replace(status="done", result=result))
-    use(run, row.name)
+    run.book.used.add(row.name)
     return loads(result)
 
 
