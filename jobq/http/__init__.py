@@ -3,9 +3,11 @@
 from jobq.http.access import AllOf, Anonymous, AnyOf, ApiKey, Owner, Policy, Scope
 from jobq.http.api import DriveApi, JobsApi, Options
 from jobq.http.debug import in_debug
+from jobq.http.hooks import ProviderWebhook
 from jobq.http.messages import Request, Response, Stream
 from jobq.http.problems import Problem
-from jobq.http.routes import ROUTES, Answer, Parameter, Route
+from jobq.http.route import Answer, Parameter, Route
+from jobq.http.routes import ROUTES
 from jobq.http.trigger import atrigger_worker, trigger_worker
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "Parameter",
     "Policy",
     "Problem",
+    "ProviderWebhook",
     "Request",
     "Response",
     "Route",
