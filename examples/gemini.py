@@ -31,23 +31,32 @@ class Gemini:
         async with httpx.AsyncClient(base_url=url, timeout=120) as http:
             yield cls(http)
 
-    async def image(self, prompt: str, key: str, aspect_ratio: str = "1:1") -> bytes:
+    async def image(
+        self, prompt: str, key: str, aspect_ratio: str = "1:1", source: bytes | None = None
+    ) -> bytes:
+        """A new picture, or `source` edited."""
+        given: list[dict[str, Any]] = [{"text": prompt}]
+        if source is not None:
+            picture = base64.b64encode(source).decode()
+            given.append({"inlineData": {"mimeType": "image/png", "data": picture}})
         options = {"imageConfig": {"aspectRatio": aspect_ratio}}
-        for part in await self._parts(IMAGES, prompt, key, options):
+        for part in await self._parts(IMAGES, given, key, options):
             if "inlineData" in part:
                 return base64.b64decode(part["inlineData"]["data"])
         raise jobq.RetryAfter(0, reason="an answer without an image")
 
     async def text(self, prompt: str, key: str) -> str:
-        return "".join(part["text"] for part in await self._parts(TEXTS, prompt, key, {}))
+        return "".join(
+            part["text"] for part in await self._parts(TEXTS, [{"text": prompt}], key, {})
+        )
 
     async def _parts(
-        self, model: str, prompt: str, key: str, options: dict[str, Any]
+        self, model: str, given: list[dict[str, Any]], key: str, options: dict[str, Any]
     ) -> list[dict[str, Any]]:
         answer = await self._http.post(
             f"/v1beta/models/{model}:generateContent",
             headers={"x-goog-api-key": key},
-            json={"contents": [{"parts": [{"text": prompt}]}], "generationConfig": options},
+            json={"contents": [{"parts": given}], "generationConfig": options},
         )
         [candidate] = answer.raise_for_status().json()["candidates"]
         if candidate["finishReason"] != "STOP":

@@ -71,6 +71,7 @@ from jobq.observe import Observer
 if TYPE_CHECKING:
     from jobq._classify.classifier import classifier, classify
     from jobq._worker import Worker
+    from jobq.webhooks import Webhook, WebhookInfo
 
 __version__ = "0.1.0"
 
@@ -142,7 +143,9 @@ __all__ = [
     "WaitExpired",
     "WaitTimeout",
     "WaitingFor",
+    "Webhook",
     "WebhookError",
+    "WebhookInfo",
     "Worker",
     "WorkerFailed",
     "WorkerInfo",
@@ -156,6 +159,8 @@ _LATER = {
     "Worker": "jobq._worker",
     "classifier": "jobq._classify.classifier",
     "classify": "jobq._classify.classifier",
+    "Webhook": "jobq.webhooks",
+    "WebhookInfo": "jobq.webhooks",
 }
 """What enqueuing needs none of is imported when it is first asked for."""
 

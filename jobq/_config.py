@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from anyio import CapacityLimiter
 
+    from jobq._deliveries import Courier, Webhooks
     from jobq.artifacts import Storage
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
@@ -69,9 +70,18 @@ class Config:
     observers: Observers = Factory(Observers)
     artifacts: Any = None
     """Where artifacts are kept, as it was given."""
+    webhooks: Webhooks | None = field(default=None, repr=False)
+    courier: Courier | None = field(default=None, init=False, repr=False)
+    """Who tells them how jobs ended."""
     options: dict[str, Any] = field(factory=dict, repr=False)
     declared: set[str] = field(factory=set, repr=False)
     """The schedules that this process has stored: of different ones the latest hold."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.webhooks is not None:
+            from jobq._deliveries import route_deliveries
+
+            self.router, self.courier = route_deliveries(self)
 
     def limits_of(self, handler: Handler[Any, Any], queue: str) -> tuple[Limit, ...]:
         """The limits of a handler's jobs in a queue."""
@@ -196,6 +206,7 @@ def checked(
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
     artifacts: Any = None,
+    webhooks: Webhooks | None = None,
 ) -> dict[str, Any]:
     """The fields of a `Config` that say nothing of its database."""
     try:
@@ -223,4 +234,5 @@ def checked(
         "clock": clock or SystemClock(),
         "observers": Observers(observers),
         "artifacts": _artifacts(artifacts),
+        "webhooks": webhooks,
     }

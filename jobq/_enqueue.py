@@ -17,7 +17,7 @@ from jobq._limits import Limit, Wanted
 from jobq._limits.lanes import NOTHING, wanted
 from jobq._model import Job, NewJob, new_id
 from jobq._payload import PLAIN, encode_json, loads, sorted_json
-from jobq._routing import keep_span, timeout_seconds
+from jobq._routing import OWN, keep_span, timeout_seconds
 
 if TYPE_CHECKING:
     from jobq.backends.ops.insert import NewRow
@@ -36,6 +36,7 @@ def new_row(config: Config, new: NewJob) -> NewRow:
     run_at, delay = _start(new.run_at, new.delay)
     keep = _keep(new, handler)
     defaulted = _defaulted(new, handler)
+    check_webhook(config, defaulted["webhook"], keep)
     metadata = _metadata(config, new.metadata)
     if handler is None:
         limited = Wanted(costs=_given_costs(new.cost))
@@ -68,6 +69,24 @@ def new_row(config: Config, new: NewJob) -> NewRow:
         costs=limited.costs,
         **defaulted,
     )
+
+
+KEEP_AND_WEBHOOK = (
+    "keep=False deletes the job when it completes, before its webhook is told; leave out webhook, "
+    "or keep the job for a while, as in keep=3600"
+)
+
+
+def check_webhook(config: Config, name: str | None, keep: int | None) -> None:
+    """Raise `OptionError` where nobody could be told how a job ended."""
+    if name is None:
+        return
+    if keep == 0:
+        raise OptionError(KEEP_AND_WEBHOOK)
+    known = None if config.courier is None else config.courier.names
+    if known is not None and name not in known:
+        names = ", ".join(map(repr, known)) or "none"
+        raise OptionError(f"webhook={name!r} is not in Queue(webhooks=…); it has {names}")
 
 
 def _idempotency_hash(new: NewJob, name: str, payload: str) -> str | None:
@@ -131,7 +150,7 @@ def _given_costs(costs: Mapping[str, Any] | None) -> str | None:
 def plain_row(config: Config, type: Any, payload: Any) -> NewRow:
     """The row of a new job without options: the short way of `new_row`, for many."""
     name, handler = _handler(config, type)
-    if config.limits or (handler is not None and handler.limits):
+    if config.limits or (handler is not None and (handler.limits or handler.webhook)):
         return new_row(config, NewJob(type=type, payload=payload))
     text = _payload(config, name, handler, payload)
     return backends.ops.NewRow(id=new_id(), type=name, payload=text, **_defaults(handler))
@@ -152,6 +171,8 @@ def _handler(config: Config, type: Any) -> tuple[str, Handler[Any, Any] | None]:
         return type.type, type
     if not isinstance(type, str) or not 1 <= len(type) <= 200 or not is_storable(type):
         raise OptionError(f"a job's type is a handler or its name (1 to 200 letters), not {type!r}")
+    if type.startswith(OWN):
+        raise OptionError(f"jobs of type {type!r} are jobq's own; it enqueues them itself")
     handler = config.router.get(type)
     if handler is None and config.strict_types:
         raise UnknownType(type, config.router.types)
@@ -234,6 +255,8 @@ def _defaulted(new: NewJob, handler: Handler[Any, Any] | None) -> dict[str, Any]
         "max_attempts": max_attempts,
         "timeout_ms": timeout_ms,
         "on_ambiguous": None if handler is None else handler.on_ambiguous,
+        "webhook": short_text(new.webhook, "webhook", limit=200)
+        or (None if handler is None else handler.webhook),
         "given": ",".join(given) or None,
     }
 

@@ -14,6 +14,7 @@ from jobq._config import Config
 from jobq._enqueue import job_of, row_of
 from jobq._errors import BackendUnavailable, DuplicateJob, JobqError, OptionError
 from jobq._model import Job, Outcome
+from jobq._observed import enqueuing
 from jobq._payload import loads
 from jobq._steps import Bulk, Do, DoOn, Tell
 from jobq._wakeup import wake
@@ -52,11 +53,12 @@ def _enqueue_chunk(
 ) -> Verb[list[Outcome]]:
     prepared: list[NewRow | Exception] = [_prepared(config, item) for item in items]
     rows = [row for row in prepared if not isinstance(row, Exception)]
-    if batch is None:
-        stored = yield from _store(rows, connection)
-    else:
-        jobs = yield from batch_verbs.store(config, batch, rows, connection)
-        stored = _answers(rows, jobs)
+    with enqueuing(config.observers, rows, config.bounds.metadata):
+        if batch is None:
+            stored = yield from _store(rows, connection)
+        else:
+            jobs = yield from batch_verbs.store(config, batch, rows, connection)
+            stored = _answers(rows, jobs)
     if rows and connection is None:
         yield from wake_all(config, {row.queue for row in rows})
     outcomes = [

@@ -53,6 +53,7 @@ class Handler(Generic[P, R]):
     on_ambiguous: str | None = None
     verify: Callable[..., Any] | None = field(default=None, repr=False)
     budget: Budget | None = None
+    webhook: str | None = None
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -118,3 +119,4 @@ class HandlerOptions(TypedDict, total=False):
     on_ambiguous: OnAmbiguous
     verify: Verifier | None
     budget: Budget | None
+    webhook: str | None

@@ -281,6 +281,8 @@ class NewJob:
     cost: Mapping[str, int] | None = None
     """Units of limits, by key; a limit that is not named costs what its handler says, or 1."""
     metadata: Mapping[str, Any] | None = None
+    webhook: str | None = None
+    """The endpoint of `Queue(webhooks=…)` that is told how the job ended."""
 
 
 @define(kw_only=True, eq=False)

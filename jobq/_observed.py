@@ -1,13 +1,14 @@
-"""Stores that tell observers about each call of the database."""
+"""What observers are told before and after: of jobs to be stored, and of calls of the database."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from jobq.observe import Observers
+from jobq._payload import dumps, loads
+from jobq.observe import Enqueuing, Observers, logger
 
 
 class _Watching:
@@ -46,3 +47,29 @@ class AsyncObserved(_Watching):
     async def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with self._watch(op):
             return await self._store.run(op, *args, **kwargs)
+
+
+@contextmanager
+def enqueuing(observers: Observers, rows: Sequence[Any], largest: int) -> Iterator[list[Enqueuing]]:
+    """Around the storing of rows: observers may have jobs carry something along.
+
+    It goes into the metadata, unless that would take more than `largest` bytes then.
+    """
+    if not observers.have("enqueuing"):
+        yield []
+        return
+    about = [Enqueuing(id=row.id, type=row.type, queue=row.queue) for row in rows]
+    with observers.around("enqueuing", about):
+        for row, job in zip(rows, about, strict=True):
+            if job.carries:
+                row.metadata = _joined(row.metadata, job, largest)
+        yield about
+
+
+def _joined(metadata: str | None, job: Enqueuing, largest: int) -> str | None:
+    own = {} if metadata is None else loads(metadata)
+    text = dumps({**job.carries, **own})
+    if len(text.encode()) <= largest:
+        return text
+    logger.warning("job %s has too much metadata to carry a trace along", job.id)
+    return metadata

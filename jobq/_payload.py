@@ -93,7 +93,7 @@ def _is_pydantic(kind: Any) -> bool:
 
 def _enc_hook(value: Any) -> Any:
     if _is_pydantic(type(value)):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", by_alias=True)  # what `model_validate` reads
     raise NotImplementedError(f"{_shown(value)} is {_name(value)}, which JSON has not")
 
 

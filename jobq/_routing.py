@@ -32,6 +32,10 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 LARGEST_BATCH = 1000
+OWN = "jobq."
+"""How the types of jobq's own jobs begin."""
+DELIVERY = f"{OWN}webhook"
+"""The type of jobs that deliver a message about another one."""
 
 
 class Router:
@@ -70,6 +74,7 @@ class Router:
         on_ambiguous: OnAmbiguous = "retry",
         verify: Verifier | None = None,
         budget: Budget | None = None,
+        webhook: str | None = None,
     ) -> Any:
         """Register a function as the handler of a type of jobs.
 
@@ -86,6 +91,7 @@ class Router:
         attempt: what it returns is the job's result, and `None` lets the handler run.
 
         `budget` ends a job, code `budget_exceeded`, that would spend more money than that.
+        `webhook` names the endpoint, of those in `Queue(webhooks=…)`, that is told how jobs end.
 
         With `batch`, one call takes up to so many jobs, in one slot, for APIs that work in bulk:
         the function gets a list of payloads, and a list of contexts if it has a second parameter.
@@ -101,6 +107,8 @@ class Router:
             raise ConfigurationError(
                 f"a handler's type is a name of 1 to 200 letters, not {type!r:.250}"
             )
+        if type.startswith(OWN):
+            raise ConfigurationError(f"handler {type!r}: types that begin with {OWN!r} are jobq's")
         try:
             options: dict[str, Any] = {
                 "batch": _batch(batch, verify),
@@ -112,6 +120,7 @@ class Router:
                 "limits": check_limits(f"handler {type!r}", limits),
                 "budget": check_budget(budget),
                 **_ambiguity(type, on_ambiguous, verify),
+                "webhook": _webhook(webhook, keep),
             }
         except OptionError as error:
             raise ConfigurationError(f"handler {type!r}: {error}") from None
@@ -210,7 +219,8 @@ class Router:
         Its schedules come with them.
         """
         for handler in router:
-            self._register(handler)
+            if not handler.type.startswith(OWN):
+                self._register(handler)
         for schedule in router.schedules:
             self._add(schedule)
 
@@ -275,6 +285,15 @@ def _ambiguity(type: str, policy: str, verify: Verifier | None) -> dict[str, Any
         raise OptionError(f"verify={verify!r} is no function")
     del type
     return {"on_ambiguous": None if policy == "retry" else policy, "verify": verify}
+
+
+def _webhook(name: str | None, keep: Any) -> str | None:
+    if name is not None and keep is False:
+        raise OptionError(
+            "keep=False deletes a job when it completes, before its webhook is told; keep it for a "
+            "while, as in keep=3600"
+        )
+    return short_text(name, "webhook", limit=200)
 
 
 def _batch(size: int | None, verify: Verifier | None) -> int | None:

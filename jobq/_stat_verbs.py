@@ -12,6 +12,7 @@ from jobq._errors import OptionError
 from jobq._model import Stat
 from jobq._steps import Do
 from jobq._verbs import Verb
+from jobq.observe import Gauges
 
 By = Literal["queue", "type", "worker"]
 LONGEST = 7 * 24 * 60
@@ -40,6 +41,22 @@ def stats(
     equal = {name: short_text(value, name) for name, value in where.items()}
     step_us = step * 60 * SECOND
     return (yield Do(backends.ops.stats, points=points, step=step_us, by=by, **equal))  # type: ignore[no-any-return]
+
+
+def gauges(config: Config) -> Verb[Gauges]:  # noqa: ARG001
+    """How the queue stands, for scrapers."""
+    queues = yield Do(backends.ops.queues)
+    due = yield Do(backends.ops.due)
+    workers = [one for one in (yield Do(backends.ops.workers)) if one.alive]
+    return Gauges(
+        live={(one.queue, status): n for one in queues for status, n in one.live.items()},
+        paused=frozenset(one.queue for one in queues if one.paused),
+        due=due,
+        workers=len(workers),
+        slots=sum(one.slots for one in workers),
+        busy=sum(one.busy for one in workers),
+        hanging=sum(one.abandoned for one in workers),
+    )
 
 
 def _check_minutes(value: Any, name: str) -> None:

@@ -37,6 +37,7 @@ from jobq._model import (
     job_id,
     statuses,
 )
+from jobq._observed import enqueuing
 from jobq._payload import encode_result
 from jobq._steps import Do, DoOn, Insert, Rest, Step
 from jobq._wakeup import wake
@@ -51,11 +52,14 @@ MANY = 100_000
 
 def enqueue(config: Config, item: Any, connection: Any) -> Verb[Job]:
     row = row_of(config, item)
-    if connection is not None:
-        job = yield DoOn(connection, backends.ops.insert, row, notify=True)
-    else:
-        job = yield Insert(row)
-        wake(config.backend.identity)
+    with enqueuing(config.observers, [row], config.bounds.metadata) as told:
+        if connection is not None:
+            job = yield DoOn(connection, backends.ops.insert, row, notify=True)
+        else:
+            job = yield Insert(row)
+            wake(config.backend.identity)
+        for one in told:
+            one.id = job.id
     same_payload(row, job)
     if config.observers:
         config.observers.job_enqueued(job)

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from functools import cache
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
 
 from jobq._masking import mask
 
@@ -45,11 +49,89 @@ current_job: ContextVar[tuple[str, str] | None] = ContextVar("jobq_current_job",
 """The id and type of the job whose handler is running here."""
 
 
+@define(kw_only=True)
+class Enqueuing:
+    """A job that is about to be stored. Where one with its unique key exists, `id` becomes that."""
+
+    id: str
+    type: str
+    queue: str
+    carries: dict[str, str] = field(factory=dict)
+    """What is put here is stored with the job's metadata; what the caller gave there stays."""
+
+
+@frozen(kw_only=True)
+class Attempting:
+    """An attempt whose handler is about to be called."""
+
+    job_id: str
+    type: str
+    queue: str
+    attempt: int
+    worker: str
+    metadata: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class Attempted:
+    """An attempt whose outcome was stored."""
+
+    job_id: str
+    type: str
+    queue: str
+    attempt: int
+    outcome: str
+    """As in the history: `completed`, `failed`, `retried`, `rate_limited`, `snoozed`, and so on."""
+    status: str
+    """What the job became."""
+    error_code: str | None
+    seconds: float
+    """How long the attempt took."""
+    waited: float
+    """Seconds for which the job was due before it was claimed."""
+
+
+@frozen(kw_only=True)
+class Gauges:
+    """How a queue stands, for a scraper: from the first 10,000 jobs of each status."""
+
+    live: Mapping[tuple[str, str], int]
+    """Unfinished jobs, by queue and status."""
+    paused: frozenset[str]
+    """The queues that are paused."""
+    due: Mapping[str, float]
+    """Seconds for which the pending job has been due that is due longest, by queue."""
+    workers: int
+    """Those that are alive; `slots`, `busy` and `hanging` are theirs."""
+    slots: int
+    busy: int
+    hanging: int
+
+
 class Observer:
     """Override the hooks that you need; each is called after the fact, and must not block.
 
-    An exception in a hook is logged and goes no further.
+    Two are called before, `enqueuing` and `attempting`: what they return is entered then, and left
+    afterwards. An exception in a hook is logged and goes no further.
     """
+
+    def enqueuing(self, jobs: Sequence[Enqueuing]) -> AbstractContextManager[object]:  # noqa: ARG002
+        """Jobs are about to be stored together; `job.carries` goes with each."""
+        return nullcontext()
+
+    def attempting(self, attempts: Sequence[Attempting]) -> AbstractContextManager[object]:  # noqa: ARG002
+        """A handler is about to be called: for one job, or for several where it takes batches.
+
+        What is entered is left with the exception that the handler raised, and cannot hide it.
+        """
+        return nullcontext()
+
+    def attempted(self, attempt: Attempted) -> None:
+        """An attempt's outcome was stored; what `job_moved` tells, and more."""
+
+    def exposition(self, gauges: Gauges) -> tuple[str, bytes] | None:  # noqa: ARG002
+        """What `/metrics` answers: a content type and the text; `None` where this tells nothing."""
+        return None
 
     def job_enqueued(self, job: Job) -> None:
         """A job was stored, or an existing one returned (`job.created` tells)."""
@@ -96,6 +178,19 @@ class Observers:
     def __bool__(self) -> bool:
         return bool(self._observers)
 
+    def have(self, hook: str) -> bool:
+        """Whether any of them overrides this hook."""
+        return any(_overrides(observer, hook) for observer in self._observers)
+
+    def around(self, hook: str, values: Sequence[Any]) -> AbstractContextManager[object]:
+        """Enter what the observers' hooks return, and leave it with what happens."""
+        return _Around([one for one in self._observers if _overrides(one, hook)], hook, values)
+
+    def exposition(self, gauges: Gauges) -> tuple[str, bytes] | None:
+        """What the first observer tells a scraper that tells anything."""
+        told = (observer.exposition(gauges) for observer in self._observers)
+        return next((one for one in told if one is not None), None)
+
     def __getattr__(self, hook: str) -> Callable[..., None]:
         def call(*args: Any) -> None:
             for observer in self._observers:
@@ -105,6 +200,41 @@ class Observers:
                     logger.exception("observer %r failed in %s", observer, hook)
 
         return call
+
+
+def _overrides(observer: Observer, hook: str) -> bool:
+    return getattr(type(observer), hook, None) is not getattr(Observer, hook)
+
+
+class _Around(AbstractContextManager[object]):
+    """Context managers of observers: none of them may fail, or hide, what happens inside."""
+
+    def __init__(self, observers: Sequence[Observer], hook: str, values: Sequence[Any]) -> None:
+        self._observers, self._hook, self._values = observers, hook, values
+        self._entered: list[tuple[Observer, AbstractContextManager[object]]] = []
+
+    def __enter__(self) -> None:
+        for observer in self._observers:
+            try:
+                manager = getattr(observer, self._hook)(self._values)
+                manager.__enter__()
+            except Exception:
+                logger.exception("observer %r failed in %s", observer, self._hook)
+            else:
+                self._entered.append((observer, manager))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for observer, manager in reversed(self._entered):
+            try:
+                manager.__exit__(kind, error, traceback)
+            except Exception as raised:
+                if raised is not error:
+                    logger.exception("observer %r failed after %s", observer, self._hook)
 
 
 class _OfTheJob:

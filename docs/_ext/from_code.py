@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import fields
+from importlib import import_module
 from typing import Any
 
+import attrs
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
@@ -169,6 +171,25 @@ class Columns(Directive):
         return self.state.inline_text(text, self.lineno)
 
 
+class Metrics(Directive):
+    """`{metrics} MODULE`: the metrics of `jobq.contrib.prometheus` or `jobq.contrib.otel`."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        about = import_module(f"jobq.contrib.{self.arguments[0]}").METRICS
+        heads = [field.name for field in attrs.fields(type(about[0])) if field.name != "help"]
+        rows = [
+            [*(listed(getattr(one, head)) for head in heads), [nodes.Text(one.help)]]
+            for one in about
+        ]
+        return [table([*heads, "meaning"], rows)]
+
+
+def listed(value: str | tuple[str, ...]) -> Cell:
+    return words((value,) if isinstance(value, str) else value)
+
+
 class Routes(Directive):
     """`{routes} PART`: the routes of one part of the HTTP API, a section for each."""
 
@@ -250,6 +271,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "moves-matrix": MovesMatrix,
         "moves-diagram": MovesDiagram,
         "columns": Columns,
+        "metrics": Metrics,
         "routes": Routes,
         "members": Members,
     }.items():

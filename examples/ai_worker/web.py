@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 
 from examples.ai_worker.app import ImageGeneration, image_generation, queue
 from jobq.contrib.fastapi import accepted, jobs_router
@@ -22,6 +21,6 @@ app.include_router(jobs_router(queue, owner=current_user), prefix="/api/jobs")
 @app.post("/api/generate-images", status_code=202)
 async def generate_images(
     request: Request, payload: ImageGeneration, user: Annotated[str, Depends(current_user)]
-) -> JSONResponse:
+) -> Response:
     job = await queue.enqueue(image_generation, payload, owner=user)
     return accepted(request, job)

@@ -10,7 +10,7 @@ would, sends real requests, and compares what came of it with what should have:
         trial.table.equal("429s", 0, gemini.ledger.outcomes()["rate_limited"])
 """
 
-from examples.trial.processes import Process, Site, free_port, wait_until
+from examples.trial.processes import Process, Site, answers, eventually, free_port, wait_until
 from examples.trial.program import main
 from examples.trial.table import Table
 from examples.trial.trial import Trial, letting_go, under_way
@@ -20,6 +20,8 @@ __all__ = [
     "Site",
     "Table",
     "Trial",
+    "answers",
+    "eventually",
     "free_port",
     "letting_go",
     "main",

@@ -91,6 +91,15 @@ def wait_until(happened: Callable[[], Any], seconds: float = PATIENCE) -> float:
     return time.monotonic() - began
 
 
+def eventually(happened: Callable[[], Any], seconds: float) -> bool:
+    """Whether it has happened within `seconds`."""
+    try:
+        wait_until(happened, seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
 def answers(url: str) -> bool:
     """Whether a server listens there."""
     try:

@@ -15,6 +15,7 @@ from jobq import _schedule_verbs as schedule_verbs
 from jobq import _stat_verbs as stat_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
+from jobq import _webhook_verbs as webhook_verbs
 from jobq._batch import Batch
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from jobq import backends
     from jobq.artifacts import Artifact, Sweep
+    from jobq.webhooks import WebhookInfo
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -332,6 +334,14 @@ class AsyncQueue(Face, AsyncReports, AsyncEvents):
         return await self._do(
             artifact_verbs.sweep_artifacts, older_than=older_than, dry_run=dry_run
         )
+
+    async def webhooks(self) -> builtins.list[WebhookInfo]:
+        """The endpoints of this queue, and those that are disabled. See `Queue.webhooks`."""
+        return await self._do(webhook_verbs.webhooks)
+
+    async def enable_webhook(self, name: str) -> None:
+        """Send an endpoint messages again. See `Queue.enable_webhook`."""
+        await self._do(webhook_verbs.enable_webhook, name)
 
     async def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date. See `Queue.migrate`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jobq._clock import Clock
 from jobq._config import KEEP, Bounds, Config, Lifespan, configure
@@ -13,6 +13,9 @@ from jobq._masking import shown_url
 from jobq._routing import Router
 from jobq._spend import Budget
 from jobq.observe import Observer
+
+if TYPE_CHECKING:
+    from jobq._deliveries import Webhooks
 
 
 class Face:
@@ -32,6 +35,7 @@ class Face:
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
         artifacts: Any = None,
+        webhooks: Webhooks | None = None,
         **options: Any,
     ) -> None:
         config = configure(
@@ -46,6 +50,7 @@ class Face:
             clock=clock,
             observers=observers,
             artifacts=artifacts,
+            webhooks=webhooks,
             options=options,
         )
         self._adopt(config)

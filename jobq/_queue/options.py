@@ -28,6 +28,7 @@ class EnqueueOptions(TypedDict, total=False):
     keep: float | timedelta | bool
     cost: Mapping[str, int]
     metadata: dict[str, Any]
+    webhook: str
     connection: Any
     session: Any
 

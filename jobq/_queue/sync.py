@@ -15,6 +15,7 @@ from jobq import _schedule_verbs as schedule_verbs
 from jobq import _stat_verbs as stat_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
+from jobq import _webhook_verbs as webhook_verbs
 from jobq._batch import Batch
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from jobq import backends
     from jobq._queue.aio import AsyncQueue
     from jobq.artifacts import Artifact, Sweep
+    from jobq.webhooks import WebhookInfo
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -55,6 +57,8 @@ class Queue(Face, Reports, Events):
     - `observers`: see `jobq.observe`.
     - `artifacts`: where `job.save` keeps things: a folder, `s3://bucket`, or a storage, see
       `jobq.artifacts`; by default what the environment says, else the folder `artifacts`.
+    - `webhooks`: endpoints that are told how jobs ended, `{name: jobq.Webhook(…)}`, or a function
+      (async or not) that finds one by its name.
     - `pool_size`, `prepare`, `listen_url`, `patience`, `statement_timeout`: PostgreSQL only, see
       the reference.
 
@@ -406,6 +410,18 @@ class Queue(Face, Reports, Events):
         0
         """
         return self._do(artifact_verbs.sweep_artifacts, older_than=older_than, dry_run=dry_run)
+
+    def webhooks(self) -> builtins.list[WebhookInfo]:
+        """The endpoints of this queue, and those that are disabled."""
+        return self._do(webhook_verbs.webhooks)
+
+    def enable_webhook(self, name: str) -> None:
+        """Send an endpoint messages again that was disabled because it answered 410.
+
+        Raises `OptionError` if it is not. Deliveries that were cancelled meanwhile are sent if
+        they are retried.
+        """
+        self._do(webhook_verbs.enable_webhook, name)
 
     def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date; the numbers of the steps that were run.

@@ -10,7 +10,16 @@ from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
 from jobq._errors import PayloadError
 from jobq._outcome import Outcome, Refused
-from jobq._worker.execute import InLoop, InThread, NotStarted, bounded, catching, ended, stored
+from jobq._worker.execute import (
+    Around,
+    InLoop,
+    InThread,
+    NotStarted,
+    bounded,
+    catching,
+    ended,
+    stored,
+)
 from jobq._worker.running import Running
 from jobq.observe import current_job
 
@@ -51,7 +60,7 @@ def _can_join(running: Running, batch: Sequence[Running]) -> bool:
 
 
 async def attempt_together(
-    call: Call, *, in_thread: InThread, in_loop: InLoop, bounds: Bounds
+    call: Call, *, in_thread: InThread, in_loop: InLoop, bounds: Bounds, around: Around
 ) -> Outcomes:
     """Run the handler once; what came of each job, `None` where it is no longer ours."""
     outcomes: Outcomes = {}
@@ -72,7 +81,8 @@ async def attempt_together(
     if taking_part:
         current_job.set((f"{len(taking_part)} jobs", taking_part[0].job.type))
         try:
-            results = await _handle(taking_part, payloads, in_thread, in_loop)
+            with around(taking_part):
+                results = await _handle(taking_part, payloads, in_thread, in_loop)
         except BaseException as error:  # noqa: BLE001  as for a single job
             return outcomes | {running: ended(running, error, bounds) for running in taking_part}
         outcomes |= _outcomes(taking_part, results, bounds)

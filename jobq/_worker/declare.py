@@ -6,7 +6,7 @@ from typing import Any
 
 from jobq import backends
 from jobq._config import Config
-from jobq._enqueue import KEEP_AND_OWNER, limited_job, milliseconds
+from jobq._enqueue import KEEP_AND_OWNER, check_webhook, limited_job, milliseconds
 from jobq._errors import OptionError, PayloadError
 from jobq._handler import Handler
 from jobq._masking import mask
@@ -65,6 +65,8 @@ def _derived(config: Config, job: Any, handler: Handler[Any, Any]) -> dict[str, 
     keep_seconds = keep if job.keep_seconds is None else job.keep_seconds
     if keep_seconds == 0 and job.owner is not None:
         raise OptionError(KEEP_AND_OWNER)
+    webhook = job.webhook or handler.webhook
+    check_webhook(config, webhook, keep_seconds)
     limited = limited_job(
         handler,
         config.limits_of(handler, queue),
@@ -87,4 +89,5 @@ def _derived(config: Config, job: Any, handler: Handler[Any, Any]) -> dict[str, 
         "lane": limited.lane,
         "costs": limited.costs,
         "on_ambiguous": handler.on_ambiguous,
+        "webhook": webhook,
     }

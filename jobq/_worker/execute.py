@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback as tracebacks
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,8 @@ from jobq.observe import current_job
 
 InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 InLoop = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+Around = Callable[[Sequence[Running]], AbstractContextManager[object]]
+"""What observers have around the call of a handler."""
 
 
 class JobTimeout(Exception):
@@ -60,6 +63,7 @@ async def attempt(
     in_thread: InThread,
     in_loop: InLoop,
     bounds: Bounds,
+    around: Around,
 ) -> Outcome | None:
     """Run a job's handler; what came of it, or `None` where the job is no longer ours."""
     current_job.set((running.job.id, running.job.type))
@@ -71,7 +75,8 @@ async def attempt(
         if running.budget is not None:
             await JobContext(running).afford()
         work = partial(_work, running, payload, middleware, in_thread)
-        result = await (in_loop(work) if _awaits(running, middleware) else work())
+        with around([running]):
+            result = await (in_loop(work) if _awaits(running, middleware) else work())
     except BaseException as error:  # noqa: BLE001  neither a cancellation nor SystemExit ends the worker
         return ended(running, error, bounds)
     return stored(running, result, bounds)

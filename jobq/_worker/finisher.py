@@ -33,6 +33,7 @@ from jobq._worker.closings import with_closings
 from jobq._worker.execute import not_committed
 from jobq._worker.running import Running
 from jobq._worker.tally import Tally
+from jobq._worker.watched import tell
 from jobq.observe import logger
 
 LARGEST = 500
@@ -265,7 +266,7 @@ class Finisher:
             seconds = now - running.runs_since
             ended.append((job.queue, job.type, status, transition.outcome, seconds))
             if self._observers:
-                self._observers.job_moved(job.id, job.type, transition, seconds)
+                tell(self._observers, running, transition, status, seconds)
             if tells or transition.status is not JobStatus.COMPLETED:
                 _log(running, transition)
         self._tally.count(ended)

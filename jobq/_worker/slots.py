@@ -27,6 +27,7 @@ from jobq._worker.execute import attempt, given_back, halts, timed_out
 from jobq._worker.finisher import Finisher
 from jobq._worker.recorder import Recorder
 from jobq._worker.running import Host, Running, Start, Stop
+from jobq._worker.watched import attempting, tell_started
 from jobq.observe import logger
 
 LINGER = 1.0
@@ -101,6 +102,7 @@ class Slots:
         self._on_stuck = stuck
         self._loop = asyncio.get_running_loop()
         self._in_thread = partial(config.in_thread, threads=CapacityLimiter(threads))
+        self._around = partial(attempting, config.observers)
         self._changed = asyncio.Event()
         self._deadlines = Deadlines(lambda: self.held, self._deadline_reached)
         self._ahead = Ahead(ahead)
@@ -249,21 +251,20 @@ class Slots:
         self.started += 1
         return running
 
-    def _tell_started(self, running: Running) -> None:
-        if self._config.observers:
-            job = running.job
-            self._config.observers.job_started(job.id, job.type, job.attempts)
-
     async def _execute_call(self, call: Call) -> None:
         try:
             for running in call.members:
                 running.begun = True
             for running in call.members:
                 await running.wait_for_start()
-                self._tell_started(running)
+                tell_started(self._config.observers, running)
             bounds = self._config.bounds
             outcomes = await attempt_together(
-                call, in_thread=self._in_thread, in_loop=self._config.in_loop, bounds=bounds
+                call,
+                in_thread=self._in_thread,
+                in_loop=self._config.in_loop,
+                bounds=bounds,
+                around=self._around,
             )
             for running, outcome in outcomes.items():
                 self._deliver(running, outcome)
@@ -281,13 +282,14 @@ class Slots:
             if running.job.cancel_requested and not await halts(running):
                 self._deliver(running, Stopped("cancelled before it began"))
                 return
-            self._tell_started(running)
+            tell_started(self._config.observers, running)
             outcome = await attempt(
                 running,
                 self._config.router.chain(running.handler),
                 in_thread=self._in_thread,
                 in_loop=self._config.in_loop,
                 bounds=self._config.bounds,
+                around=self._around,
             )
             self._deliver(running, outcome)
         finally:

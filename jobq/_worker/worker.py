@@ -24,13 +24,14 @@ from jobq._worker.ahead import MOST
 from jobq._worker.claimer import Claimer
 from jobq._worker.corrections import Corrections
 from jobq._worker.finisher import Finisher
-from jobq._worker.health import health_server
+from jobq._worker.health import exposition, health_server
 from jobq._worker.lanes import Lanes
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.limits import declare_limits, warn_of_few_slots
 from jobq._worker.options import check_handlers, check_numbers, check_queues, check_whole
 from jobq._worker.progress import ProgressWriter
 from jobq._worker.recorder import Recorder
+from jobq._worker.relay import Relay
 from jobq._worker.services import end, leave, tell_failure
 from jobq._worker.signals import shutdown_signals
 from jobq._worker.slots import Slots
@@ -79,11 +80,9 @@ class Worker:
     ) -> None:
         self._config: Config = queue._config  # noqa: SLF001  a face of the configuration
         self._router = self._config.router
+        threads = concurrency if threads is None else threads
         check_numbers(
-            whole={
-                "concurrency": concurrency,
-                "threads": concurrency if threads is None else threads,
-            },
+            whole={"concurrency": concurrency, "threads": threads},
             seconds={"lease": lease, "margin": margin},
             grace=grace,
         )
@@ -91,14 +90,13 @@ class Worker:
         check_queues(queues)
         self._queues = queues
         self._concurrency = concurrency
-        self._threads = concurrency if threads is None else threads
+        self._threads = threads
         self._ahead = ahead
         self._lease = lease
         self._grace = grace
         self._margin = margin
         self._port = port
-        host = platform.node() or "localhost"
-        self.id = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.id = f"{platform.node() or 'localhost'}-{os.getpid()}-{secrets.token_hex(4)}"
         self._label = label or self.id
         self._slots: Slots | None = None
         self._state: Any = None
@@ -141,9 +139,8 @@ class Worker:
         `max_jobs` and `max_seconds` end it sooner. SIGTERM and SIGINT end it gracefully, when
         this runs in the main thread.
         """
-        window = BURST_WINDOW if burst else None
         with shutdown_signals(self.stop):
-            return await self._run(window, max_jobs, max_seconds)
+            return await self._run(BURST_WINDOW if burst else None, max_jobs, max_seconds)
 
     async def run_once(self, max_jobs: int | None = None, max_seconds: float | None = None) -> int:
         """Run what is due now, and return how many jobs that were: for cron and functions."""
@@ -186,7 +183,8 @@ class Worker:
             self._ticker = Ticker(store, self._config)
             await self._ticker.start()
             if self._port is not None:
-                await stack.enter_async_context(health_server(self._port, self._is_ready))
+                told = partial(exposition, self._config, store)
+                await stack.enter_async_context(health_server(self._port, self._is_ready, told))
             await self._work(store, slots, claimer, max_seconds)
         if self._failure is not None:
             raise self._failure
@@ -205,6 +203,7 @@ class Worker:
         """The parts, wired together."""
         config, backend = self._config, self._config.backend
         self._store = store
+        self._relay = Relay(store, config)
         self._progress = ProgressWriter(store, config.observers)
         lanes = self._lanes = Lanes(config, self._queues)  # what an earlier run knew is old
         slots = self._slots = Slots(
@@ -249,7 +248,7 @@ class Worker:
             worker=self.id,
             config=config,
             closed=lambda closing: lanes.close(closing.key, closing.delay / SECOND),
-            freed=slots.freed,
+            freed=self._relay.after(slots.freed),
             requeued=self._requeued,
             tally=self._tally,
             claimer=claimer if backend.joins_claims else None,
@@ -265,9 +264,8 @@ class Worker:
         claimer: Claimer,
         max_seconds: float | None,
     ) -> None:
-        backend = self._config.backend
         keeper = self._keeper(slots)
-        unlisten = listen(backend.identity, lambda: self._in_loop(claimer.wake))
+        unlisten = listen(self._config.backend.identity, lambda: self._in_loop(claimer.wake))
         services = self._services(store, slots, claimer)
         keeper.start()
         logger.info("worker %s runs %s", self._label, ", ".join(self._router.types))
@@ -325,8 +323,9 @@ class Worker:
                 store, claimer.wake, lambda: time.monotonic() - claimer.worked_at
             ),
         }
-        if self._ticker:
-            parts["jobq schedules"] = self._ticker.run()
+        for name, part in (("jobq schedules", self._ticker), ("jobq webhooks", self._relay)):
+            if part:
+                parts[name] = part.run()
         services = [asyncio.create_task(part, name=name) for name, part in parts.items()]
         for service in services:
             service.add_done_callback(self._service_ended)
@@ -335,6 +334,7 @@ class Worker:
     async def _leave(self, store: backends.AsyncStore) -> None:
         keep = self._config.keep
         with suppress(JobqError):
+            await self._relay.round()
             if await leave(store, self.id, label=self._label, tally=self._tally, keep=keep):
                 self._requeued(set())
 

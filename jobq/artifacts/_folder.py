@@ -18,6 +18,8 @@ from jobq.artifacts._urls import base_url_of, below
 
 _PASSING = {"ENOSPC", "EDQUOT", "EIO", "EAGAIN", "EMFILE", "ENFILE", "ESTALE", "ETIMEDOUT"}
 
+_OPENED = "/proc/self/fd"
+
 
 class FileStorage:
     """A folder, made when something is saved. It needs nothing installed.
@@ -47,19 +49,18 @@ class FileStorage:
         return f"FileStorage({str(self.folder)!r})"
 
     def put(self, key: str, content: BinaryIO, *, size: int, content_type: str) -> None:
-        """Write it under another name, and rename it once it is safe on the disk."""
+        """Write it without a name, and give it its name once it is safe on the disk."""
         del size, content_type
         target = self._path(key)
         with _explained(f"cannot store {key}"):
             if target.exists():
                 return
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f"{target.name}.{secrets.token_hex(6)}.part")
-            try:
-                _write(part, content)
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
+            nameless = _open_nameless(target.parent)
+            if nameless is None:
+                _write_aside(target, content)
+            else:
+                _write_nameless(nameless, target, content)
             _sync_folder(target.parent)
 
     def read(self, key: str, start: int, length: int) -> bytes:
@@ -91,11 +92,44 @@ class FileStorage:
         return target
 
 
-def _write(path: Path, content: BinaryIO) -> None:
-    with path.open("xb") as file:
-        shutil.copyfileobj(content, file, CHUNK)
-        file.flush()
-        os.fsync(file.fileno())
+def _open_nameless(folder: Path) -> int | None:
+    """A file that is gone with the process that writes it, where the system has such."""
+    if not hasattr(os, "O_TMPFILE") or not Path(_OPENED).is_dir():
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o644)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+            return None
+        raise
+
+
+def _write_nameless(opened: int, target: Path, content: BinaryIO) -> None:
+    with os.fdopen(opened, "wb") as file:
+        _write(file, content)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:  # with a `dst_dir_fd`, as Python follows the link to the file only then
+            os.link(f"{_OPENED}/{opened}", target.name, dst_dir_fd=folder, follow_symlinks=True)
+        except FileExistsError:
+            pass  # another was faster, with the same bytes
+        finally:
+            os.close(folder)
+
+
+def _write_aside(target: Path, content: BinaryIO) -> None:
+    part = target.with_name(f"{target.name}.{secrets.token_hex(6)}.part")
+    try:
+        with part.open("xb") as file:
+            _write(file, content)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write(file: BinaryIO, content: BinaryIO) -> None:
+    shutil.copyfileobj(content, file, CHUNK)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

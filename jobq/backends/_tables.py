@@ -31,7 +31,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ClauseElement
 from sqlalchemy.types import TypeEngine
 
-from jobq._model import LIVE
+from jobq._model import FINISHED, LIVE
 
 SCHEMA_VERSION = 1
 """What this version of jobq writes."""
@@ -124,6 +124,9 @@ job = Table(
     # Since when a provider has refused it without a start in between that succeeded.
     _column("limited_since", Instant),
     _column("on_ambiguous", Text()),
+    # The name of the endpoint that is told how it ended, and whether that is under way.
+    _column("webhook", Text()),
+    _column("webhook_sent", Flag, NO),
     # Whether an attempt ended without it being known whether the provider did the work.
     _column("ambiguous", Flag, NO),
     _column("unique_key", Text()),
@@ -371,6 +374,16 @@ artifact = Table(
     _column("swept_at", Instant),
 )
 
+webhook = Table(
+    "jobq_webhook",
+    metadata,
+    Column("name", Text(), primary_key=True, nullable=False),
+    # Of its URL: another one is another endpoint, and not disabled.
+    _required("fingerprint", Text()),
+    _required("disabled_at", Instant),
+    _required("reason", Text()),
+)
+
 schema = Table(
     "jobq_schema",
     metadata,
@@ -391,7 +404,7 @@ def _index(
 
 def sqlite_predicate(where: str) -> str:
     """The predicate with its flags spelled out: SQLite matches index and query word by word."""
-    flag = r"(NOT )?\b(declared|ready)\b"
+    flag = r"(NOT )?\b(declared|ready|webhook_sent)\b"
     return re.sub(flag, lambda match: f"{match[2]} = {0 if match[1] else 1}", where)
 
 
@@ -407,12 +420,14 @@ OPEN = "ended_at IS NULL"
 BATCHED = "batch_id IS NOT NULL"
 KEPT = "status = 'stored'"
 SWEPT = "status <> 'stored'"
+UNTOLD = f"webhook IS NOT NULL AND NOT webhook_sent AND status IN ({in_words(FINISHED)})"
 EXPIRING = f"expires_at IS NOT NULL AND {IS_LIVE}"
 
 # Hints: SQLite would rather walk all pending jobs by their status, or all jobs there are.
 BY_RUN_AT = ("INDEXED BY jobq_job_scheduled", "sqlite")
 BY_HOLDING = ("INDEXED BY jobq_job_holding", "sqlite")
 BY_STATUS = ("INDEXED BY jobq_job_status", "sqlite")
+BY_WEBHOOK = ("INDEXED BY jobq_job_webhook", "sqlite")
 BY_EXPIRY = ("INDEXED BY jobq_job_expiry", "sqlite")
 
 # The claim: one range for each (queue, type), already in the order of service.
@@ -449,3 +464,5 @@ _index("jobq_artifact_job", artifact, "job_id")
 _index("jobq_artifact_key", artifact, "key")
 _index("jobq_artifact_swept", artifact, "id", where=SWEPT)
 _index("jobq_artifact_stored", artifact, "job_id", "step", "slot", where=KEPT, unique=True)
+# Who ended, and somebody is still to be told.
+_index("jobq_job_webhook", job, "webhook", "id", where=UNTOLD)

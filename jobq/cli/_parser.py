@@ -15,6 +15,7 @@ from jobq.cli import (
     _schedules,
     _spend,
     _watch,
+    _webhooks,
     _worker,
 )
 
@@ -63,6 +64,7 @@ def build_parser() -> ArgumentParser:
         _schedules,
         _spend,
         _artifacts,
+        _webhooks,
         _dashboard,
     ):
         part.add(commands)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from shlex import quote
 
-from jobq._model import Job, JobStatus, WorkerInfo
+from jobq._model import Job, JobStatus, WaitingFor, WorkerInfo
 from jobq.cli._output import moment, shortened, span
 
 
@@ -130,9 +130,11 @@ def _limited(job: Job, now: datetime) -> str | None:
     if held is None:
         return None
     place = f", as number {job.position} of those like it" if job.position else ""
+    if held.limit.startswith("@") and held.closed:
+        return _without_key(held, place, now)
     resume = f"; `jobq limits resume {quote(held.limit)}` opens it" if held.closed else ""
     if held.until is None:
-        if held.limit.startswith("@") and not held.closed:
+        if held.limit.startswith("@"):
             return (
                 f"No living worker holds an open key of the pool {held.limit[1:]!r}{place}; start "
                 "one that does, or see `jobq limits` for keys that are benched."
@@ -143,6 +145,16 @@ def _limited(job: Job, now: datetime) -> str | None:
     ahead = "" if job.eta is None else f" and starts in about {span(job.eta)}"
     state = "is closed and opens" if held.closed else "opens"
     return f"It waits for the limit {held.limit!r}, which {state} in {wait}{place}{ahead}{resume}."
+
+
+def _without_key(held: WaitingFor, place: str, now: datetime) -> str:
+    opens = ""
+    if held.until is not None:
+        opens = f", the first for another {span((held.until - now).total_seconds())}"
+    return (
+        f"All keys of the pool {held.limit[1:]!r} are closed{opens}{place}; `jobq limits` shows "
+        f"why, and `jobq limits resume {held.limit}/NAME` takes a key back that was refused."
+    )
 
 
 def _without_slot(job: Job, alive: Sequence[WorkerInfo]) -> str:

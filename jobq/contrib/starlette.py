@@ -14,16 +14,15 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as NativeRequest
-from starlette.responses import JSONResponse, StreamingResponse
 from starlette.responses import Response as NativeResponse
+from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from jobq._model import Job
 from jobq._queue import AsyncQueue, Queue
 from jobq._worker import Worker
-from jobq.http import DriveApi, JobsApi, Request, Response, Stream, in_debug
+from jobq.http import DriveApi, JobsApi, Request, Response, Stream, in_debug, polling
 from jobq.http.dashboard import Dashboard
-from jobq.http.polling import poll_after
 from jobq.http.trigger import start, triggers_itself
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -113,14 +112,14 @@ async def respond(
     )
     parts = {part: str(value) for part, value in request.path_params.items() if part in PARTS}
     answered = await api.ahandle(path, asked, **parts)
-    return _native(api, answered)
-
-
-def _native(api: JobsApi, answered: Response | Stream) -> NativeResponse:
-    headers = dict(answered.headers)
     if isinstance(answered, Stream):
-        return StreamingResponse(api.achunks(answered), answered.status, headers)
-    return NativeResponse(answered.body, answered.status, headers)
+        return StreamingResponse(api.achunks(answered), answered.status, dict(answered.headers))
+    return _native(answered)
+
+
+def _native(answered: Response, background: BackgroundTask | None = None) -> NativeResponse:
+    headers = dict(answered.headers)
+    return NativeResponse(answered.body, answered.status, headers, background=background)
 
 
 async def _body(request: NativeRequest, largest: int) -> bytes:
@@ -151,23 +150,17 @@ def accepted(
     queue: Queue | AsyncQueue | None = None,
     name: str = "jobq",
     auto_trigger: bool | None = None,
-) -> JSONResponse:
+) -> NativeResponse:
     """The answer of a route of your own that has enqueued a job: 202, and where to ask for it.
 
-    With `queue`, the job is run in this process on the side where `auto_trigger` says so; by
-    default in development only. `name` is the one that the routes were mounted with.
+    It is 200 where the job was there before, as with an `idempotency_key` that comes again. With
+    `queue`, the job is run in this process on the side where `auto_trigger` says so; by default in
+    development only. `name` is the one that the routes were mounted with.
     """
     asked = queue is not None and triggers_itself(auto_trigger, debug=is_debug(request))
-    headers = {"location": request.url_for(f"{name}:show", id=job.id).path}
-    rest = poll_after(job, job.updated_at)
-    if rest is not None:
-        headers["retry-after"] = str(rest)
-    return JSONResponse(
-        {"jobId": job.id, "status": job.status.value},
-        202,
-        headers,
-        background=BackgroundTask(start, queue) if asked and queue is not None else None,
-    )
+    place = request.url_for(f"{name}:show", id=job.id).path
+    aside = BackgroundTask(start, queue) if asked and queue is not None else None
+    return _native(polling.accepted(job, place, job.updated_at), aside)
 
 
 def queue_lifespan(queue: Queue | AsyncQueue, *, inner: Lifespan | None = None) -> Lifespan:

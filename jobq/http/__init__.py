@@ -5,9 +5,9 @@ from jobq.http.api import DriveApi, JobsApi, Options
 from jobq.http.debug import in_debug
 from jobq.http.hooks import ProviderWebhook
 from jobq.http.messages import Request, Response, Stream
+from jobq.http.parameters import Parameter
 from jobq.http.problems import Problem
-from jobq.http.route import Answer, Parameter, Route
-from jobq.http.routes import ROUTES
+from jobq.http.routes import ROUTES, Answer, Route
 from jobq.http.trigger import atrigger_worker, trigger_worker
 
 __all__ = [

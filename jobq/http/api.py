@@ -22,8 +22,7 @@ from jobq.http.keys import Keys
 from jobq.http.messages import Request, Response, Stream
 from jobq.http.operations import Call
 from jobq.http.problems import Problem, problem_of
-from jobq.http.route import Route
-from jobq.http.routes import DRIVE_ALONE, ROUTES, by_path
+from jobq.http.routes import DRIVE_ALONE, ROUTES, Route, by_path
 from jobq.http.steps import Operation
 from jobq.http.trigger import triggers_itself
 

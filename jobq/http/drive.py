@@ -146,10 +146,10 @@ async def _upkeep(config: Config) -> None:
 
 def drive_here(queue: Queue, budget: Budget) -> Report:
     """`drive` from synchronous code."""
-    return run_here(drive(queue, budget))
+    return run_blocking(drive(queue, budget))
 
 
-def run_here(work: Coroutine[Any, Any, T]) -> T:
+def run_blocking(work: Coroutine[Any, Any, T]) -> T:
     """Run to its end, in a thread of its own where this one has an event loop."""
     try:
         asyncio.get_running_loop()

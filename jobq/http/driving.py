@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobq import _stat_verbs as stat_verbs
 from jobq import _verbs as verbs
 from jobq._model import JobStatus, iso
 from jobq.http import reading
@@ -11,7 +12,7 @@ from jobq.http.access import forbidden, unauthorized
 from jobq.http.budget import Budget, concurrency_of, seconds_of
 from jobq.http.drive import Report, Standing, look
 from jobq.http.keys import IN_DEVELOPMENT, VARIABLES, fits, given_key, keys_of, usable
-from jobq.http.messages import answer
+from jobq.http.messages import Response, answer
 from jobq.http.operations import Call
 from jobq.http.problems import Problem
 from jobq.http.shapes import QueueView, ReportView, StateView
@@ -76,6 +77,24 @@ def state(call: Call) -> Operation:
     workers = yield Ask(verbs.workers)
     queues = yield Ask(verbs.queues)
     return answer(_state_view(standing, workers, queues))
+
+
+def metrics(call: Call) -> Operation:
+    """What the queue's observers tell a scraper."""
+    check_key(call)
+    observers = call.api.config.observers
+    told = None
+    if observers.have("exposition"):
+        told = observers.exposition((yield Ask(stat_verbs.gauges)))
+    if told is None:
+        raise Problem(
+            404,
+            "no_metrics",
+            "no observer of this queue tells metrics; add jobq.contrib.prometheus.Prometheus()",
+        )
+    content_type, text = told
+    headers = {"content-type": content_type, "cache-control": "no-store"}
+    return Response(status=200, headers=headers, body=text)
 
 
 def _state_view(standing: Standing, workers: list[Any], queues: list[Any]) -> StateView:

@@ -20,8 +20,8 @@ from jobq.http import reading
 from jobq.http.access import Scope, forbidden
 from jobq.http.artifacts import mentions, shown
 from jobq.http.messages import Request, Response, answer
-from jobq.http.polling import etag, is_known, poll_after
-from jobq.http.shapes import CreatedView, HealthView
+from jobq.http.polling import accepted, ask_again, etag, is_known
+from jobq.http.shapes import HealthView
 from jobq.http.steps import Ask, Operation, Steps, Trigger, Watch
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class Call:
 
     def polling(self, job: Job) -> dict[str, str]:
         """The header that says when to ask again."""
-        rest = poll_after(job, self.now())
-        return {} if rest is None else {"retry-after": str(rest)}
+        return ask_again(job, self.now())
 
 
 # --- create -------------------------------------------------------------------------------------
@@ -78,11 +77,7 @@ def create(call: Call) -> Operation:
     job = yield Ask(verbs.enqueue, new, None)
     if call.api.triggers(call.request):
         yield Trigger()
-    headers = {"location": call.location(job), **call.polling(job)}
-    status = 202 if job.created else 200
-    return answer(
-        CreatedView(jobId=job.id, status=job.status.value), status=status, headers=headers
-    )
+    return accepted(job, call.location(job), call.now())
 
 
 def _new_job(call: Call, scope: Scope, content: Mapping[str, Any]) -> NewJob:

@@ -2,34 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from attrs import frozen
 
 from jobq.http import artifacts, driving, hooks, operations, shapes
 from jobq.http.events import events
-from jobq.http.messages import BYTES, EVENTS
-from jobq.http.route import (
+from jobq.http.messages import BYTES, EVENTS, JSON
+from jobq.http.operations import Call
+from jobq.http.parameters import (
     BATCH_ID,
     FILTERS,
     ID,
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
-    INVALID,
     LAST_EVENT_ID,
     MAX_JOBS,
-    MOVED,
     NAME,
     PROVIDER,
     RANGE,
-    REFUSED,
     SIGNED,
     TOKEN,
-    UNAVAILABLE,
-    UNKNOWN,
     WAIT,
-    WORKED,
-    Answer,
-    Route,
-    problem,
+    Parameter,
+)
+from jobq.http.steps import Operation
+
+Part = Literal["jobs", "drive", "hooks", "probes", "dashboard"]
+
+
+@frozen(kw_only=True)
+class Answer:
+    """One status that a route may answer with."""
+
+    status: int
+    summary: str
+    shape: Any = None
+    media_type: str = JSON
+    headers: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Route:
+    """One method on one path."""
+
+    name: str
+    """What policies call the action."""
+    method: str
+    path: str
+    part: Part
+    summary: str
+    operation: Callable[[Call], Operation]
+    answers: tuple[Answer, ...]
+    parameters: tuple[Parameter, ...] = ()
+    body: Any = None
+    """The shape of the JSON that it takes."""
+
+    @property
+    def secured(self) -> bool:
+        """Whether the caller has to prove himself beforehand; a hook's token is proof enough."""
+        return self.part not in ("probes", "hooks")
+
+
+def problem(status: int, summary: str, headers: tuple[str, ...] = ()) -> Answer:
+    return Answer(
+        status=status,
+        summary=summary,
+        shape=shapes.ProblemView,
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+UNAVAILABLE = problem(503, "The database cannot be reached", ("Retry-After",))
+REFUSED = (
+    problem(401, "The caller is unknown", ("WWW-Authenticate",)),
+    problem(403, "The caller may not do this"),
+)
+UNKNOWN = problem(404, "There is no such job")
+INVALID = problem(422, "A value is not what it should be; `detail` names it")
+MOVED = (
+    Answer(
+        status=202,
+        summary="The job as it is now",
+        shape=shapes.JobView,
+        headers=("ETag", "Location", "Retry-After"),
+    ),
+    *REFUSED,
+    UNKNOWN,
+    problem(409, "The job's status does not allow it"),
+    UNAVAILABLE,
+)
+WORKED = (
+    Answer(status=200, summary="What was done, also where jobs failed", shape=shapes.ReportView),
+    *REFUSED,
+    INVALID,
+    problem(503, "No key is configured, or the database cannot be reached", ("Retry-After",)),
 )
 
 ROUTES = (
@@ -123,6 +192,38 @@ ROUTES = (
         answers=WORKED,
     ),
     Route(
+        name="metrics",
+        method="GET",
+        path="/metrics",
+        part="drive",
+        summary="What a scraper of Prometheus asks for",
+        operation=driving.metrics,
+        answers=(
+            Answer(status=200, summary="The metrics", media_type="text/plain; version=1.0.0"),
+            *REFUSED,
+            problem(404, "No observer of the queue tells metrics"),
+            WORKED[-1],
+        ),
+    ),
+    Route(
+        name="health",
+        method="GET",
+        path="/health",
+        part="probes",
+        summary="Whether the process answers",
+        operation=operations.health,
+        answers=(Answer(status=200, summary="It does", shape=shapes.HealthView),),
+    ),
+    Route(
+        name="ready",
+        method="GET",
+        path="/ready",
+        part="probes",
+        summary="Whether the database answers",
+        operation=operations.ready,
+        answers=(Answer(status=200, summary="It does", shape=shapes.HealthView), UNAVAILABLE),
+    ),
+    Route(
         name="hook",
         method="POST",
         path="/hooks/{id}",
@@ -159,24 +260,6 @@ ROUTES = (
             problem(413, "The body is too large"),
             UNAVAILABLE,
         ),
-    ),
-    Route(
-        name="health",
-        method="GET",
-        path="/health",
-        part="probes",
-        summary="Whether the process answers",
-        operation=operations.health,
-        answers=(Answer(status=200, summary="It does", shape=shapes.HealthView),),
-    ),
-    Route(
-        name="ready",
-        method="GET",
-        path="/ready",
-        part="probes",
-        summary="Whether the database answers",
-        operation=operations.ready,
-        answers=(Answer(status=200, summary="It does", shape=shapes.HealthView), UNAVAILABLE),
     ),
     Route(
         name="show",
@@ -295,7 +378,7 @@ ROUTES = (
     ),
 )
 
-DRIVE_ALONE = {"/process": "", "/cron": "/cron"}
+DRIVE_ALONE = {"/process": "", "/cron": "/cron", "/metrics": "/metrics"}
 """The paths of the drive endpoint where it is mounted alone."""
 
 

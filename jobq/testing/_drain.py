@@ -52,7 +52,7 @@ def drain(
     ...     assert drain(jobq_queue) == 1
     ...     assert outbox == ["ada@example.com"]
     """
-    return run_here(
+    return run_outside_a_loop(
         "drain",
         adrain(
             queue,
@@ -90,7 +90,10 @@ async def adrain(
         await _upkeep(config)
         left = None if max_jobs is None else max_jobs - ran
         worker = Worker(queue, queues=queues, concurrency=concurrency, lease=LEASE)
-        ran += await worker.run_once(left)
+        here = await worker.run_once(left)
+        ran += here
+        if config.courier is not None and here and ran != max_jobs:
+            continue  # webhooks are to be told of what has ended
         if not isinstance(clock, FrozenClock) or not with_scheduled or ran == max_jobs:
             return ran
         rest = await _until_next(config, queues)
@@ -126,7 +129,7 @@ async def _until_next(config: Any, queues: Sequence[str] | None) -> int | None:
     return due
 
 
-def run_here(
+def run_outside_a_loop(
     name: str,
     work: Coroutine[Any, Any, T],
     run: Callable[[Coroutine[Any, Any, T]], T] = asyncio.run,

@@ -26,7 +26,7 @@ from jobq._saving import Uploads
 from jobq._spend import Budget, Request
 from jobq.artifacts import Artifact
 from jobq.observe import current_job, name_jobs_in_log_records
-from jobq.testing._drain import run_here
+from jobq.testing._drain import run_outside_a_loop
 from jobq.testing._nowhere import Nowhere, ThreadNowhere, book_of, told
 from jobq.testing._spending import Purse, PursedSpending, PursedSyncSpending
 
@@ -91,7 +91,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     performance = Performance(handler=handler, payload=payload, **options)
     if performance.needs_no_loop:
         return performance.in_this_thread()
-    return run_here("perform", performance.run())
+    return run_outside_a_loop("perform", performance.run())
 
 
 @overload

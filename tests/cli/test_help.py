@@ -33,6 +33,8 @@ COMMANDS = [
     "schedules",
     "spend",
     "artifacts",
+    "webhooks",
+    "dashboard",
 ]
 
 

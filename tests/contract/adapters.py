@@ -16,10 +16,19 @@ import fastapi
 import uvicorn
 from attrs import Factory, frozen
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 import jobq
 from jobq.contrib.fastapi import dashboard_router, drive_router, jobs_router
-from jobq.contrib.starlette import dashboard_routes, drive_routes, jobs_routes, queue_lifespan
+from jobq.contrib.starlette import (
+    accepted,
+    dashboard_routes,
+    drive_routes,
+    jobs_routes,
+    queue_lifespan,
+)
 from jobq.http.dashboard import Operator
 
 
@@ -37,6 +46,11 @@ class Setup:
     """Options of the dashboard; operators are known by a header `x-operator`."""
 
     @property
+    def new_job(self) -> dict[str, Any]:
+        """What a route of the app's own enqueues; once, and owned by Ada."""
+        return {"type": "add", "payload": {"a": 1, "b": 2}, "owner": "ada", "idempotency_key": "1"}
+
+    @property
     def drive_options(self) -> dict[str, Any]:
         names = ("keys", "time_budget", "concurrency")
         return {name: self.options[name] for name in names if name in self.options}
@@ -44,11 +58,17 @@ class Setup:
 
 @frozen
 class Mounts:
-    """Where it does: the URLs of `jobs`, of the drive endpoint alone, and of the dashboard."""
+    """Where it does: the URLs of `jobs`, of the drive endpoint alone, and of others."""
 
     jobs: str
     drive: str
     dashboard: str
+    own: str
+    """A route of the app's own that creates a job."""
+
+    @classmethod
+    def below(cls, root: str) -> Mounts:
+        return cls(f"{root}/api/jobs", f"{root}/api/workers", f"{root}/ops/jobq", f"{root}/api/own")
 
 
 Adapter = Callable[[Setup], AbstractContextManager[Mounts]]
@@ -91,14 +111,20 @@ def operator_dependency(request: fastapi.Request) -> Operator | None:
 @contextmanager
 def serve_starlette(setup: Setup) -> Iterator[Mounts]:
     options = setup.options | ({"owner": user_of} if setup.owned else {})
+
+    async def own(request: Request) -> Response:
+        job = await setup.queue.aio.enqueue(**setup.new_job)
+        return accepted(request, job, queue=setup.queue)
+
     routes = [
+        Route("/api/own", own, methods=["POST"]),
         *jobs_routes(setup.queue, "/api/jobs", **options),
         *drive_routes(setup.queue, "/api/workers", name="alone", **setup.drive_options),
         *dashboard_routes(setup.queue, "/ops/jobq", **{"access": operator_of} | setup.dashboard),
     ]
     lifespan = queue_lifespan(setup.queue)
     with uvicorn_on(Starlette(routes=routes, debug=setup.debug, lifespan=lifespan)) as root:
-        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers", f"{root}/ops/jobq")
+        yield Mounts.below(root)
 
 
 @contextmanager
@@ -111,8 +137,13 @@ def serve_fastapi(setup: Setup) -> Iterator[Mounts]:
     )
     pages = {"access": operator_dependency} | setup.dashboard
     app.include_router(dashboard_router(setup.queue, **pages), prefix="/ops/jobq")
+
+    @app.post("/api/own")
+    def own(request: Request) -> Response:
+        return accepted(request, setup.queue.enqueue(**setup.new_job), queue=setup.queue)
+
     with uvicorn_on(app) as root:
-        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers", f"{root}/ops/jobq")
+        yield Mounts.below(root)
 
 
 ADAPTERS: dict[str, Adapter] = {"starlette": serve_starlette, "fastapi": serve_fastapi}

@@ -18,11 +18,19 @@ configure()
 
 from django.core.handlers.asgi import ASGIHandler  # noqa: E402  needs the settings
 from django.core.handlers.wsgi import WSGIHandler  # noqa: E402
-from django.db import connections  # noqa: E402
+from django.db import connections, transaction  # noqa: E402
+from django.http import HttpResponse  # noqa: E402
 from django.test import override_settings  # noqa: E402
+from django.urls import path  # noqa: E402
+from django.views.decorators.csrf import csrf_exempt  # noqa: E402
 
 from jobq.contrib.django import DjangoQueue  # noqa: E402
-from jobq.contrib.django.http import dashboard_urls, drive_urls, jobs_urls  # noqa: E402
+from jobq.contrib.django.http import (  # noqa: E402
+    accepted,
+    dashboard_urls,
+    drive_urls,
+    jobs_urls,
+)
 
 OPTIONS = ("router", "clock", "bounds", "lifespan", "limits", "artifacts")
 
@@ -51,8 +59,14 @@ def urls_of(setup: Setup, queue: DjangoQueue) -> type:
     options = setup.options | ({"owner": user_of} if setup.owned else {})
     pages = {"access": operator_of, "sign_in": None} | setup.dashboard
 
+    @csrf_exempt
+    def own(request: Any) -> HttpResponse:
+        with transaction.atomic(using=queue.alias):
+            return accepted(queue.enqueue(**setup.new_job), queue=queue)
+
     class Urls:
         urlpatterns = (
+            path("api/own", own),
             *jobs_urls("api/jobs", queue=queue, **options),
             *drive_urls("api/workers", queue=queue, **setup.drive_options),
             *dashboard_urls("ops/jobq", queue=queue, **pages),
@@ -99,13 +113,13 @@ def waitress_on(app: Any) -> Iterator[str]:
 @contextmanager
 def serve_django_asgi(setup: Setup) -> Iterator[Mounts]:
     with project(setup), uvicorn_on(ASGIHandler()) as root:
-        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers", f"{root}/ops/jobq")
+        yield Mounts.below(root)
 
 
 @contextmanager
 def serve_django_wsgi(setup: Setup) -> Iterator[Mounts]:
     with project(setup), waitress_on(WSGIHandler()) as root:
-        yield Mounts(f"{root}/api/jobs", f"{root}/api/workers", f"{root}/ops/jobq")
+        yield Mounts.below(root)
 
 
 DJANGO: dict[str, Adapter] = {"django-asgi": serve_django_asgi, "django-wsgi": serve_django_wsgi}

@@ -276,6 +276,15 @@ def test_a_call_takes_over_what_a_dead_process_left(site: Site) -> None:
     assert site.queue.get(job).crash_count == 1
 
 
+def test_a_call_takes_over_before_it_runs_anything(site: Site) -> None:
+    lost = site.queue.enqueue("add", SUM, priority="urgent")
+    lose(site, lost)
+    other = site.queue.enqueue("add", SUM)
+    assert run(site, maxJobs=1)["processed"] == 1
+    assert site.queue.get(lost).status == "completed"
+    assert site.queue.get(other).status == "pending"
+
+
 def test_a_call_ends_what_has_expired(site: Site) -> None:
     job = site.queue.enqueue("unknown here", {})
     soon = site.queue.get(job).created_at + timedelta(milliseconds=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -175,17 +176,47 @@ def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
     assert (tmp_path / "jobs.db").read_bytes() == PNG
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    class Torn(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            if self.tell():
-                raise OSError(5, "Input/output error")
-            return super().read(3)
+class Torn(io.BytesIO):
+    """A file that breaks off."""
 
-    storage = FileStorage(tmp_path)
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell():
+            raise OSError(5, "Input/output error")
+        return super().read(3)
+
+
+@pytest.fixture(params=["nameless files", "other names"])
+def storage(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> FileStorage:
+    """A folder on a system that has files without names, and on one that has none."""
+    if request.param == "other names":
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    return FileStorage(tmp_path)
+
+
+def put(storage: FileStorage, content: io.BytesIO) -> None:
+    storage.put("ab/c.png", content, size=len(PNG), content_type="image/png")
+
+
+def test_a_file_is_there_whole_or_not_at_all(storage: FileStorage) -> None:
     with pytest.raises(jobq.StorageUnavailable, match=r"cannot store ab/c\.png"):
-        storage.put("ab/c.png", Torn(PNG), size=len(PNG), content_type="image/png")
-    assert list((tmp_path / "ab").iterdir()) == []
+        put(storage, Torn(PNG))
+    assert list((storage.folder / "ab").iterdir()) == []
+    for content in (PNG, b"what is there already is left as it is"):
+        put(storage, io.BytesIO(content))
+    assert [path.read_bytes() for path in (storage.folder / "ab").iterdir()] == [PNG]
+
+
+def test_two_may_write_the_same_at_once(storage: FileStorage) -> None:
+    class Meeting(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if not self.tell():
+                put(storage, io.BytesIO(PNG))  # another is faster
+            return super().read(size)
+
+    put(storage, Meeting(PNG))
+    assert [path.read_bytes() for path in (storage.folder / "ab").iterdir()] == [PNG]
 
 
 def test_what_a_dead_process_left_of_a_file_goes_with_it(tmp_path: Path) -> None:

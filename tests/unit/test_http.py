@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,9 @@ from attrs import evolve
 
 from jobq._errors import ConfigurationError
 from jobq._model import Job, JobStatus
-from jobq._worker.bounded import expected_seconds, last_starts
+from jobq._queue import Queue
+from jobq._routing import Router
+from jobq._worker.bounded import BoundedWorker, expected_seconds, last_starts
 from jobq.http import keys, shapes
 from jobq.http.access import owner_id
 from jobq.http.api import Options
@@ -124,6 +127,14 @@ def test_concurrency_is_given_or_the_environments() -> None:
 def test_a_lease_outlasts_its_budget_but_is_never_long() -> None:
     assert Budget(seconds=5, max_jobs=1, concurrency=1).lease == 15
     assert Budget(seconds=300, max_jobs=1, concurrency=1).lease == 30
+
+
+def test_a_lease_that_begins_late_in_a_call_ends_no_later_than_others(tmp_path: Path) -> None:
+    router = Router()
+    router.handler("add")(lambda: None)
+    with Queue(f"sqlite:///{tmp_path}/jobs.db", router=router) as queue:
+        worker = BoundedWorker(queue, seconds=2.0, beyond=10.0, lease=30.0)
+    assert worker._lasting() <= 12.0
 
 
 def test_a_job_is_expected_to_take_as_long_as_nearly_all_before_it() -> None:

@@ -6,6 +6,7 @@ import copy
 import inspect
 import logging
 import pickle
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
@@ -66,7 +67,11 @@ def test_the_base_has_every_hook_and_does_nothing():
         if inspect.isfunction(function)
     }
     assert set(hooks) == {
+        "attempted",
+        "attempting",
         "database_called",
+        "enqueuing",
+        "exposition",
         "job_claimed",
         "job_enqueued",
         "job_moved",
@@ -78,7 +83,9 @@ def test_the_base_has_every_hook_and_does_nothing():
     }
     for name, signature in hooks.items():
         arguments = [None] * (len(signature.parameters) - 1)
-        assert getattr(jobq.Observer(), name)(*arguments) is None
+        answer = getattr(jobq.Observer(), name)(*arguments)
+        assert isinstance(answer, nullcontext) == (name in ("attempting", "enqueuing"))
+        assert isinstance(answer, nullcontext) or answer is None
         assert inspect.getdoc(getattr(jobq.Observer, name))
 
 
@@ -146,3 +153,43 @@ def test_a_record_that_is_sent_elsewhere_takes_its_job_along(in_a_job, caplog, s
         record.message,
     )
     assert isinstance(sent, logging.LogRecord)
+
+
+class Around(jobq.Observer):
+    """Notes what it is entered with, and how that is left."""
+
+    def __init__(self, *, fails=""):
+        self.seen = []
+        self.fails = fails
+
+    @contextmanager
+    def attempting(self, attempts):
+        if self.fails == "before":
+            raise ZeroDivisionError
+        try:
+            yield
+        except ValueError:
+            self.seen.append("error")
+            return  # it would hide it
+        finally:
+            self.seen.append("left")
+        if self.fails == "after":
+            raise ZeroDivisionError
+
+
+def test_what_stands_around_a_handler_can_neither_fail_it_nor_hide_its_error(caplog):
+    good, before, after = Around(), Around(fails="before"), Around(fails="after")
+    observers = Observers([good, before, after])
+    with pytest.raises(ValueError, match="the handler's"), observers.around("attempting", []):
+        raise ValueError("the handler's")
+    assert good.seen == after.seen == ["error", "left"]
+    with observers.around("attempting", []):
+        pass
+    assert good.seen == ["error", "left", "left"]
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError] * 3
+
+
+def test_only_hooks_that_somebody_overrides_are_prepared_for():
+    assert Observers([Noting(), Around()]).have("attempting")
+    assert not Observers([Noting()]).have("attempting")
+    assert not Observers().have("exposition")

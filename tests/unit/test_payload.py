@@ -15,6 +15,7 @@ import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
 
 import jobq
 from jobq._payload import MAX_DEPTH, Codec, encode_json, encode_result, loads
@@ -34,6 +35,10 @@ class Crop:
 class Model(pydantic.BaseModel):
     n: int
     when: dt.datetime | None = None
+
+
+class Aliased(pydantic.BaseModel, alias_generator=to_camel):
+    client_id: str
 
 
 class Album(pydantic.BaseModel):
@@ -293,6 +298,13 @@ def test_an_annotation_that_cannot_be_a_payload_is_refused_at_decoration(annotat
 @pytest.mark.parametrize("value", [Size(1), Crop(1), Model(n=1), Packed(1)])
 def test_results_may_be_typed_values(value):
     assert isinstance(loads(encode_result(value)), dict)
+
+
+def test_a_pydantic_model_is_stored_by_its_aliases():
+    codec, value = Codec(Aliased, type_name="t"), Aliased(clientId="7")
+    text = codec.encode(value)
+    assert loads(text) == {"clientId": "7"} == loads(encode_result(value))
+    assert codec.decode(text) == value
 
 
 def test_no_result_is_null():

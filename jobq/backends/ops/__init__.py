@@ -57,6 +57,7 @@ from jobq.backends.ops.read import (
     Filter,
     QueueState,
     counts,
+    due,
     durations,
     get,
     get_many,
@@ -86,6 +87,14 @@ from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_tota
 from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.steps import Delivery, StepRow, deliver_event, read_steps, write_step
 from jobq.backends.ops.waiting import all_limits, count_waiting
+from jobq.backends.ops.webhooks import (
+    disable_webhook,
+    disabled_webhooks,
+    enable_webhook,
+    relay,
+    untold,
+    webhook_disabled,
+)
 from jobq.backends.ops.workers import forget_worker, heartbeat, workers
 
 __all__ = [
@@ -134,9 +143,13 @@ __all__ = [
     "delete",
     "deliver_event",
     "depths",
+    "disable_webhook",
+    "disabled_webhooks",
+    "due",
     "due_within",
     "duplicate_holder",
     "durations",
+    "enable_webhook",
     "end_batches",
     "ensure_limits",
     "expire",
@@ -175,6 +188,7 @@ __all__ = [
     "ready",
     "ready_types",
     "record",
+    "relay",
     "renew",
     "reschedule",
     "rescue",
@@ -201,8 +215,10 @@ __all__ = [
     "tick",
     "undeclare",
     "undeclared",
+    "untold",
     "versions",
     "wanted_keys",
+    "webhook_disabled",
     "workers",
     "write_step",
 ]

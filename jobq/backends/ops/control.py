@@ -121,6 +121,7 @@ def _retry(d: Dialect) -> Executable:
         "error_code": null(),
         "completed_at": null(),
         "prune_at": null(),
+        "webhook_sent": d.flag(number(0)),
         "expires_at": case((j.expires_at <= d.now(), None), else_=j.expires_at),
         **_touched(d),
     }

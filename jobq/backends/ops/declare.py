@@ -35,6 +35,7 @@ class Undeclared:
     owner: str | None
     metadata: str | None
     costs: str | None
+    webhook: str | None
 
 
 NEW = (
@@ -50,6 +51,7 @@ NEW = (
     j.owner,
     j.metadata,
     j.costs,
+    j.webhook,
 )
 
 
@@ -81,6 +83,7 @@ def _declare(d: Dialect) -> Executable:
         lane=Text,
         costs=Text,
         on_ambiguous=Text,
+        webhook=Text,
     )
     values = {
         "declared": d.flag(number(1)),
@@ -96,6 +99,7 @@ def _declare(d: Dialect) -> Executable:
         "start_keys": null(),
         "costs": d.json(new.c.costs),
         "on_ambiguous": new.c.on_ambiguous,
+        "webhook": new.c.webhook,
         "given": null(),
     }
     open_ = (d.is_unset(j.declared), may(d, "claim"))

@@ -49,6 +49,7 @@ class NewRow:
     costs: str | None = None
     on_ambiguous: str | None = None
     batch_id: str | None = None
+    webhook: str | None = None
 
     def params(self) -> dict[str, Any]:
         """What it gives a value for; the rest is left to the columns' defaults."""
@@ -100,6 +101,7 @@ SOMETIMES = (
     "costs",
     "on_ambiguous",
     "batch_id",
+    "webhook",
 )
 """What a row may leave out; most leave out most, and that is much quicker."""
 _sometimes = attrgetter(*SOMETIMES)

@@ -207,6 +207,23 @@ def queues(d: Dialect) -> Op[list[QueueState]]:
 
 
 @statement
+def _due(d: Dialect) -> Executable:
+    walked = select(j.queue, j.run_at).where(j.status == word(JobStatus.PENDING)).order_by(j.id)
+    some = walked.limit(number(CAP)).subquery()
+    now = d.now()
+    first, now.type = func.min(some.c.run_at), j.run_at.type
+    first.type = j.run_at.type
+    due = select(some.c.queue, d.wire(first), d.wire(now)).where(some.c.run_at <= now)
+    return due.group_by(some.c.queue)
+
+
+@reading
+def due(d: Dialect) -> Op[dict[str, float]]:
+    """Seconds for which the job that is due longest has been, by queue: of the first `CAP`."""
+    return {name: (now - first) / 1_000_000 for name, first, now in (yield _due(d))}
+
+
+@statement
 def _lately(d: Dialect) -> Executable:
     done = select(j.type, *d.wires([j.started_at, j.completed_at]))
     done = done.where(j.status == word(JobStatus.COMPLETED)).order_by(j.id.desc())

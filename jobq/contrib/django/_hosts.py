@@ -8,6 +8,7 @@ connection too, and nobody waits.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -59,8 +60,27 @@ class Outside:
 
     def trigger(self) -> None:
         """Run jobs on the side once what was enqueued is there."""
-        if self.is_reachable:
-            transaction.on_commit(partial(start, self.queue), using=self._queue.alias, robust=True)
+        alias = self._queue.alias
+        if in_event_loop():  # where no transaction can be open
+            start(self.queue)
+        elif not _database.is_in_memory(alias):
+            transaction.on_commit(partial(start, self.queue), using=alias, robust=True)
+
+
+def outside_of(queue: DjangoQueue) -> Outside:
+    """The one of a queue: all who ask for its jobs to be run share a runner."""
+    if queue._outside is None:  # noqa: SLF001  the same house
+        queue._outside = Outside(queue)  # noqa: SLF001
+    return queue._outside  # type: ignore[no-any-return]  # noqa: SLF001
+
+
+def in_event_loop() -> bool:
+    """Whether this thread runs one."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class DjangoHost(Host):
@@ -110,5 +130,4 @@ class AsyncDjangoHost(AsyncHost):
         return await drive(self.queue, budget)
 
     def trigger(self) -> None:
-        """No transaction is open: a job that was created here is there."""
-        start(self._outside.queue)
+        self._outside.trigger()

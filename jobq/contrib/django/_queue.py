@@ -51,6 +51,7 @@ class DjangoQueue(Queue):
         self._opened = None
         self._opening = threading.Lock()
         self._others: dict[str, DjangoQueue] = {}
+        self._outside: Any = None
 
     @cached_property
     def _config(self) -> DjangoConfig:  # type: ignore[override]

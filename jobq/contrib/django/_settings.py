@@ -20,6 +20,7 @@ QUEUE = (
     "LIFESPAN",
     "OBSERVERS",
     "ARTIFACTS",
+    "WEBHOOKS",
 )
 """Options of the queue."""
 WORKER = ("POOL_SIZE", "PREPARE", "LISTEN_URL", "PATIENCE", "STATEMENT_TIMEOUT")
@@ -67,7 +68,8 @@ def database() -> str:
 def queue_options(**own: Any) -> dict[str, Any]:
     """The options of the queue, checked, as the fields of a configuration; `own` goes first."""
     options = {**_chosen(QUEUE), **own}
-    options["lifespan"] = _imported(options.get("lifespan"))
+    for name in ("lifespan", "webhooks"):
+        options[name] = _imported(options.get(name))
     options["observers"] = [*map(_observer, _several(options.get("observers")))]
     return _config.checked(**options)
 

@@ -19,7 +19,6 @@ from django.http import (
     HttpRequest,
     HttpResponse,
     HttpResponseBase,
-    JsonResponse,
     StreamingHttpResponse,
 )
 from django.http.request import RawPostDataException
@@ -30,10 +29,10 @@ from django.views.decorators.csrf import csrf_exempt
 
 from jobq._model import Job
 from jobq.contrib.django import DjangoQueue, queue
-from jobq.contrib.django._hosts import AsyncDjangoHost, DjangoHost, Outside
-from jobq.http import DriveApi, JobsApi, Problem, Request, Response, Stream, in_debug
+from jobq.contrib.django._hosts import AsyncDjangoHost, DjangoHost, Outside, outside_of
+from jobq.http import DriveApi, JobsApi, Problem, Request, Response, Stream, in_debug, polling
 from jobq.http.dashboard import ACTIONS, Dashboard, Operator
-from jobq.http.polling import poll_after
+from jobq.http.trigger import triggers_itself
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -47,7 +46,7 @@ class DjangoJobsApi(JobsApi):
     @cached_property
     def outside(self) -> Outside:
         """The same queue for what lasts."""
-        return Outside(self.queue)
+        return outside_of(self.queue)
 
     @cached_property
     def host(self) -> DjangoHost:
@@ -218,11 +217,14 @@ def _body(request: HttpRequest, largest: int) -> bytes:
 
 
 def _native(api: JobsApi, answered: Response | Stream, *, is_asgi: bool) -> HttpResponseBase:
-    headers = dict(answered.headers)
     if isinstance(answered, Response):
-        return HttpResponse(answered.body, status=answered.status, headers=headers)
+        return _whole(answered)
     chunks: Any = api.achunks(answered) if is_asgi else api.chunks(answered)
-    return StreamingHttpResponse(chunks, status=answered.status, headers=headers)
+    return StreamingHttpResponse(chunks, status=answered.status, headers=dict(answered.headers))
+
+
+def _whole(answered: Response) -> HttpResponse:
+    return HttpResponse(answered.body, status=answered.status, headers=dict(answered.headers))
 
 
 def current_user(request: HttpRequest) -> Any:
@@ -231,14 +233,22 @@ def current_user(request: HttpRequest) -> Any:
     return user if user is not None and user.is_authenticated else None
 
 
-def accepted(job: Job, *, name: str = "jobq", namespace: str = "") -> HttpResponse:
+def accepted(
+    job: Job,
+    *,
+    queue: DjangoQueue | None = None,
+    name: str = "jobq",
+    namespace: str = "",
+    auto_trigger: bool | None = None,
+) -> HttpResponse:
     """The answer of a view of your own that has enqueued a job: 202, and where to ask for it.
 
-    `name` and `namespace` are those that the routes were mounted with.
+    It is 200 where the job was there before, as with an `idempotency_key` that comes again. With
+    `queue`, the job is run in this process on the side, once it is committed, where `auto_trigger`
+    says so; by default in development only. `name` and `namespace` are those that the routes were
+    mounted with.
     """
-    path = reverse(f"{namespace}:{name}-show" if namespace else f"{name}-show", args=[job.id])
-    headers = {"location": path}
-    rest = poll_after(job, job.updated_at)
-    if rest is not None:
-        headers["retry-after"] = str(rest)
-    return JsonResponse({"jobId": job.id, "status": job.status.value}, status=202, headers=headers)
+    if queue is not None and triggers_itself(auto_trigger, debug=in_debug(app=settings.DEBUG)):
+        outside_of(queue).trigger()
+    place = reverse(f"{namespace}:{name}-show" if namespace else f"{name}-show", args=[job.id])
+    return _whole(polling.accepted(job, place, job.updated_at))

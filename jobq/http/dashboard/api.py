@@ -18,7 +18,7 @@ from jobq.http.dashboard.visit import Visit
 from jobq.http.hosts import Passed
 from jobq.http.messages import Request
 from jobq.http.problems import Problem, problem_of
-from jobq.http.route import Route
+from jobq.http.routes import Route
 from jobq.http.steps import Operation
 
 LARGEST_FORM = 64 * 1024

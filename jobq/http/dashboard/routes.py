@@ -15,7 +15,7 @@ from jobq.http.dashboard.screens import (
     schedules,
     workers,
 )
-from jobq.http.route import Route
+from jobq.http.routes import Route
 
 
 def _route(name: str, method: str, path: str, operation: Any, summary: str) -> Route:

@@ -13,7 +13,7 @@ from jobq.http.dashboard.access import ACTIONS, Operator, admitted
 from jobq.http.dashboard.api import Dashboard
 from jobq.http.messages import Request, Response, Stream
 from jobq.http.problems import Problem
-from jobq.http.route import Route
+from jobq.http.routes import Route
 from jobq.http.steps import Steps
 from jobq.observe import logger
 

@@ -1,6 +1,7 @@
 """The scenarios, one file a group; importing them fills `lab.SCENARIOS`."""
 
 from tests.faults.scenarios import (
+    artifacts,
     blocked,
     cancellation,
     clocks,
@@ -29,6 +30,7 @@ from tests.faults.scenarios import (
 )
 
 __all__ = [
+    "artifacts",
     "blocked",
     "cancellation",
     "clocks",

@@ -108,15 +108,15 @@ MUTANTS = (
         file="_worker/bounded.py",
         old="return max(1.0, min(self._lease, left))",
         new="return max(1.0, self._lease + 0 * left)",
-        tests=(f"{DRIVE}::test_a_lease_ends_soon_after_the_budget",),
+        tests=(f"{DECISIONS}::test_a_lease_that_begins_late_in_a_call_ends_no_later_than_others",),
     ),
     Mutant(
         name="drive-upkeep",
-        promise="a call rescues what a dead process left",
+        promise="a call first rescues what a dead process left, and then runs jobs",
         file="http/drive.py",
         old="        await _upkeep(watched)\n",
         new="",
-        tests=(f"{DRIVE}::test_a_call_takes_over_what_a_dead_process_left",),
+        tests=(f"{DRIVE}::test_a_call_takes_over_before_it_runs_anything",),
     ),
     Mutant(
         name="django-forgery",

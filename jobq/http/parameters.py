@@ -1,20 +1,16 @@
-"""What the rows of the route table consist of."""
+"""The parameters of routes: what queries, headers and paths may say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from attrs import evolve, frozen
 
 from jobq._model import JobStatus
-from jobq.http import driving, shapes
-from jobq.http.messages import JSON
-from jobq.http.operations import AT_MOST, USUAL_PAGE, Call
+from jobq.http import driving
+from jobq.http.operations import AT_MOST, USUAL_PAGE
 from jobq.http.reading import LONGEST_KEY, MOST_IDS
-from jobq.http.steps import Operation
-
-Part = Literal["jobs", "drive", "hooks", "probes", "dashboard"]
 
 
 @frozen(kw_only=True)
@@ -25,39 +21,6 @@ class Parameter:
     summary: str
     where: Literal["query", "header", "path"] = "query"
     schema: Mapping[str, Any]
-
-
-@frozen(kw_only=True)
-class Answer:
-    """One status that a route may answer with."""
-
-    status: int
-    summary: str
-    shape: Any = None
-    media_type: str = JSON
-    headers: tuple[str, ...] = ()
-
-
-@frozen(kw_only=True)
-class Route:
-    """One method on one path."""
-
-    name: str
-    """What policies call the action."""
-    method: str
-    path: str
-    part: Part
-    summary: str
-    operation: Callable[[Call], Operation]
-    answers: tuple[Answer, ...]
-    parameters: tuple[Parameter, ...] = ()
-    body: Any = None
-    """The shape of the JSON that it takes."""
-
-    @property
-    def secured(self) -> bool:
-        """Whether the caller has to prove himself beforehand; a hook's token is proof enough."""
-        return self.part not in ("probes", "hooks")
 
 
 ID = Parameter(
@@ -170,41 +133,4 @@ FILTERS = (
         summary="Where the page before ended: its `next`",
         schema={"type": "string", "format": "uuid"},
     ),
-)
-
-
-def problem(status: int, summary: str, headers: tuple[str, ...] = ()) -> Answer:
-    return Answer(
-        status=status,
-        summary=summary,
-        shape=shapes.ProblemView,
-        media_type="application/problem+json",
-        headers=headers,
-    )
-
-
-UNAVAILABLE = problem(503, "The database cannot be reached", ("Retry-After",))
-REFUSED = (
-    problem(401, "The caller is unknown", ("WWW-Authenticate",)),
-    problem(403, "The caller may not do this"),
-)
-UNKNOWN = problem(404, "There is no such job")
-INVALID = problem(422, "A value is not what it should be; `detail` names it")
-MOVED = (
-    Answer(
-        status=202,
-        summary="The job as it is now",
-        shape=shapes.JobView,
-        headers=("ETag", "Location", "Retry-After"),
-    ),
-    *REFUSED,
-    UNKNOWN,
-    problem(409, "The job's status does not allow it"),
-    UNAVAILABLE,
-)
-WORKED = (
-    Answer(status=200, summary="What was done, also where jobs failed", shape=shapes.ReportView),
-    *REFUSED,
-    INVALID,
-    problem(503, "No key is configured, or the database cannot be reached", ("Retry-After",)),
 )

@@ -1,0 +1,254 @@
+"""Three hundred images in five minutes that last half a minute, while a worker is killed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import boto3
+import httpx
+from botocore.config import Config
+
+import jobq
+from examples.fakegemini import Entry, FakeGemini, Faults, Options
+from examples.trial import (
+    Process,
+    Site,
+    Trial,
+    answers,
+    free_port,
+    letting_go,
+    under_way,
+    wait_until,
+)
+
+APP = "examples.scenergy_studio.app:queue"
+ADA = {"x-user": "ada"}
+RPM, SPEED, SLOTS = 60, 10, 12
+MINUTE = 60 / SPEED
+FAULTS = Faults(error=0.03, overloaded=0.02, refused=0.01)
+PROJECTS = {"key-a": "studio", "key-b": "studio", "key-c": "lab"}
+ONE_PROJECT = "studio=key-a,studio=key-b"
+TWO_PROJECTS = "studio=key-a,lab=key-c"
+
+
+def check(trial: Trial) -> None:
+    gemini = prepare(trial)
+    site = trial.serve("examples.scenergy_studio.web:app")
+    first, second = worker(trial, ONE_PROJECT), worker(trial, ONE_PROJECT)
+    trial.hurry(SPEED)
+    jobs = rush(trial, site, gemini, second)
+    documented(trial, site, jobs)
+    frozen(trial, site, gemini, worker(trial, ONE_PROJECT))
+    stopped(trial, site, gemini, first)
+    two_projects(trial, site, gemini)
+    recorded(trial)
+
+
+def play(trial: Trial) -> None:
+    prepare(trial)
+    site = trial.serve("examples.scenergy_studio.web:app")
+    worker(trial, ONE_PROJECT)
+    print(f"Open {site.url}")
+
+
+def prepare(trial: Trial) -> FakeGemini:
+    gemini = trial.provider(
+        Options(
+            rpm=RPM,
+            speed=SPEED,
+            projects=PROJECTS,
+            faults=FAULTS,
+            latency=1.0 * SPEED,
+            spread=0.2,
+            seed=4,
+        )
+    )
+    trial.env(GEMINI_RPM=str(RPM), WORKER_CONCURRENCY=str(SLOTS), JOBQ_LEASE="5", **bucket(trial))
+    trial.run("examples.scenergy_studio.migrate")
+    return gemini
+
+
+def bucket(trial: Trial) -> dict[str, str]:
+    """A bucket, on a server of S3 of our own; how the workers find it."""
+    port = str(free_port())
+    trial.start("moto.server", "-p", port)
+    endpoint = f"http://127.0.0.1:{port}"
+    wait_until(lambda: answers(endpoint))
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="made-up",
+        aws_secret_access_key="made-up",
+        config=Config(retries={"mode": "standard"}),
+    )
+    s3.create_bucket(Bucket="assets")
+    return {
+        "R2_ENDPOINT": endpoint,
+        "R2_BUCKET_NAME": "assets",
+        "R2_PUBLIC_URL": f"{endpoint}/assets",
+        "R2_ACCESS_KEY_ID": "made-up",
+        "R2_SECRET_ACCESS_KEY": "made-up",
+    }
+
+
+def worker(trial: Trial, keys: str) -> Process:
+    return trial.worker(APP, GOOGLE_AI_STUDIO_API_KEY=keys)
+
+
+def enqueued(site: Site, count: int, prompt: str, priority: str = "normal") -> list[str]:
+    jobs = []
+    for number in range(count):
+        body = {
+            "clientId": "client-123",
+            "productIds": ["prod-1"],
+            "prompt": f"{prompt} {number}",
+            "settings": {"aspectRatio": "16:9"},
+        }
+        path = f"/api/generate-images?priority={priority}"
+        answer = site.post(path, json=body, headers=ADA).raise_for_status()
+        jobs.append(str(answer.json()["jobId"]))
+    return jobs
+
+
+def images(gemini: FakeGemini, start: int = 0) -> list[Entry]:
+    """The requests for images since one."""
+    return [entry for entry in gemini.ledger.entries[start:] if "image" in entry.model]
+
+
+def rush(trial: Trial, site: Site, gemini: FakeGemini, victim: Process) -> list[str]:
+    """300 images and a text every two seconds; a worker is killed on the way."""
+    began = time.monotonic()
+    jobs = enqueued(site, 300, "Modern living room with sofa")
+    texts: list[str] = []
+    urgent: list[str] = []
+    while not all(job.status.finished for job in trial.queue.get_many(jobs)):
+        seconds = time.monotonic() - began
+        texts.append(trial.queue.enqueue("description", {"productId": f"prod-{len(texts)}"}).id)
+        if seconds > 10 and victim.alive:
+            victim.kill()
+            urgent = enqueued(site, 5, "Quick", priority="urgent")
+        if seconds > 60:
+            break
+        time.sleep(2)
+    trial.until_done([*urgent, *texts])
+
+    found, entries = trial.queue.get_many(jobs), images(gemini)
+    outcomes = Counter(entry.outcome.value for entry in entries)
+    refused = sum(job.error_code == "refused" for job in found)
+    completed = sum(job.status == "completed" for job in found)
+    last = max(job.completed_at.timestamp() for job in found if job.completed_at)
+    first = min(job.created_at.timestamp() for job in found)
+    table = trial.table
+    table.equal("300 images: completed and refused", 300, completed + refused)
+    table.equal("refused, by the ledger", outcomes["refused"], refused)
+    table.equal("429s", 0, outcomes["rate_limited"])
+    table.at_most("in any minute", RPM, gemini.ledger.most_within(MINUTE, "studio"))
+    table.at_most("seconds for 300 images", 36, last - first, " s")
+    table.at_least("of the possible rate", 98, 100 * pace(entries) / possible(trial), " %")
+    again = outcomes["error"] + outcomes["overloaded"]
+    table.at_most("requests billed", 305 + SLOTS, sum(entry.billed > 0 for entry in entries))
+    table.at_most("requests", 305 + again + SLOTS, len(entries))
+    table.at_most("urgent ones start after", 1 + 5 / 9.7, slowest(trial, urgent), " s")
+    table.at_most("texts wait (19 of 20)", 1, waits(trial, texts)[-max(1, len(texts) // 20)], " s")
+    return jobs
+
+
+def possible(trial: Trial) -> float:
+    """Starts a second that the limit says it comes to."""
+    [limit] = [info.limit for info in trial.queue.limits() if info.key == "gemini:studio"]
+    assert isinstance(limit, jobq.RateLimit)
+    return limit.effective_rate
+
+
+def pace(entries: Sequence[Entry]) -> float:
+    """Requests a second, while there were jobs enough."""
+    full = [entry.arrived for entry in entries][10:280]
+    return (len(full) - 1) / (full[-1] - full[0])
+
+
+def waits(trial: Trial, jobs: list[str]) -> list[float]:
+    """Seconds from enqueueing to the start, the longest last."""
+    found = trial.queue.get_many(jobs)
+    return sorted((j.started_at - j.created_at).total_seconds() for j in found if j.started_at)
+
+
+def slowest(trial: Trial, jobs: list[str]) -> float:
+    return waits(trial, jobs)[-1]
+
+
+def documented(trial: Trial, site: Site, jobs: list[str]) -> None:
+    """getJobStatus, getJobStatuses, setJobStatus; an edit of an image from the bucket."""
+    done = [job.id for job in trial.queue.get_many(jobs) if job.status == "completed"]
+    status = site.get(f"/api/jobs/{done[0]}", headers=ADA).json()
+    keys = {"id", "type", "status", "progress", "result", "error", "updatedAt"}
+    trial.table.equal("getJobStatus has the document's keys", True, keys <= status.keys())
+    two = site.get("/api/jobs", params={"ids": ",".join(done[:2])}, headers=ADA).json()["jobs"]
+    trial.table.equal("getJobStatuses of two", 2, len(two))
+    url = status["result"]["imageUrls"][0]
+    image = httpx.get(url)
+    kind = image.headers["content-type"]
+    trial.table.equal("the image, from the bucket", (200, "image/png"), (image.status_code, kind))
+    body = {"clientId": "client-123", "sourceImageUrl": url, "editPrompt": "At night"}
+    edit = site.post("/api/edit-image", json=body, headers=ADA).json()["jobId"]
+    trial.until_done([edit])
+    trial.table.equal("image_edit", "completed", trial.queue.get(edit).status.value)
+    waiting = trial.queue.enqueue("image_generation", {}, delay=3600)
+    by_hand = trial.queue.set_status(waiting, "failed", error="withdrawn").status.value
+    trial.table.equal("setJobStatus", "failed", by_hand)
+    trial.table.equal("the page", 200, site.get("/").status_code)
+
+
+def frozen(trial: Trial, site: Site, gemini: FakeGemini, machine: Process) -> None:
+    """A worker's machine stands still for longer than its lease; then it goes on."""
+    gemini.script(*["held"] * 16)
+    jobs = enqueued(site, 24, "A lamp")
+    wait_until(lambda: under_way(gemini) >= 16)
+    machine.freeze()
+    with letting_go(gemini):
+        trial.until_done(jobs)
+        machine.thaw()
+        machine.stop()
+    trial.table.equal("24 images of a frozen worker", {"completed": 24}, trial.statuses(jobs))
+
+
+def stopped(trial: Trial, site: Site, gemini: FakeGemini, first: Process) -> None:
+    """SIGTERM: what runs is finished, and the rest left to the next worker."""
+    jobs = enqueued(site, 30, "A chair")
+    wait_until(lambda: under_way(gemini) > 2)
+    began = time.monotonic()
+    code = first.stop()
+    trial.table.equal("exit code at SIGTERM", 0, code)
+    trial.table.at_most("seconds until then", 9, time.monotonic() - began, " s")
+    left = [job for job in trial.queue.get_many(jobs) if not job.status.finished]
+    trial.table.equal("attempts of those left", 0, sum(job.attempts for job in left))
+
+
+def two_projects(trial: Trial, site: Site, gemini: FakeGemini) -> None:
+    """Keys of two projects do add up."""
+    before = len(images(gemini))
+    for _ in range(2):
+        worker(trial, TWO_PROJECTS)
+    trial.hurry(SPEED)
+    jobs = enqueued(site, 130, "A table")
+    trial.until_done(jobs)
+    entries = images(gemini)[before:]
+    trial.table.at_least("two projects, images a second", 0.97 * 2 * 9.7, fastest(entries))
+    refusals = sum(entry.status == 429 for entry in entries)
+    trial.table.equal("429s of two projects", 0, refusals)
+
+
+def fastest(entries: Sequence[Entry]) -> float:
+    """Requests a second, over the middle of the run."""
+    middle = [entry.arrived for entry in entries][20:120]
+    return (len(middle) - 1) / (middle[-1] - middle[0])
+
+
+def recorded(trial: Trial) -> None:
+    """The rows: one for each job that completed, none for any other."""
+    sql = "SELECT count(*) FROM jobq_job WHERE status = 'completed' AND type LIKE 'image%'"
+    [(jobs,)] = trial.rows(sql)
+    [(rows,)] = trial.rows("SELECT count(*) FROM generated_image")
+    trial.table.equal("image rows, one a completed job", jobs, rows)

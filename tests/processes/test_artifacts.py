@@ -1,0 +1,7 @@
+"""What was saved is there, whatever becomes of those who save it."""
+
+from tests.processes.conftest import Play
+
+
+def test_what_is_stored_is_there_though_workers_die_while_they_save(play: Play) -> None:
+    play("killed-while-saving")
