@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import Factory, define
@@ -64,6 +64,16 @@ class Run(Protocol):
         """The database's clock, as far as it is known here, in microseconds."""
 
     @property
+    def uploads(self) -> Any:
+        """What was uploaded, by the step that it was uploaded in."""
+
+    @property
+    def storage(self) -> Any:
+        """Where artifacts are kept."""
+
+    @property
+    def budget(self) -> Any: ...
+    @property
     def step_limit(self) -> int | None: ...
     def lose(self) -> None:
         """A write was refused: the claim is no longer valid."""
@@ -104,9 +114,10 @@ def write(
     error: BaseException | None = None,
     timeout: int | None = None,
     connection: Any = None,
+    artifacts: Sequence[str] = (),
 ) -> Verb[StepRow]:
     """Record a step, unless the job is no longer this run's: then `LeaseLost`."""
-    given = {
+    given: dict[str, Any] = {
         "id": run.job.id,
         "fence": run.job.fence,
         "row": row,
@@ -115,7 +126,9 @@ def write(
         else mask(f"{type(error).__name__}: {error}")[:LONGEST_ERROR],
         "timeout": timeout,
     }
-    op = backends.ops.write_step
+    op: Callable[..., Any] = backends.ops.write_step
+    if artifacts:
+        op, given["artifacts"] = backends.ops.write_step_and_artifacts, artifacts
     written = yield Do(op, **given) if connection is None else DoOn(connection, op, **given)
     if written is None:
         run.lose()

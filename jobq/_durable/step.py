@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
-from jobq import backends
+from jobq import _saving, backends
 from jobq._durable.book import CHECKPOINT, OnAmbiguous, Run, Verb, checked_name, known, use, write
 from jobq._durable.prints import args_hash, as_returned, idempotency_key
 from jobq._durable.signals import Halted, Leaving
 from jobq._errors import LeaseLost, OptionError, StepChanged
-from jobq._payload import encode_step, loads
+from jobq._payload import dumps, encode_step, loads
+from jobq._saving import current_step
 from jobq._signals import Permanent, Signal
-from jobq._steps import Step
+from jobq._spend import refusal
+from jobq._steps import Aside, Do, Step
 
 if TYPE_CHECKING:
     from jobq.backends.ops.steps import StepRow
 
+KEPT = "@artifact"
+"""How the stored result of a step says that it is kept elsewhere."""
+
 
 class Invoke(Step):
-    """Call a function of the handler's; what it returns is awaited where it can be."""
+    """Call a function of the handler's; what it returns is awaited where it can be.
+
+    What the function saves is saved in the step of this name.
+    """
 
     def __init__(
-        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        name: str = "",
     ) -> None:
-        self.function, self.args, self.kwargs = function, args, kwargs
+        self.function, self.args, self.kwargs, self.name = function, args, kwargs, name
 
     def do(self, store: Any) -> Any:  # noqa: ARG002  a step's arguments
+        with within(self.name):
+            return self._call()
+
+    def _call(self) -> Any:
         value = self.function(*self.args, **self.kwargs)
         if inspect.iscoroutine(value):
             value.close()
@@ -35,8 +53,19 @@ class Invoke(Step):
         return value
 
     async def ado(self, store: Any) -> Any:  # noqa: ARG002  a step's arguments
-        value = self.function(*self.args, **self.kwargs)
-        return await value if inspect.isawaitable(value) else value
+        with within(self.name):
+            value = self.function(*self.args, **self.kwargs)
+            return await value if inspect.isawaitable(value) else value
+
+
+@contextmanager
+def within(name: str) -> Iterator[None]:
+    """What is saved meanwhile is saved in this step."""
+    token = current_step.set(name)
+    try:
+        yield
+    finally:
+        current_step.reset(token)
 
 
 def step(
@@ -61,17 +90,18 @@ def step(
             raise StepChanged(run.job.id, name, version)
         if old.status == "done":
             use(run, name)
-            return as_returned(function, loads(old.result or "null"))
+            return as_returned(function, (yield from stored(run, old)))
         found = yield from _of_the_last_time(name, args, kwargs, on_ambiguous)
         if found is not None:
             return (yield from _done(run, new, function, found, None))
     yield from may_begin(run)
+    yield from _afford(run)
     if name in run.book.used:
         use(run, name)
     if connection is None:
         yield from write(run, new)
     try:
-        value = yield Invoke(function, args, kwargs)
+        value = yield Invoke(function, args, kwargs, name)
         return (yield from _done(run, new, function, value, connection))
     except LeaseLost:
         raise
@@ -100,11 +130,53 @@ def _check(function: object, version: object, on_ambiguous: object, connection: 
 def _done(
     run: Run, new: StepRow, function: Callable[..., Any], value: Any, connection: Any
 ) -> Verb[Any]:
-    text = encode_step(value, limit=run.step_limit)
-    yield from write(run, new._replace(status="done", result=text), connection=connection)
+    text = encode_step(value)
+    if run.step_limit is not None and len(text.encode()) > run.step_limit:
+        key = yield Keep(run, new.name, text)
+        kept = dumps({KEPT: key, "bytes": len(text.encode())})
+    else:
+        kept = text
+    done = new._replace(status="done", result=kept)
+    artifacts = run.uploads.of(new.name)
+    yield from write(run, done, connection=connection, artifacts=artifacts)
     if connection is None:  # otherwise it may be rolled back, and tried again
         use(run, new.name)
     return as_returned(function, loads(text))
+
+
+class Keep(Step):
+    """Keep a large result among the artifacts; its key there."""
+
+    def __init__(self, run: Run, name: str, text: str) -> None:
+        self.run, self.name = run, name
+        self.data = (text.encode(), "application/json", f"{KEPT}.json")
+
+    def do(self, store: Any) -> str:  # noqa: ARG002  a step's arguments
+        with within(self.name):
+            return _saving.save(cast("Any", self.run), *self.data).key
+
+    async def ado(self, store: Any) -> str:  # noqa: ARG002  a step's arguments
+        with within(self.name):
+            return (await _saving.save_async(cast("Any", self.run), *self.data)).key
+
+
+def stored(run: Run, row: StepRow) -> Verb[Any]:
+    """The result of a step that is done, wherever it is kept."""
+    result = loads(row.result or "null")
+    if not isinstance(result, dict) or result.keys() != {KEPT, "bytes"}:
+        return result
+    storage: Any = run.storage
+    return loads((yield Aside(partial(storage.read, result[KEPT], 0, result["bytes"]))))
+
+
+def _afford(run: Run) -> Verb[None]:
+    """Raise `BudgetExceeded` where nothing more may be spent."""
+    if run.budget is None:
+        return
+    asked = {"job_id": run.job.id, "owner": run.job.owner, "budget": run.budget}
+    refused = refusal(run.budget, (yield Do(backends.ops.spent, **asked)))
+    if refused is not None:
+        raise refused
 
 
 def _of_the_last_time(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -252,20 +253,74 @@ def test_a_step_that_cannot_be_is_refused(what: str) -> None:
         jobq.testing.perform(handle)
 
 
-async def test_a_result_that_is_too_large_fails_the_job_and_says_so(
-    aqueue: jobq.AsyncQueue, router: jobq.Router
+# --- with artifacts and budgets -----------------------------------------------------------------
+
+
+async def test_a_large_result_is_kept_among_the_artifacts(
+    url: str, router: jobq.Router, tmp_path: Path
 ) -> None:
-    async def make() -> str:
-        return "x" * 300_000
+    calls: list[int] = []
+    large = ["é" * 100] * 3000
+
+    async def make() -> list[str]:
+        calls.append(1)
+        return large
 
     @router.handler("h", retry=AT_ONCE)
+    async def handle(job: jobq.JobContext) -> bool:
+        made = await job.step("make", make)
+        if job.attempt == 1:
+            raise RuntimeError
+        return made == large
+
+    queue = jobq.AsyncQueue(url, router=router, artifacts=tmp_path / "kept")
+    job = await queue.enqueue(handle)
+    await adrain(queue)
+    assert ((await queue.get(job.id)).result, calls) == (True, [1])
+    (row,) = run(queue.sync, ops.read_steps, job.id)
+    assert len(row.result) < 200
+    (artifact,) = await queue.artifacts(job.id)
+    assert (artifact.step, artifact.status) == ("make", "stored")
+    await queue.aclose()
+
+
+async def test_what_a_step_saves_is_stored_with_the_step_and_not_twice(
+    url: str, router: jobq.Router, tmp_path: Path
+) -> None:
+    @router.handler("h", retry=AT_ONCE)
+    async def handle(job: jobq.JobContext) -> str:
+        async def paint() -> str:
+            return (await job.save(b"an image", name="image.txt")).id
+
+        image = await job.step("paint", paint)
+        if job.attempt == 1:
+            raise RuntimeError
+        return image
+
+    queue = jobq.AsyncQueue(url, router=router, artifacts=tmp_path / "kept")
+    job = await queue.enqueue(handle)
+    await adrain(queue, max_jobs=1)
+    (artifact,) = await queue.artifacts(job.id)
+    assert (artifact.step, artifact.status) == ("paint", "stored")
+    await adrain(queue)
+    assert (await queue.get(job.id)).result == artifact.id
+    assert [one.id for one in await queue.artifacts(job.id)] == [artifact.id]
+    await queue.aclose()
+
+
+async def test_no_step_is_begun_when_the_budget_is_used_up(
+    aqueue: jobq.AsyncQueue, router: jobq.Router, provider: Provider
+) -> None:
+    @router.handler("h", budget=jobq.Budget(per_job=1))
     async def handle(job: jobq.JobContext) -> None:
-        await job.step("make", make)
+        for n in range(5):
+            await job.step(f"make:{n}", provider.make, n)
+            await job.spend(usd="0.40", provider="p", request_id=str(n))
 
     job = await aqueue.enqueue(handle)
     await adrain(aqueue)
-    failed = await aqueue.get(job.id)
-    assert (failed.status, failed.error_code) == ("failed", "result_unstorable")
+    assert (await aqueue.get(job.id)).status == "failed"
+    assert len(provider.calls) == 3
 
 
 # --- ambiguous calls ----------------------------------------------------------------------------

@@ -85,7 +85,14 @@ from jobq.backends.ops.search import (
 )
 from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_totals, spent
 from jobq.backends.ops.stats import add_stats, prune_stats, stats
-from jobq.backends.ops.steps import Delivery, StepRow, deliver_event, read_steps, write_step
+from jobq.backends.ops.steps import (
+    Delivery,
+    StepRow,
+    deliver_event,
+    read_steps,
+    write_step,
+    write_step_and_artifacts,
+)
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.webhooks import (
     disable_webhook,
@@ -221,4 +228,5 @@ __all__ = [
     "webhook_disabled",
     "workers",
     "write_step",
+    "write_step_and_artifacts",
 ]

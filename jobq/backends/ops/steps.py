@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from attrs import frozen
@@ -25,6 +26,7 @@ from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
 from jobq.backends._statement import Op, atomic, reading, statement
 from jobq.backends.ops._moves import may
+from jobq.backends.ops.artifacts import store_artifacts
 
 j = t.job.c
 s = t.step.c
@@ -109,6 +111,17 @@ def write_step(
     del given["deadline"]
     written = yield _write(d, id=id, fence=fence, **given, error=error, timeout=timeout)
     return row._replace(deadline=written[0][0]) if written else None
+
+
+@atomic
+def write_step_and_artifacts(
+    d: Dialect, *, artifacts: Sequence[str], **given: Any
+) -> Op[StepRow | None]:
+    """`write_step`, together with what was uploaded in the step, by the ids of the artifacts."""
+    written = yield from write_step(d, **given)
+    if written is not None:
+        yield from store_artifacts(d, artifacts)
+    return written
 
 
 # --- events -------------------------------------------------------------------------------------
