@@ -37,6 +37,7 @@ from jobq._errors import (
     PayloadError,
     ResultError,
     SchemaError,
+    StepChanged,
     StorageError,
     StorageUnavailable,
     UnknownType,
@@ -63,7 +64,7 @@ from jobq._model import (
 from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
 from jobq._routing import Router, cron, handler
-from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
+from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze, WaitExpired
 from jobq._spend import Budget, BudgetExceeded, SpendTotal, Spent
 from jobq.observe import Observer
 
@@ -132,12 +133,14 @@ __all__ = [
     "SpendTotal",
     "Spent",
     "Stat",
+    "StepChanged",
     "StorageError",
     "StorageUnavailable",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",
     "UnknownType",
+    "WaitExpired",
     "WaitTimeout",
     "WaitingFor",
     "Webhook",
