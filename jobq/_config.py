@@ -43,9 +43,10 @@ class Bounds:
     result: int = 1024 * 1024
     error: int = 16 * 1024
     metadata: int = 16 * 1024
+    partial: int = 64 * 1024
 
     def __attrs_post_init__(self) -> None:
-        for name in ("payload", "result", "error", "metadata"):
+        for name in ("payload", "result", "error", "metadata", "partial"):
             size = getattr(self, name)
             if not isinstance(size, int) or size < 1:
                 raise ConfigurationError(f"Bounds({name}={size!r}) must be a number of bytes")

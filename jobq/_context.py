@@ -14,6 +14,7 @@ from jobq import _saving, backends
 from jobq._clock import to_datetime
 from jobq._errors import LeaseLost, OptionError
 from jobq._payload import encode_result, loads
+from jobq._showing import Showing, SyncShowing
 from jobq._signals import Cancel
 from jobq._spending import Spending, SyncSpending
 
@@ -223,7 +224,7 @@ def one_connection(session: Any, connection: Any) -> Any:
     return connection if session is None else session
 
 
-class JobContext(_Context, Spending):
+class JobContext(_Context, Spending, Showing):
     """The job of an `async def` handler.
 
     >>> async def image_edit(payload: dict, job: JobContext) -> dict:
@@ -306,7 +307,7 @@ class JobContext(_Context, Spending):
         self._completed(completion, accepted=accepted)
 
 
-class SyncJobContext(_Context, SyncSpending):
+class SyncJobContext(_Context, SyncSpending, SyncShowing):
     """The job of a `def` handler, which runs in a thread. Cancellation is cooperative.
 
     >>> def resize(payload: dict, job: SyncJobContext) -> dict:

@@ -12,6 +12,7 @@ from attrs import Factory, define, field, frozen
 
 from jobq import backends
 from jobq._clock import SystemClock
+from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext, one_connection
 from jobq._enqueue import milliseconds
 from jobq._errors import OptionError, UnknownType
@@ -22,6 +23,7 @@ from jobq._payload import encode_json, encode_result, loads
 from jobq._queue import AsyncQueue, Queue
 from jobq._routing import default_router
 from jobq._saving import Uploads
+from jobq._showing import Shown
 from jobq._spend import Budget, Request
 from jobq.artifacts import Artifact
 from jobq.observe import current_job, name_jobs_in_log_records
@@ -50,6 +52,7 @@ class PerformOptions(TypedDict, total=False):
     cancelled: bool
     keys: Mapping[str, str]
     spends: list[Request]
+    partials: dict[str, Any]
     saved: dict[str, bytes]
 
 
@@ -72,6 +75,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     - `attempt`, `max_attempts`, `owner`, `metadata`: what the context says of the job.
     - `progress`: a list that gets a `(percent, message)` for each call of `job.progress`.
     - `keys`: the secrets that `job.key(…)` gives, by pool; by default the first of each.
+    - `partials`: a dictionary that gets what `job.partial` shows.
     - `spends`: a list that gets what each call of `job.spend` was told. The job's budget holds.
     - `saved`: a dictionary that gets the bytes of what `job.save` keeps, by their names.
     - `cancelled`: whether `job.cancelled` says that the handler should stop.
@@ -169,6 +173,8 @@ class Record:
     upload_threads: Any = None
     heeded: tuple[str, ...] = ()
     purse: Purse = Factory(Purse)
+    partials: dict[str, Any] = Factory(dict)
+    shown: Shown = Factory(lambda: Shown(Bounds().partial))
 
     @property
     def budget(self) -> Budget | None:
@@ -189,6 +195,10 @@ class Record:
         del kwargs
         fields = {name: row[name] for name in row if name not in ("id", "fence", "artifact", "key")}
         return Artifact(id=row["artifact"], job_id=row["id"], key=row["name"], url=None, **fields)
+
+    def show(self, key: str, value: Any) -> None:
+        self.shown.put(key, value)
+        self.partials[key] = value
 
     def limit_key(self, name: str) -> str:
         return name
@@ -243,6 +253,7 @@ class Performance:
     cancelled: bool = False
     keys: Mapping[str, str] = Factory(dict)
     spends: list[Request] = Factory(list)
+    partials: dict[str, Any] = Factory(dict)
     saved: dict[str, bytes] = Factory(dict)
 
     @property
@@ -337,6 +348,7 @@ class Performance:
             keys={**_first_keys(handler), **self.keys},
             debits=_debits(handler, payload),
             purse=self._purse(),
+            partials=self.partials,
             saved=self.saved,
         )
         return payload, record

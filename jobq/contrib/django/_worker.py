@@ -25,6 +25,7 @@ SHARED = (
     "limits",
     "bounds",
     "budget",
+    "artifacts",
     "clock",
     "observers",
 )
