@@ -11,6 +11,7 @@
     ├── BatchNotFound (LookupError)       no batch has this id
     ├── IllegalMove                       the job's status does not allow the verb
     ├── DuplicateJob                      another job holds the unique or idempotency key
+    ├── OwnerLimitExceeded                its owner has as many jobs waiting as he may
     ├── WorkerFailed                      a worker had to end: its handlers hang, or a part broke
     ├── LeaseLost                         the job is no longer this worker's
     ├── WaitTimeout (TimeoutError)        the job was not finished in time
@@ -128,6 +129,23 @@ class DuplicateJob(JobqError):
         super().__init__(
             f"{holder} of type {type!r} holds the unique_key {unique_key!r}; wait until it is "
             f"finished, cancel it, or use another key"
+        )
+
+
+class OwnerLimitExceeded(JobqError):
+    """An owner has as many jobs waiting as `PerOwner(queued=…)` allows; try again later.
+
+    `type` is that of the jobs that were counted; `None` is all.
+    """
+
+    def __init__(self, owner: str, limit: int, type: str | None = None) -> None:
+        self.owner = owner
+        self.limit = limit
+        self.type = type
+        jobs = "jobs" if type is None else f"jobs of type {type!r}"
+        super().__init__(
+            f"{limit} {jobs} of owner {owner!r} are waiting, as many as may; enqueue more when "
+            f"some have started, or raise PerOwner(queued=…)"
         )
 
 
