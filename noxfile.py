@@ -247,6 +247,14 @@ def openapi(session: nox.Session) -> None:
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Build the distributions, look into them, and try each extra alone (`-- http s3`)."""
+    session.install("uv")
+    environments = ("--environments", session.create_tmp())
+    session.run("python", "-m", "tests.release", *environments, *session.posargs)
+
+
+@nox.session
 def audit(session: nox.Session) -> None:
     """Look the locked versions up in a database of known vulnerabilities, over the network."""
     install(session, "audit", project=False)

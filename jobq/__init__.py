@@ -20,6 +20,7 @@ from jobq._clock import Clock, SystemClock
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
 from jobq._cron import ScheduleInfo
+from jobq._enqueued import Outcome
 from jobq._errors import (
     BackendError,
     BackendUnavailable,
@@ -55,7 +56,6 @@ from jobq._model import (
     LimitInfo,
     Move,
     NewJob,
-    Outcome,
     Page,
     Stat,
     WaitingFor,

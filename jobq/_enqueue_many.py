@@ -12,6 +12,7 @@ from jobq import backends
 from jobq._batch_verbs import Verb
 from jobq._config import Config
 from jobq._enqueue import job_of, row_of
+from jobq._enqueued import Outcome, Outcomes, gathered
 from jobq._errors import (
     BackendUnavailable,
     DuplicateJob,
@@ -19,7 +20,7 @@ from jobq._errors import (
     OptionError,
     OwnerLimitExceeded,
 )
-from jobq._model import Job, Outcome
+from jobq._model import Job
 from jobq._observed import enqueuing
 from jobq._payload import loads
 from jobq._steps import Bulk, Do, DoOn, Tell
@@ -45,13 +46,14 @@ def same_payload(row: NewRow, job: Job) -> None:
 
 def enqueue_many(
     config: Config, items: Iterable[Any], connection: Any, batch: Any = None
-) -> Verb[list[Outcome]]:
+) -> Verb[list[Outcome] | Outcomes]:
     if batch is not None:
         return (yield from _enqueue_chunk(config, list(items), connection, batch))
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome] | Outcomes = []
     source = iter(items)
     while chunk := list(islice(source, CHUNK * 10)):
-        outcomes += yield from _enqueue_chunk(config, chunk, connection)
+        more = yield from _enqueue_chunk(config, chunk, connection)
+        outcomes = gathered(outcomes, more)
     return outcomes
 
 
@@ -88,8 +90,8 @@ def bounds_of(config: Config, rows: list[NewRow]) -> dict[str, tuple[Bound, ...]
 def _store(config: Config, rows: list[NewRow], connection: Any) -> Verb[dict[str, Outcome]]:
     stored: dict[str, Outcome] = {}
     bounds = bounds_of(config, rows)
-    bounded = [row for row in rows if row.owner is not None and row.type in bounds]
-    if bounded:
+    if bounds:
+        bounded = [row for row in rows if row.owner is not None and row.type in bounds]
         stored |= yield from _store_bounded(bounded, bounds, connection)
         rows = [row for row in rows if row.id not in stored]
     plain = [row for row in rows if row.unique_key is None]
@@ -133,7 +135,11 @@ def _store_plain(rows: list[NewRow]) -> Verb[dict[str, Outcome]]:
         now = yield Bulk(rows)
     except BackendUnavailable:
         return (yield from _store_keyed(rows, None, again=True))
-    return {row.id: Outcome(created=True, read=partial(job_of, row, now)) for row in rows}
+    return {row.id: _created(row, now) for row in rows}
+
+
+def _created(row: NewRow, now: int) -> Outcome:
+    return Outcome(id=row.id, created=True, read=partial(job_of, row, now))
 
 
 def _store_keyed(
@@ -158,4 +164,4 @@ def _answer(row: NewRow, job: Job | OwnerLimitExceeded) -> Outcome:
         same_payload(row, job)
     except DuplicateJob as error:
         return Outcome(error=error)
-    return Outcome(created=job.created, read=lambda: job)
+    return Outcome(id=job.id, created=job.created, read=lambda: job)

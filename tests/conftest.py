@@ -22,12 +22,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("house")
 
-TABLES = ", ".join(sorted(_tables.metadata.tables.keys() - {"jobq_schema"}))
-TABLES = (
-    "jobq_job, jobq_attempt, jobq_worker, jobq_queue, jobq_limit, jobq_lane, "
-    "jobq_schedule, jobq_tick, jobq_stat, jobq_artifact, jobq_spend, jobq_batch"
-)
 TABLES = ", ".join(sorted({*_tables.metadata.tables} - {"jobq_schema"}))
+TABLES = ", ".join(sorted(_tables.metadata.tables.keys() - {"jobq_schema"}))
 
 
 @pytest.fixture(scope="session")

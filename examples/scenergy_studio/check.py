@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -85,6 +86,9 @@ def bucket(trial: Trial) -> dict[str, str]:
         config=Config(retries={"mode": "standard"}),
     )
     s3.create_bucket(Bucket="assets")
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
+    policy = {"Version": "2012-10-17", "Statement": [everybody | {"Resource": "*"}]}
+    s3.put_bucket_policy(Bucket="assets", Policy=json.dumps(policy))
     return {
         "R2_ENDPOINT": endpoint,
         "R2_BUCKET_NAME": "assets",

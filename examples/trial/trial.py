@@ -62,6 +62,7 @@ class Trial:
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
+            print(self.table)
             self._show_logs()
         self._open.close()
 

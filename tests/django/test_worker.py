@@ -52,6 +52,18 @@ def test_handlers_of_a_worker_spend(queue: DjangoQueue) -> None:
     assert sum(one.requests for one in queue.spend()) == 2
 
 
+def test_handlers_of_a_worker_save(alias: str, tmp_path: Path) -> None:
+    with override_settings(JOBQ={"DATABASE": alias, "ARTIFACTS": str(tmp_path)}):
+        queue = DjangoQueue()
+        for type in ("shop.draw", "shop.draw_async"):
+            queue.enqueue(type, {"text": type})
+        assert work_off(queue) == 2
+        for job in queue.list(status="completed").jobs:
+            [saved] = queue.artifacts(job)
+            assert (saved.status, saved.sha256) == ("stored", job.result)
+            assert (tmp_path / saved.key).read_bytes() == job.type.encode()
+
+
 def test_stale_connections_are_closed_around_each_job_in_its_thread(queue: DjangoQueue) -> None:
     jobs = [queue.enqueue("shop.count_connections", n) for n in range(3)]
     work_off(queue, concurrency=1)

@@ -26,6 +26,7 @@ SHARED = (
     "bounds",
     "budget",
     "per_owner",
+    "artifacts",
     "clock",
     "observers",
 )
