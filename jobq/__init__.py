@@ -34,6 +34,7 @@ from jobq._errors import (
     LeaseLost,
     OptionError,
     OutcomeUnknown,
+    OwnerLimitExceeded,
     PayloadError,
     ResultError,
     SchemaError,
@@ -61,6 +62,7 @@ from jobq._model import (
     WaitingFor,
     WorkerInfo,
 )
+from jobq._owners import PerOwner
 from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
 from jobq._routing import Router, cron, handler
@@ -117,8 +119,10 @@ __all__ = [
     "OptionError",
     "Outcome",
     "OutcomeUnknown",
+    "OwnerLimitExceeded",
     "Page",
     "PayloadError",
+    "PerOwner",
     "Permanent",
     "Queue",
     "RateLimit",

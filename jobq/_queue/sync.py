@@ -55,6 +55,7 @@ class Queue(Face, Reports, Events):
     - `limits`: those of whole queues, `{queue: [limit, …]}`, on top of the handlers'.
     - `bounds`: how large payloads, results, errors and metadata may be.
     - `budget`: how much money jobs may spend whose handlers have no budget of their own.
+    - `per_owner`: how many jobs each owner may have, waiting and running.
     - `observers`: see `jobq.observe`.
     - `artifacts`: where `job.save` keeps things: a folder, `s3://bucket`, or a storage, see
       `jobq.artifacts`; by default what the environment says, else the folder `artifacts`.
