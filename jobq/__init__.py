@@ -20,6 +20,7 @@ from jobq._clock import Clock, SystemClock
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
 from jobq._cron import ScheduleInfo
+from jobq._enqueued import Outcome
 from jobq._errors import (
     BackendError,
     BackendUnavailable,
@@ -33,9 +34,11 @@ from jobq._errors import (
     LeaseLost,
     OptionError,
     OutcomeUnknown,
+    OwnerLimitExceeded,
     PayloadError,
     ResultError,
     SchemaError,
+    StepChanged,
     StorageError,
     StorageUnavailable,
     UnknownType,
@@ -54,16 +57,16 @@ from jobq._model import (
     LimitInfo,
     Move,
     NewJob,
-    Outcome,
     Page,
     Stat,
     WaitingFor,
     WorkerInfo,
 )
+from jobq._owners import PerOwner
 from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
 from jobq._routing import Router, cron, handler
-from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
+from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze, WaitExpired
 from jobq._spend import Budget, BudgetExceeded, SpendTotal, Spent
 from jobq.observe import Observer
 
@@ -116,8 +119,10 @@ __all__ = [
     "OptionError",
     "Outcome",
     "OutcomeUnknown",
+    "OwnerLimitExceeded",
     "Page",
     "PayloadError",
+    "PerOwner",
     "Permanent",
     "Queue",
     "RateLimit",
@@ -132,12 +137,14 @@ __all__ = [
     "SpendTotal",
     "Spent",
     "Stat",
+    "StepChanged",
     "StorageError",
     "StorageUnavailable",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",
     "UnknownType",
+    "WaitExpired",
     "WaitTimeout",
     "WaitingFor",
     "Webhook",

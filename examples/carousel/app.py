@@ -3,8 +3,7 @@
 import os
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 
 from examples.carousel.jobs import CarouselCreation, carousel_creation, queue
 from jobq.contrib.fastapi import accepted, drive_router, jobs_router
@@ -30,7 +29,7 @@ async def submit(
     id: str,
     payload: CarouselCreation,
     user: Annotated[str, Depends(current_user)],
-) -> JSONResponse:
+) -> Response:
     """Make the carousel of a wizard, once however often the button is pressed."""
     key = f"wizard:{id}"
     job = await queue.enqueue(carousel_creation, payload, owner=user, idempotency_key=key)

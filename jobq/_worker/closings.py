@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from attrs import evolve
 
 from jobq._classify.failure import Failure, FailureKind
+from jobq._classify.sent import without_key
 from jobq._clock import SECOND
 from jobq._limits import Lane
 from jobq._limits.declared import DailyQuota, KeyPool, Limit, RateLimit, bench_key
@@ -33,7 +34,7 @@ def with_closings(raised: Raised, running: Running, limits: Iterable[Limit]) -> 
     """Add the limits that an exception closes. None is ever closed by a guess at a tenant's."""
     failure, error = raised.failure, raised.exception
     declared = {limit.key: limit for limit in limits}
-    lane = Lane.parse(running.job.lane) if running.job.lane else None
+    lane = running.lane
     closing: Closing | None = None
     if lane is None:
         return raised
@@ -44,6 +45,8 @@ def with_closings(raised: Raised, running: Running, limits: Iterable[Limit]) -> 
             logger.warning("RateLimited(limit=%r): job %s has no such limit", error.limit, id)
         closing = _by_handler(error, running, _row(ref, running, declared))
     elif failure is not None and _closes(failure):
+        if failure.credentials and without_key(error, running.keys.values()):
+            return raised  # no key of ours was refused
         ref = _for_failure(lane, declared, failure)
         key = _row(ref, running, declared, benches=_benches(failure))
         closing = _by_provider(failure, running, key, declared.get(ref.template) if ref else None)
@@ -131,7 +134,7 @@ def _row(
     """The key of the row to close: for a pool, that of the key which was used."""
     if ref is None or ref.pool is None:
         return None if ref is None else ref.key
-    name = None if running.start is None else running.start.permit.keys.get(ref.pool)
+    name = running.chosen.get(ref.pool)
     pool = declared.get(ref.key)
     if name is None or not isinstance(pool, KeyPool):
         return None

@@ -13,9 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import psycopg
 import pytest
 
 import jobq
+from jobq import backends
 from jobq.artifacts import Artifact, FileStorage, StorageUnavailable
 from jobq.testing import FrozenClock, drain
 from tests.artifacts import PNG, Bucket, Folder, Place, a_bucket, a_folder
@@ -403,6 +405,25 @@ def test_what_is_saved_while_a_sweep_deletes_the_same_is_not_lost(
         clock.advance(DAY * 1.1)
         assert queue.sweep_artifacts(dry_run=False).rows == 1  # the place that it moved away from
         assert folder.keys() == [stored[0].key]
+        assert queue.sweep_artifacts().rows == 0
+
+
+def test_a_sweep_that_marks_while_a_job_saves_the_same_looks_again_before_it_deletes(
+    postgres: str, router: jobq.Router, folder: Folder, clock: FrozenClock
+) -> None:
+    saving(router, PNG)
+    with (
+        jobq.Queue(postgres, router=router, artifacts=folder.storage, clock=clock) as queue,
+        psycopg.connect(postgres) as connection,
+    ):
+        id = only(queue, leave_litter(queue)).id
+        run, dialect = backends.callers.run, queue._store().dialect
+        assert run(dialect, connection, backends.ops.take_swept, id)
+        job = painted(queue)  # it sees no mark yet
+        connection.commit()
+        assert not queue._store().run(backends.ops.is_still_swept, id)
+        assert only(queue, job).key == KEY
+        clock.advance(DAY * 1.1)
         assert queue.sweep_artifacts().rows == 0
 
 

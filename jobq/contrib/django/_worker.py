@@ -25,6 +25,7 @@ SHARED = (
     "limits",
     "bounds",
     "budget",
+    "per_owner",
     "artifacts",
     "clock",
     "observers",
