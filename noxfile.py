@@ -99,7 +99,18 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation into build/docs; a warning is an error."""
     install(session, "docs")
+    session.install("-r", "requirements/browser.txt")
+    take_pictures(session)
     session.run("sphinx-build", "-W", "--keep-going", "docs", "build/docs", *session.posargs)
+
+
+def take_pictures(session: nox.Session) -> None:
+    """Have the browser look at the dashboard, and leave the pictures that the pages show."""
+    folder = Path(__file__).parent / "docs" / "_pictures"
+    folder.mkdir(exist_ok=True)
+    checks = ["--override-ini", "python_files=check_*.py", "tests/browser/check_dashboard.py"]
+    which = ["-k", "fits_a_phone and fastapi"]
+    session.run("pytest", *checks, *which, env={"JOBQ_SCREENSHOTS": str(folder)})
 
 
 @nox.session

@@ -38,6 +38,7 @@ from jobq._errors import (
     PayloadError,
     ResultError,
     SchemaError,
+    StepChanged,
     StorageError,
     StorageUnavailable,
     UnknownType,
@@ -65,7 +66,7 @@ from jobq._owners import PerOwner
 from jobq._queue import AsyncQueue, Queue
 from jobq._retry import Backoff, Exponential, Fixed, Retry
 from jobq._routing import Router, cron, handler
-from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
+from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze, WaitExpired
 from jobq._spend import Budget, BudgetExceeded, SpendTotal, Spent
 from jobq.observe import Observer
 
@@ -136,12 +137,14 @@ __all__ = [
     "SpendTotal",
     "Spent",
     "Stat",
+    "StepChanged",
     "StorageError",
     "StorageUnavailable",
     "SyncJobContext",
     "SystemClock",
     "TokenBucket",
     "UnknownType",
+    "WaitExpired",
     "WaitTimeout",
     "WaitingFor",
     "Webhook",

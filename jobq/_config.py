@@ -45,9 +45,10 @@ class Bounds:
     error: int = 16 * 1024
     metadata: int = 16 * 1024
     partial: int = 64 * 1024
+    step: int = 256 * 1024
 
     def __attrs_post_init__(self) -> None:
-        for name in ("payload", "result", "error", "metadata", "partial"):
+        for name in ("payload", "result", "error", "metadata", "partial", "step"):
             size = getattr(self, name)
             if not isinstance(size, int) or size < 1:
                 raise ConfigurationError(f"Bounds({name}={size!r}) must be a number of bytes")

@@ -13,6 +13,7 @@
     ├── DuplicateJob                      another job holds the unique or idempotency key
     ├── OwnerLimitExceeded                its owner has as many jobs waiting as he may
     ├── WorkerFailed                      a worker had to end: its handlers hang, or a part broke
+    ├── StepChanged (ValueError)          a step was recorded with other arguments
     ├── LeaseLost                         the job is no longer this worker's
     ├── WaitTimeout (TimeoutError)        the job was not finished in time
     ├── WebhookError (ValueError)         a webhook message is not to be trusted; `code`
@@ -129,6 +130,19 @@ class DuplicateJob(JobqError):
         super().__init__(
             f"{holder} of type {type!r} holds the unique_key {unique_key!r}; wait until it is "
             f"finished, cancel it, or use another key"
+        )
+
+
+class StepChanged(JobqError, ValueError):
+    """A step is recorded, but was called with other arguments: its result may not be right."""
+
+    def __init__(self, job_id: str, name: str, version: int) -> None:
+        self.job_id = job_id
+        self.name = name
+        self.version = version
+        super().__init__(
+            f"step {name!r} of job {job_id} is recorded with other arguments: give a step that is "
+            f"to be done anew version={version + 1}, and steps that differ different names"
         )
 
 

@@ -150,6 +150,8 @@ def cancel(config: Config, id: Any) -> Verb[Job]:
     if not jobs:
         return (yield from _refuse(config, wanted, "cancel"))  # type: ignore[no-any-return]
     config.observers.jobs_changed("cancel", [wanted])
+    if jobs[0].status is JobStatus.WAITING:  # its handler is to cancel what it waits for
+        yield from wake_all(config, [jobs[0].queue])
     yield from batch_verbs.end_batches(config, jobs)
     return jobs[0]  # type: ignore[no-any-return]
 

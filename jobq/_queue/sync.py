@@ -24,6 +24,7 @@ from jobq._enqueued import Outcome
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Page, Stat, WorkerInfo
+from jobq._queue.events import Events
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
 from jobq._queue.reports import Reports
@@ -38,7 +39,7 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-class Queue(Face, Reports):
+class Queue(Face, Reports, Events):
     """A queue, for synchronous code. `queue.aio` is its asynchronous face.
 
     Constructing one opens nothing; connections are made when they are needed, for each process,

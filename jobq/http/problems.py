@@ -21,6 +21,7 @@ from jobq._errors import (
     SchemaError,
     StorageUnavailable,
     UnknownType,
+    WebhookError,
 )
 from jobq.http.messages import Response
 from jobq.observe import logger
@@ -79,6 +80,8 @@ def problem_of(error: Exception) -> Problem:
             return error
         case JobqError() if (refusal := _refusal_of(error)) is not None:
             return refusal
+        case WebhookError():
+            return Problem(401, error.code, str(error))
         case BackendUnavailable():
             logger.warning("the database cannot be reached: %s", error)
             return unavailable("the database cannot be reached; try again")
