@@ -19,7 +19,7 @@ from examples.trial import Site, Trial, letting_go, under_way, wait_until
 
 KEY = "a-long-secret-for-the-job-processor"
 CRON = "another-long-secret-for-vercel-cron"
-RPM, SPEED, BUDGET = 48, 10, 6
+RPM, SPEED, BUDGET = 30, 10, 6
 CURL = """
 curl -X POST http://localhost:3000/api/jobs/process \
   -H "x-api-key: your-secret-key"
