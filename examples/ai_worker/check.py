@@ -28,7 +28,10 @@ PROJECTS = {"key-a": "studio", "key-b": "lab", "key-wrong": "nobody"}
 
 def check(trial: Trial) -> None:
     gemini = prepare(trial)
-    site = trial.serve("examples.ai_worker.web:app")
+    site = trial.serve("examples.ai_worker.web:app", ENABLE_DASHBOARD="true", ADMINS="ada")
+    seen = [site.get("/admin/queues", headers={"x-user": who}) for who in ("ada", "eve")]
+    codes = [answer.status_code for answer in seen]
+    trial.table.equal("the dashboard, to an admin and to others", [200, 401], codes)
     stuck(trial, site)
     a, b = worker(trial, "a"), worker(trial, "b")
     trial.hurry(SPEED)
