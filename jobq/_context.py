@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jobq import _saving, backends
 from jobq._clock import to_datetime
+from jobq._durable.context import DurableVerbs, SyncDurableVerbs
 from jobq._errors import LeaseLost, OptionError
 from jobq._payload import encode_result, loads
 from jobq._showing import Showing, SyncShowing
@@ -57,6 +58,10 @@ class Attempt(_saving.Saver, Protocol):
     @property
     def debits(self) -> Mapping[str, int]:
         """The units that its limits were debited, by key."""
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it has returned from waiting, and was debited when it started."""
 
     @property
     def stopping(self) -> str | None:
@@ -161,6 +166,8 @@ class _Context:
         if isinstance(units, bool) or not isinstance(units, int) or units < 0:
             raise OptionError(f"units must be an integer from 0, not {units!r}")
         debits = self._attempt.debits
+        if self._attempt.resumed and not debits:
+            return  # what it costs was debited when it started
         named = _only(debits) if limit is None else self._attempt.limit_key(limit)
         if named not in debits:
             known = ", ".join(map(repr, debits)) or "none"
@@ -224,7 +231,7 @@ def one_connection(session: Any, connection: Any) -> Any:
     return connection if session is None else session
 
 
-class JobContext(_Context, Spending, Showing):
+class JobContext(_Context, DurableVerbs, Spending, Showing):
     """The job of an `async def` handler.
 
     >>> async def image_edit(payload: dict, job: JobContext) -> dict:
@@ -307,7 +314,7 @@ class JobContext(_Context, Spending, Showing):
         self._completed(completion, accepted=accepted)
 
 
-class SyncJobContext(_Context, SyncSpending, SyncShowing):
+class SyncJobContext(_Context, SyncDurableVerbs, SyncSpending, SyncShowing):
     """The job of a `def` handler, which runs in a thread. Cancellation is cooperative.
 
     >>> def resize(payload: dict, job: SyncJobContext) -> dict:

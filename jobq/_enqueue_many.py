@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,13 @@ from jobq._batch_verbs import Verb
 from jobq._config import Config
 from jobq._enqueue import job_of, row_of
 from jobq._enqueued import Outcome, Outcomes, gathered
-from jobq._errors import BackendUnavailable, DuplicateJob, JobqError, OptionError
+from jobq._errors import (
+    BackendUnavailable,
+    DuplicateJob,
+    JobqError,
+    OptionError,
+    OwnerLimitExceeded,
+)
 from jobq._model import Job
 from jobq._observed import enqueuing
 from jobq._payload import loads
@@ -21,6 +27,7 @@ from jobq._steps import Bulk, Do, DoOn, Tell
 from jobq._wakeup import wake
 
 if TYPE_CHECKING:
+    from jobq._owners import Bound
     from jobq.backends.ops.insert import NewRow
 
 CHUNK = 1000
@@ -57,9 +64,10 @@ def _enqueue_chunk(
     rows = [row for row in prepared if not isinstance(row, Exception)]
     with enqueuing(config.observers, rows, config.bounds.metadata):
         if batch is None:
-            stored = yield from _store(rows, connection)
+            stored = yield from _store(config, rows, connection)
         else:
-            jobs = yield from batch_verbs.store(config, batch, rows, connection)
+            bounds = bounds_of(config, rows)
+            jobs = yield from batch_verbs.store(config, batch, rows, connection, bounds)
             stored = _answers(rows, jobs)
     if rows and connection is None:
         yield from wake_all(config, {row.queue for row in rows})
@@ -73,8 +81,19 @@ def _enqueue_chunk(
     return outcomes
 
 
-def _store(rows: list[NewRow], connection: Any) -> Verb[dict[str, Outcome]]:
+def bounds_of(config: Config, rows: list[NewRow]) -> dict[str, tuple[Bound, ...]]:
+    """How many jobs of one owner may wait, by the types of jobs that have owners."""
+    found = {type: config.bounds_of(type) for type in {row.type for row in rows if row.owner}}
+    return {type: bounds for type, bounds in found.items() if bounds}
+
+
+def _store(config: Config, rows: list[NewRow], connection: Any) -> Verb[dict[str, Outcome]]:
     stored: dict[str, Outcome] = {}
+    bounds = bounds_of(config, rows)
+    if bounds:
+        bounded = [row for row in rows if row.owner is not None and row.type in bounds]
+        stored |= yield from _store_bounded(bounded, bounds, connection)
+        rows = [row for row in rows if row.id not in stored]
     plain = [row for row in rows if row.unique_key is None]
     keyed = [row for row in rows if row.unique_key is not None]
     if connection is not None:
@@ -83,6 +102,21 @@ def _store(rows: list[NewRow], connection: Any) -> Verb[dict[str, Outcome]]:
         stored |= yield from _store_plain(plain)
     for start in range(0, len(keyed), CHUNK):
         stored |= yield from _store_keyed(keyed[start : start + CHUNK], connection)
+    return stored
+
+
+def _store_bounded(
+    rows: list[NewRow], bounds: dict[str, tuple[Bound, ...]], connection: Any
+) -> Verb[dict[str, Outcome]]:
+    op = backends.ops.insert_many_within
+    stored: dict[str, Outcome] = {}
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        if connection is None:
+            jobs = yield Do(op, some, bounds)
+        else:
+            jobs = yield DoOn(connection, op, some, bounds, notify=True)
+        stored |= _answers(some, jobs)
     return stored
 
 
@@ -119,11 +153,13 @@ def _store_keyed(
     return _answers(rows, jobs)
 
 
-def _answers(rows: list[NewRow], jobs: list[Job]) -> dict[str, Outcome]:
+def _answers(rows: list[NewRow], jobs: Sequence[Job | OwnerLimitExceeded]) -> dict[str, Outcome]:
     return {row.id: _answer(row, job) for row, job in zip(rows, jobs, strict=True)}
 
 
-def _answer(row: NewRow, job: Job) -> Outcome:
+def _answer(row: NewRow, job: Job | OwnerLimitExceeded) -> Outcome:
+    if isinstance(job, OwnerLimitExceeded):
+        return Outcome(error=job)
     try:
         same_payload(row, job)
     except DuplicateJob as error:

@@ -11,7 +11,9 @@
     ├── BatchNotFound (LookupError)       no batch has this id
     ├── IllegalMove                       the job's status does not allow the verb
     ├── DuplicateJob                      another job holds the unique or idempotency key
+    ├── OwnerLimitExceeded                its owner has as many jobs waiting as he may
     ├── WorkerFailed                      a worker had to end: its handlers hang, or a part broke
+    ├── StepChanged (ValueError)          a step was recorded with other arguments
     ├── LeaseLost                         the job is no longer this worker's
     ├── WaitTimeout (TimeoutError)        the job was not finished in time
     ├── WebhookError (ValueError)         a webhook message is not to be trusted; `code`
@@ -128,6 +130,36 @@ class DuplicateJob(JobqError):
         super().__init__(
             f"{holder} of type {type!r} holds the unique_key {unique_key!r}; wait until it is "
             f"finished, cancel it, or use another key"
+        )
+
+
+class StepChanged(JobqError, ValueError):
+    """A step is recorded, but was called with other arguments: its result may not be right."""
+
+    def __init__(self, job_id: str, name: str, version: int) -> None:
+        self.job_id = job_id
+        self.name = name
+        self.version = version
+        super().__init__(
+            f"step {name!r} of job {job_id} is recorded with other arguments: give a step that is "
+            f"to be done anew version={version + 1}, and steps that differ different names"
+        )
+
+
+class OwnerLimitExceeded(JobqError):
+    """An owner has as many jobs waiting as `PerOwner(queued=…)` allows; try again later.
+
+    `type` is that of the jobs that were counted; `None` is all.
+    """
+
+    def __init__(self, owner: str, limit: int, type: str | None = None) -> None:
+        self.owner = owner
+        self.limit = limit
+        self.type = type
+        jobs = "jobs" if type is None else f"jobs of type {type!r}"
+        super().__init__(
+            f"{limit} {jobs} of owner {owner!r} are waiting, as many as may; enqueue more when "
+            f"some have started, or raise PerOwner(queued=…)"
         )
 
 

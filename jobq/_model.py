@@ -58,7 +58,10 @@ def _moves() -> Mapping[str, Move]:
     s = JobStatus
     rows = (
         Move(
-            "claim", (s.PENDING, s.RATE_LIMITED), (s.PROCESSING,), "a worker takes it; attempts + 1"
+            "claim",
+            (s.PENDING, s.RATE_LIMITED, s.WAITING),
+            (s.PROCESSING,),
+            "a worker takes it; attempts + 1",
         ),
         Move(
             "finish",
@@ -74,7 +77,7 @@ def _moves() -> Mapping[str, Move]:
         ),
         Move(
             "refuse",
-            (s.PENDING, s.RATE_LIMITED, s.WAITING),
+            (s.PENDING, s.RATE_LIMITED),
             (s.FAILED,),
             "its payload is invalid, or it expired before it started",
         ),

@@ -21,6 +21,8 @@ UNSENT_FORGIVEN = 5
 """How many failures to connect cost no attempt."""
 VERIFICATIONS = 3
 """How often a verifier is asked again after the last attempt, where it cannot tell."""
+POLLED = "polled"
+"""The outcome of an attempt that only looked at what its job waits for."""
 LEAST_REST = SECOND
 EXHAUSTED_REST = 3600 * SECOND
 """How long to rest where waiting does not help, unless someone pays."""
@@ -92,13 +94,32 @@ class Stopped:
 
 
 @frozen
+class Parked:
+    """The handler waits for something outside, without a slot: until `run_at` at the latest.
+
+    Spans and instants in microseconds, `lane` and `keys` as they are stored.
+    """
+
+    run_at: int
+    waits: tuple[str, ...] = ()
+    """The names of what it waits for."""
+    cancels: bool = False
+    """Whether its handler can cancel that."""
+    polled: bool = False
+    """Whether all that was done is to look, in vain."""
+    lane: str | None = None
+    """What the return needs of the job's limits, where it has some."""
+    keys: str | None = None
+
+
+@frozen
 class Crashed:
     """The worker's lease ended without an outcome."""
 
     error: str
 
 
-Outcome = Succeeded | Raised | Refused | Released | Stopped | Crashed
+Outcome = Succeeded | Raised | Refused | Released | Stopped | Parked | Crashed
 
 
 @frozen(kw_only=True)
@@ -142,6 +163,12 @@ class Transition:
     ambiguous: int = 0
     closes: tuple[Closing, ...] = ()
     """The limits to close along with it."""
+    waits: tuple[str, ...] = ()
+    """The names of what it waits for."""
+    cancels: bool = False
+    lane: str | None = None
+    """What its return from waiting needs of its limits, where it has some."""
+    keys: str | None = None
 
 
 LONGER_THAN_BUDGET = (
@@ -183,6 +210,8 @@ def _decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Tran
                 error=reason,
                 error_code="cancelled",
             )
+        case Parked():
+            return _parked(outcome)
         case Crashed(error):
             return _after_crash(error, job)
         case Raised():
@@ -190,6 +219,19 @@ def _decide(outcome: Outcome, job: Standing, policy: Retry, rand: float) -> Tran
             return evolve(end, traceback=outcome.traceback, closes=outcome.closes)
         case _:
             assert_never(outcome)
+
+
+def _parked(parked: Parked) -> Transition:
+    return Transition(
+        status=JobStatus.WAITING,
+        outcome=POLLED if parked.polled else "waiting",
+        run_at=parked.run_at,
+        given_back=1,
+        waits=parked.waits,
+        cancels=parked.cancels,
+        lane=parked.lane,
+        keys=parked.keys,
+    )
 
 
 def completed(result: str) -> Transition:

@@ -16,7 +16,7 @@ MAX_DEPTH = 100
 _INT64 = range(-(2**63), 2**63)
 
 _encode = msgspec.json.Encoder().encode
-loads: Callable[[str], Any] = msgspec.json.Decoder().decode
+loads: Callable[[str | bytes], Any] = msgspec.json.Decoder().decode
 
 
 class NotJson(ValueError):
@@ -234,6 +234,18 @@ def encode_json(value: Any, *, what: str) -> str:
     except (NotJson, RecursionError) as error:
         path = getattr(error, "path", "$")
         raise PayloadError(f"{what}: {getattr(error, 'reason', error)}", path=path) from None
+
+
+def encode_step(value: Any, *, limit: int | None = None) -> str:
+    """The same of what a step came to: any value that has a form in JSON is given that.
+
+    A result that was paid for is not lost for its type; it comes back as what is annotated.
+    """
+    try:
+        text = _encode(_to_builtins(value))
+    except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
+        raise ResultError(str(error) or repr(error)) from None
+    return encode_result(loads(text), limit=limit)
 
 
 def encode_result(value: Any, *, limit: int | None = None) -> str:

@@ -93,6 +93,18 @@ class Permanent(Signal):
         super().__init__(self.message)
 
 
+class WaitExpired(Permanent, TimeoutError):
+    """What a job waited for did not come in time.
+
+    Fails the job at once with the code `wait_expired`, unless its handler knows what to do then.
+    """
+
+    def __init__(self, name: str, seconds: float | None = None) -> None:
+        self.name = name
+        within = "in time" if seconds is None else f"within {seconds:g} s"
+        super().__init__("wait_expired", f"{name!r}, which it waited for, did not come {within}")
+
+
 class Cancel(Signal):
     """End the job as cancelled: there is nothing left to do.
 

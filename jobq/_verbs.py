@@ -52,11 +52,13 @@ MANY = 100_000
 
 def enqueue(config: Config, item: Any, connection: Any) -> Verb[Job]:
     row = row_of(config, item)
+    bounds = () if row.owner is None else config.bounds_of(row.type)
     with enqueuing(config.observers, [row], config.bounds.metadata) as told:
+        step = Insert(row, bounds)
         if connection is not None:
-            job = yield DoOn(connection, backends.ops.insert, row, notify=True)
+            job = yield DoOn(connection, step.op, row, notify=True, **step.given)
         else:
-            job = yield Insert(row)
+            job = yield step
             wake(config.backend.identity)
         for one in told:
             one.id = job.id
@@ -148,6 +150,8 @@ def cancel(config: Config, id: Any) -> Verb[Job]:
     if not jobs:
         return (yield from _refuse(config, wanted, "cancel"))  # type: ignore[no-any-return]
     config.observers.jobs_changed("cancel", [wanted])
+    if jobs[0].status is JobStatus.WAITING:  # its handler is to cancel what it waits for
+        yield from wake_all(config, [jobs[0].queue])
     yield from batch_verbs.end_batches(config, jobs)
     return jobs[0]  # type: ignore[no-any-return]
 

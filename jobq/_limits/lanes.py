@@ -40,23 +40,49 @@ class Lane:
 
     type: str
     refs: tuple[Ref, ...]
+    kept: tuple[Ref, ...] = ()
+    """Those in which a job that returns from waiting has its place still."""
 
     @property
     def text(self) -> str:
         """As it is stored: `["image_edit",["gemini",["tenant:{owner}","tenant:7"]]]`."""
-        refs = [r.key if r.key == r.template else [r.template, r.key] for r in self.refs]
-        return msgspec.json.encode([self.type, refs]).decode()
+        parts = [self.type, _stored(self.refs), *([_stored(self.kept)] if self.kept else ())]
+        return msgspec.json.encode(parts).decode()
+
+    def on_return(self, limits: Iterable[Limit]) -> Lane:
+        """What a job needs that returns from waiting: places, but no rate and no daily quota."""
+        places = {limit.key: limit for limit in limits if isinstance(limit, Concurrency)}
+        kept = tuple(r for r in self.refs if r.template in places and _keeps(places[r.template]))
+        wanted = (r for r in self.refs if r.template in places and r not in kept)
+        return Lane(self.type, tuple(wanted), kept)
 
     @staticmethod
     @lru_cache(maxsize=10_000)
     def parse(text: str) -> Lane | None:
         """The lane of a stored text; `None` where it is none."""
         try:
-            type, refs = msgspec.json.decode(text, type=tuple[str, list[str | tuple[str, str]]])
+            stored = msgspec.json.decode(text, type=_Stored)
         except (msgspec.DecodeError, UnicodeError):
             return None
-        pairs = [(ref, ref) if isinstance(ref, str) else ref for ref in refs]
-        return Lane(type, tuple(Ref(*pair) for pair in pairs))
+        return Lane(stored.type, _read(stored.refs), _read(stored.kept))
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    type: str
+    refs: list[str | tuple[str, str]]
+    kept: list[str | tuple[str, str]] = []
+
+
+def _read(stored: Iterable[str | tuple[str, str]]) -> tuple[Ref, ...]:
+    return tuple(Ref(one, one) if isinstance(one, str) else Ref(*one) for one in stored)
+
+
+def _stored(refs: Iterable[Ref]) -> list[Any]:
+    return [ref.key if ref.key == ref.template else [ref.template, ref.key] for ref in refs]
+
+
+def _keeps(limit: Concurrency) -> bool:
+    return limit.while_waiting
 
 
 @frozen

@@ -24,6 +24,7 @@ from jobq._enqueued import Outcome
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Page, Stat, WorkerInfo
+from jobq._queue.events import AsyncEvents
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection
 from jobq._queue.reports import AsyncReports
@@ -40,7 +41,7 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-class AsyncQueue(Face, AsyncReports):
+class AsyncQueue(Face, AsyncReports, AsyncEvents):
     """A queue, for asynchronous code; the same verbs as `Queue`. `aqueue.sync` is the other face.
 
     >>> queue = AsyncQueue("postgresql://localhost/app")  # doctest: +SKIP

@@ -24,6 +24,7 @@ from jobq._enqueued import Outcome
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
 from jobq._model import Attempt, Counts, Job, LimitInfo, Page, Stat, WorkerInfo
+from jobq._queue.events import Events
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
 from jobq._queue.reports import Reports
@@ -38,7 +39,7 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 
-class Queue(Face, Reports):
+class Queue(Face, Reports, Events):
     """A queue, for synchronous code. `queue.aio` is its asynchronous face.
 
     Constructing one opens nothing; connections are made when they are needed, for each process,
@@ -54,6 +55,7 @@ class Queue(Face, Reports):
     - `limits`: those of whole queues, `{queue: [limit, …]}`, on top of the handlers'.
     - `bounds`: how large payloads, results, errors and metadata may be.
     - `budget`: how much money jobs may spend whose handlers have no budget of their own.
+    - `per_owner`: how many jobs each owner may have, waiting and running.
     - `observers`: see `jobq.observe`.
     - `artifacts`: where `job.save` keeps things: a folder, `s3://bucket`, or a storage, see
       `jobq.artifacts`; by default what the environment says, else the folder `artifacts`.

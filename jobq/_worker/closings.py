@@ -34,7 +34,7 @@ def with_closings(raised: Raised, running: Running, limits: Iterable[Limit]) -> 
     """Add the limits that an exception closes. None is ever closed by a guess at a tenant's."""
     failure, error = raised.failure, raised.exception
     declared = {limit.key: limit for limit in limits}
-    lane = Lane.parse(running.job.lane) if running.job.lane else None
+    lane = running.lane
     closing: Closing | None = None
     if lane is None:
         return raised
@@ -134,7 +134,7 @@ def _row(
     """The key of the row to close: for a pool, that of the key which was used."""
     if ref is None or ref.pool is None:
         return None if ref is None else ref.key
-    name = None if running.start is None else running.start.permit.keys.get(ref.pool)
+    name = running.chosen.get(ref.pool)
     pool = declared.get(ref.key)
     if name is None or not isinstance(pool, KeyPool):
         return None

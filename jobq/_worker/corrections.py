@@ -9,7 +9,6 @@ from typing import Any
 from jobq import backends
 from jobq._clock import SECOND
 from jobq._errors import JobqError
-from jobq._limits import Lane
 from jobq._worker.running import Running
 from jobq.observe import logger
 
@@ -28,8 +27,7 @@ class Corrections:
 
     def settle(self, running: Running, key: str, units: int) -> None:
         """A job cost so many units more, or fewer if negative."""
-        lane = Lane.parse(running.job.lane or "")
-        refs = () if lane is None else lane.refs
+        refs = () if running.lane is None else running.lane.refs
         template = next((ref.template for ref in refs if ref.key == key), key)
         start = 0 if running.start is None else running.start.permit.start
         op = backends.ops.settle

@@ -9,10 +9,12 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+from jobq import backends
 from jobq._classify.classifier import classify
 from jobq._classify.failure import Failure, FailureKind
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext
+from jobq._durable.signals import Halted, Interruption, Leaving, Park, interruption
 from jobq._errors import (
     JobqError,
     LeaseLost,
@@ -23,7 +25,7 @@ from jobq._errors import (
 )
 from jobq._handler import Handler, Middleware
 from jobq._masking import mask
-from jobq._outcome import Outcome, Raised, Refused, Released, Stopped, Succeeded
+from jobq._outcome import Outcome, Parked, Raised, Refused, Released, Stopped, Succeeded
 from jobq._payload import encode_result
 from jobq._signals import Permanent, Signal
 from jobq._worker.running import NotNow, Running
@@ -78,6 +80,14 @@ async def attempt(
     except BaseException as error:  # noqa: BLE001  neither a cancellation nor SystemExit ends the worker
         return ended(running, error, bounds)
     return stored(running, result, bounds)
+
+
+async def halts(running: Running) -> bool:
+    """Whether a job that is to be cancelled waits for work that its handler can cancel."""
+    rows = await running.place.run(backends.ops.read_steps, running.job.id)
+    running.book.rows = {row.name: row for row in rows}
+    running.book.halting = any(row.cancels and row.status in ("waiting", "resumed") for row in rows)
+    return running.book.halting
 
 
 def _awaits(running: Running, middleware: tuple[Middleware, ...]) -> bool:
@@ -179,6 +189,9 @@ def _around(
 
 def ended(running: Running, error: BaseException, bounds: Bounds) -> Outcome | None:
     """The outcome of an attempt that ended with an exception."""
+    stopped = interruption(error.error if isinstance(error, Escaped) else error)
+    if stopped is not None:
+        return None if running.stopping == "lease" else _interrupted_by(stopped, running)
     match error:
         case ResultError():  # of job.complete(): trying again would pay again
             return Refused("result_unstorable", bounded(str(error), bounds))
@@ -189,6 +202,24 @@ def ended(running: Running, error: BaseException, bounds: Bounds) -> Outcome | N
         case Escaped():
             return _interrupted(running, error.error, bounds)
     return _interrupted(running, error, bounds)
+
+
+def _interrupted_by(error: Interruption, running: Running) -> Outcome:
+    """The outcome of an attempt whose handler has come as far as it can for now."""
+    book = running.book
+    match error:
+        case Park():
+            return Parked(
+                min(book.waits.values()),
+                tuple(book.waits),
+                cancels=book.cancels,
+                polled=not book.wrote,
+            )
+        case Leaving():
+            return Released(str(error))
+        case Halted():
+            return Stopped("cancelled while it was waiting")
+    raise error
 
 
 def _interrupted(running: Running, error: BaseException, bounds: Bounds) -> Outcome | None:

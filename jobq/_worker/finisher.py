@@ -9,12 +9,25 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from attrs import evolve
+
 from jobq import backends
 from jobq._config import Config
 from jobq._errors import BackendError, BackendUnavailable
 from jobq._masking import mask
 from jobq._model import FINISHED, JobStatus
-from jobq._outcome import Closing, Outcome, Raised, Succeeded, Transition, completed, decide
+from jobq._outcome import (
+    POLLED,
+    Closing,
+    Outcome,
+    Parked,
+    Raised,
+    Succeeded,
+    Transition,
+    completed,
+    decide,
+)
+from jobq._payload import dumps
 from jobq._worker.claimer import Claimer
 from jobq._worker.closings import with_closings
 from jobq._worker.execute import not_committed
@@ -146,6 +159,10 @@ class Finisher:
         if isinstance(outcome, Raised):
             limits = self._config.limits_of(running.handler, running.job.queue)
             outcome = with_closings(outcome, running, limits)
+        elif isinstance(outcome, Parked) and running.lane is not None:
+            limits = self._config.limits_of(running.handler, running.job.queue)
+            keys = dumps(running.chosen) if running.chosen else None
+            outcome = evolve(outcome, lane=running.lane.on_return(limits).text, keys=keys)
         return decide(outcome, running.standing, running.handler.retry, random.random())
 
     async def _close(self, closings: Sequence[Closing]) -> None:
@@ -184,7 +201,9 @@ class Finisher:
     ) -> tuple[dict[str, str], Sequence[Any]]:
         """`{job id: status}` of what was ended, and the jobs that were claimed along with it."""
         ops, keep = backends.ops, self._keep
-        special = any(e.deletes or e.committed or e.artifacts for e in endings)
+        special = any(
+            e.deletes or e.committed or e.artifacts or e.transition.waits for e in endings
+        )
         again: dict[str, bool] = {}
         while True:
             self._asked_at = time.monotonic()
@@ -243,7 +262,7 @@ class Finisher:
                 logger.warning("the outcome of job %s came too late and was refused", job.id)
                 self._observers.lease_lost(job.id, job.type)
                 continue
-            if status in ("pending", "rate_limited"):
+            if status in ("pending", "rate_limited", "waiting"):
                 requeued.add(job.queue)
             seconds = now - running.runs_since
             ended.append((job.queue, job.type, status, transition.outcome, seconds))
@@ -270,6 +289,8 @@ def _log(running: Running, transition: Transition) -> None:
     extra = {"job_id": job.id, "job_type": job.type}
     if transition.status is JobStatus.COMPLETED:
         logger.debug("job %s (%s) completed", job.id, job.type, extra=extra)
+    elif transition.outcome == POLLED:
+        logger.debug("job %s (%s) waits on", job.id, job.type, extra=extra)
     else:
         logger.info(
             "job %s (%s) attempt %d %s: %s",

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
+from jobq._clock import SECOND
+from jobq._durable import Book
 from jobq._handler import Handler
 from jobq._limits import KeyPool, Lane, RateLimit
 from jobq._limits.admit import Permit
 from jobq._outcome import Standing
+from jobq._payload import loads
 from jobq._saving import Uploads
 from jobq._showing import Shown
 from jobq._spend import Budget
+from jobq._worker.recorder import Place, Recorder, ThreadPlace
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
@@ -72,6 +76,13 @@ class Host:
     stopped: Callable[[Running, asyncio.Task[None]], None] = _nothing
     """Told when the task of a handler that was asked to stop has ended."""
     corrections: Corrections | None = None
+    recorder: Recorder | None = None
+    """What steps are written through."""
+    step_limit: int | None = None
+    leaving: Callable[[], str | None] = lambda: None
+    """Why nothing more should be begun, where the worker is about to end."""
+    lost: Callable[[Running], None] = _nothing
+    """Told of a job that is no longer ours."""
     budget: Budget | None = None
     """The queue's."""
     run: Callable[..., Coroutine[Any, Any, Any]] | None = None
@@ -102,6 +113,7 @@ class Running:
     committed: str | None = None
     progress = 0
     message: str | None = None
+    _book: Book | None = None
     shown: Shown | None = None
     """What the handler has shown of its result."""
     shown_before: str | None = None
@@ -157,6 +169,67 @@ class Running:
     @property
     def result_limit(self) -> int | None:
         return self.host.result_limit
+
+    @property
+    def step_limit(self) -> int | None:
+        return self.host.step_limit
+
+    @property
+    def book(self) -> Book:
+        """What is known of the job's steps."""
+        if self._book is None:
+            self._book = Book()
+        return self._book
+
+    @property
+    def place(self) -> Place:
+        """Where steps are recorded."""
+        assert self.host.recorder is not None
+        return Place(self.host.recorder, self)
+
+    @property
+    def thread_place(self) -> ThreadPlace:
+        """The same, from a thread."""
+        assert self.host.recorder is not None
+        return ThreadPlace(self.host.recorder, self)
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether the job can wait: not where it shares its handler's call with others."""
+        return self.call is None
+
+    @property
+    def leaving(self) -> str | None:
+        return self.host.leaving()
+
+    def lose(self) -> None:
+        """A write was refused: the job is no longer ours. Any thread may call."""
+        if self.host.recorder is not None:
+            self.host.recorder.loop.call_soon_threadsafe(self.host.lost, self)
+
+    @property
+    def now(self) -> int:
+        """The database's clock, as far as it is known here, in microseconds."""
+        clock = getattr(self.host.dialect, "clock", None)
+        if clock is not None and clock.frozen:
+            return int(clock.now())
+        return self.job.started_at + round((time.monotonic() - self.started_at) * SECOND)
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it has returned from waiting, and was debited when it started."""
+        return self.job.start_lane is not None
+
+    @property
+    def lane(self) -> Lane | None:
+        """The lane that it was started in."""
+        return Lane.parse(self.job.start_lane or self.job.lane or "")
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The names of the keys that it was started with, by pool."""
+        kept = loads(self.job.start_keys) if self.job.start_keys else {}
+        return {**kept, **(self.start.permit.keys if self.start is not None else {})}
 
     @property
     def budget(self) -> Budget | None:
@@ -221,15 +294,19 @@ class Running:
     def keys(self) -> dict[str, str]:
         """The secrets of the keys that it was started with, by pool."""
         pools = [limit for limit in self.handler.limits if isinstance(limit, KeyPool)]
-        chosen = {} if self.start is None else self.start.permit.keys
-        return {pool.name: pool.keys[chosen[pool.name]] for pool in pools if pool.name in chosen}
+        chosen = self.chosen
+        held = {pool.name: pool.keys for pool in pools if pool.name in chosen and pool.keys}
+        # Another worker may have started it with a key that is not known here.
+        return {
+            name: keys.get(chosen[name], next(iter(keys.values()))) for name, keys in held.items()
+        }
 
     def limit_key(self, name: str) -> str:
         """The key of a limit, named as declared, as filled in, or by its pool."""
-        lane = Lane.parse(self.job.lane or "")
+        lane = self.lane
         for ref in () if lane is None else lane.refs:
             if ref.pool is not None and ref.pool == name:
-                chosen = {} if self.start is None else self.start.permit.keys
+                chosen = self.chosen
                 pools = {one.name: one for one in self.handler.limits if isinstance(one, KeyPool)}
                 return dict(pools[name].options).get(chosen.get(name, ""), name)
             if name == ref.template:
@@ -250,7 +327,7 @@ class Running:
     @property
     def heeded(self) -> list[str]:
         """The keys of the rate limits that are closed when nothing remains of them."""
-        lane = Lane.parse(self.job.lane or "")
+        lane = self.lane
         refs = {} if lane is None else {ref.template: ref.key for ref in lane.refs}
         rates = [limit for limit in self.handler.limits if isinstance(limit, RateLimit)]
         return [refs[one.key] for one in rates if one.heed_remaining and one.key in refs]

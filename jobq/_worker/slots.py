@@ -23,8 +23,9 @@ from jobq._worker.ahead import PATIENCE, Ahead
 from jobq._worker.calls import Call, attempt_together, batches
 from jobq._worker.corrections import Corrections
 from jobq._worker.deadlines import Deadlines
-from jobq._worker.execute import attempt, given_back, timed_out
+from jobq._worker.execute import attempt, given_back, halts, timed_out
 from jobq._worker.finisher import Finisher
+from jobq._worker.recorder import Recorder
 from jobq._worker.running import Host, Running, Start, Stop
 from jobq._worker.watched import attempting, tell_started
 from jobq.observe import logger
@@ -66,6 +67,8 @@ class Slots:
         report: Callable[[Running], None],
         is_closed: Callable[[Iterable[str]], bool],
         corrections: Corrections,
+        recorder: Recorder,
+        leaving: Callable[[], str | None],
         run: Callable[..., Coroutine[Any, Any, Any]],
         freed: Callable[[], None],
         stuck: Callable[[list[str]], None],
@@ -86,6 +89,10 @@ class Slots:
             reported=report,
             stopped=self._stopped,
             corrections=corrections,
+            recorder=recorder,
+            step_limit=config.bounds.step,
+            leaving=leaving,
+            lost=self.lost,
             budget=config.budget,
             run=run,
             from_thread=partial(config.from_thread, loop=asyncio.get_running_loop()),
@@ -161,7 +168,7 @@ class Slots:
                 reason = "it was not started before its expires_at"
                 self.finisher.add(running, Refused("expired", reason, started=False))
                 continue
-            if job.cancel_requested:
+            if job.cancel_requested and running.handler.batch:
                 self.finisher.add(running, Stopped("cancelled before it began"))
                 continue
             if running.handler.batch:
@@ -273,6 +280,9 @@ class Slots:
             if running.start is not None:
                 await running.wait_for_start()
                 began = time.monotonic()
+            if running.job.cancel_requested and not await halts(running):
+                self._deliver(running, Stopped("cancelled before it began"))
+                return
             tell_started(self._config.observers, running)
             outcome = await attempt(
                 running,

@@ -30,6 +30,7 @@ from jobq._worker.lease import LeaseKeeper
 from jobq._worker.limits import declare_limits, warn_of_few_slots
 from jobq._worker.options import check_handlers, check_numbers, check_queues, check_whole
 from jobq._worker.progress import ProgressWriter
+from jobq._worker.recorder import Recorder
 from jobq._worker.relay import Relay
 from jobq._worker.services import end, leave, tell_failure
 from jobq._worker.signals import shutdown_signals
@@ -218,6 +219,8 @@ class Worker:
             report=self._progress.note,
             is_closed=lanes.are_keys_closed,
             corrections=Corrections(store, lanes.close),
+            recorder=Recorder(store),
+            leaving=lambda: "the worker was shutting down" if self._stop_requested else None,
             run=store.run,
             freed=self._wake_claimer,
             stuck=self._every_slot_hangs,

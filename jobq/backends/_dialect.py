@@ -156,6 +156,10 @@ class Dialect:
         """Lock the rows of a query, in its order, waiting for those that hold them."""
         raise NotImplementedError
 
+    def share(self, query: Select[Any], *of: Any) -> Select[Any]:
+        """Keep the rows of a query from being changed until the transaction ends."""
+        raise NotImplementedError
+
     def own(self, columns: Any) -> list[Expression]:
         """`wires` for statements that never run on a caller's connection."""
         return self.wires(columns)
@@ -247,6 +251,9 @@ class SqliteDialect(Dialect):
 
     def lock(self, query: Select[Any], *of: Any) -> Select[Any]:  # noqa: ARG002
         return query  # the whole file is locked
+
+    def share(self, query: Select[Any], *of: Any) -> Select[Any]:  # noqa: ARG002
+        return query
 
     def own(self, columns: Any) -> list[Expression]:
         return list(columns)  # our connections have no converters
@@ -344,3 +351,6 @@ class PostgresDialect(Dialect):
 
     def lock(self, query: Select[Any], *of: Any) -> Select[Any]:
         return query.with_for_update(of=of or None)
+
+    def share(self, query: Select[Any], *of: Any) -> Select[Any]:
+        return query.with_for_update(read=True, of=of or None)

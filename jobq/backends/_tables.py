@@ -117,6 +117,10 @@ job = Table(
     # The type and the keys of its limits, and what it costs of them where that is not 1.
     _column("lane", Text()),
     _column("costs", Json),
+    # What the next start will need, and the names of the keys that the last one got, while `lane`
+    # says what its return from waiting needs.
+    _column("start_lane", Text()),
+    _column("start_keys", Json),
     # Since when a provider has refused it without a start in between that succeeded.
     _column("limited_since", Instant),
     _column("on_ambiguous", Text()),
@@ -175,6 +179,30 @@ attempt = Table(
     _column("traceback", Text()),
     _required("started_at", Instant),
     _required("ended_at", Instant),
+    sqlite_with_rowid=False,
+)
+
+step = Table(
+    "jobq_step",
+    metadata,
+    Column("job_id", Id, primary_key=True, nullable=False),
+    Column("name", Text(), primary_key=True, nullable=False),
+    # started, done, failed; of what a job waits for: waiting, resumed, done, expired.
+    _required("status", Text()),
+    _column("version", Number, "1"),
+    _column("args_hash", Text()),
+    _column("result", Json),
+    _column("error", Text()),
+    # The claim that wrote it.
+    _required("fence", Big),
+    # Who may resume it: a hook's token, or a provider's name and its id of the work.
+    _column("token", Text()),
+    _column("event_id", Text()),
+    # Whether its handler can cancel the work that the job waits for.
+    _column("cancels", Flag, NO),
+    _column("deadline", Instant),
+    _required("started_at", Instant),
+    _column("finished_at", Instant),
     sqlite_with_rowid=False,
 )
 
@@ -383,12 +411,13 @@ def sqlite_predicate(where: str) -> str:
 READY = "ready AND lane IS NULL"
 LIMITED = "ready AND lane IS NOT NULL"
 HOLDING = "lane IS NOT NULL AND status IN ('processing', 'waiting')"
-SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited')"
+SCHEDULED = "declared AND NOT ready AND status IN ('pending', 'rate_limited', 'waiting')"
 UNDECLARED = "NOT declared AND status IN ('pending', 'rate_limited')"
 UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
 IDEMPOTENT = "idempotency_key IS NOT NULL"
 REQUESTED = "request_id IS NOT NULL"
 OPEN = "ended_at IS NULL"
+QUEUED = "owner IS NOT NULL AND status IN ('pending', 'rate_limited')"
 BATCHED = "batch_id IS NOT NULL"
 KEPT = "status = 'stored'"
 SWEPT = "status <> 'stored'"
@@ -421,9 +450,12 @@ _index(
     where=IDEMPOTENT,
     unique=True,
 )
+_index("jobq_step_token", step, "token", where="token IS NOT NULL")
 _index("jobq_job_owner", job, "owner", "id", where="owner IS NOT NULL")
 _index("jobq_job_expiry", job, "expires_at", where=EXPIRING)
 _index("jobq_job_prune", job, "prune_at", where="prune_at IS NOT NULL")
+# How many jobs an owner has waiting. No running one is in it: a claim writes nothing here.
+_index("jobq_job_queued", job, "owner", "type", where=QUEUED)
 _index("jobq_job_batch", job, "batch_id", "status", where=BATCHED)
 _index("jobq_batch_open", batch, "id", where=OPEN)
 _index("jobq_batch_prune", batch, "prune_at", where="prune_at IS NOT NULL")

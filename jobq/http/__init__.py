@@ -3,6 +3,7 @@
 from jobq.http.access import AllOf, Anonymous, AnyOf, ApiKey, Owner, Policy, Scope
 from jobq.http.api import DriveApi, JobsApi, Options
 from jobq.http.debug import in_debug
+from jobq.http.hooks import ProviderWebhook
 from jobq.http.messages import Request, Response, Stream
 from jobq.http.parameters import Parameter
 from jobq.http.problems import Problem
@@ -23,6 +24,7 @@ __all__ = [
     "Parameter",
     "Policy",
     "Problem",
+    "ProviderWebhook",
     "Request",
     "Response",
     "Route",

@@ -16,6 +16,7 @@ from jobq._queue import AsyncQueue, Queue
 from jobq.http import steps
 from jobq.http.access import Deny, Owner, Policy
 from jobq.http.budget import concurrency_of, seconds_of
+from jobq.http.hooks import ProviderWebhook, providers
 from jobq.http.hosts import AsyncHost, Host, Passed
 from jobq.http.keys import Keys
 from jobq.http.messages import Request, Response, Stream
@@ -43,6 +44,8 @@ class Options:
       the platform allows. `concurrency`: how many jobs at a time.
     - `auto_trigger`: whether a created job is run in this process on the side; by default in
       development only.
+    - `webhooks`: `{name: ProviderWebhook(…)}`, or its secret alone: what `POST /webhooks/<name>`
+      verifies, for jobs that wait with `webhook=name`.
     - `longest_wait`, `longest_stream`, `heartbeat`: seconds that a long poll, and an event stream,
       may take, and after which a silent stream says that it is still there.
     """
@@ -56,6 +59,7 @@ class Options:
     time_budget: float | None = None
     concurrency: int | None = None
     auto_trigger: bool | None = None
+    webhooks: Mapping[str, ProviderWebhook | str] | None = None
     longest_wait: float = 25.0
     longest_stream: float = 25.0
     heartbeat: float = 15.0
@@ -65,6 +69,7 @@ class Options:
             raise ConfigurationError("give owner= or access=, not both; AllOf(Owner(…), …) joins")
         if self.keys is not None:
             Keys(self.keys)
+        providers(self.webhooks)
         if self.time_budget is not None:
             seconds_of(self.time_budget)
         if self.concurrency is not None:
@@ -88,6 +93,7 @@ class JobsApi:
         self.queue = queue
         self.access: Policy = self.options.access or _owned(self.options)
         self.allow = _named(self.options.allow)
+        self.webhooks = providers(self.options.webhooks)
 
     @property
     def config(self) -> Config:

@@ -67,6 +67,26 @@ IDEMPOTENCY_KEY = Parameter(
     summary="A repeated request with the same key answers with the job that the first one made",
     schema={"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
 )
+TOKEN = Parameter(
+    name="id",
+    where="path",
+    summary="The hook's token",
+    schema={"type": "string", "minLength": 1, "maxLength": 200},
+)
+PROVIDER = Parameter(
+    name="id",
+    where="path",
+    summary="The provider's name, as in `webhooks={…}`",
+    schema={"type": "string", "minLength": 1, "maxLength": 50},
+)
+SIGNED = tuple(
+    Parameter(name=name, where="header", summary=summary, schema={"type": "string"})
+    for name, summary in (
+        ("webhook-id", "The event's id"),
+        ("webhook-timestamp", "When it was sent, in seconds since 1970"),
+        ("webhook-signature", "Its signatures"),
+    )
+)
 MAX_JOBS = Parameter(
     name="maxJobs",
     summary="How many jobs to begin at most",

@@ -16,15 +16,19 @@ from jobq._errors import (
     JobNotFound,
     JobqError,
     OptionError,
+    OwnerLimitExceeded,
     PayloadError,
     SchemaError,
     StorageUnavailable,
     UnknownType,
+    WebhookError,
 )
 from jobq.http.messages import Response
 from jobq.observe import logger
 
 TYPE = "application/problem+json"
+OWNER_AGAIN = 10
+"""Seconds after which one who has too many jobs waiting may try again."""
 UNAVAILABLE_FOR = 5
 """Seconds after which to ask again, while the database cannot be reached."""
 
@@ -76,6 +80,8 @@ def problem_of(error: Exception) -> Problem:
             return error
         case JobqError() if (refusal := _refusal_of(error)) is not None:
             return refusal
+        case WebhookError():
+            return Problem(401, error.code, str(error))
         case BackendUnavailable():
             logger.warning("the database cannot be reached: %s", error)
             return unavailable("the database cannot be reached; try again")
@@ -101,6 +107,9 @@ def _refusal_of(error: JobqError) -> Problem | None:
             return Problem(409, "illegal_move", str(error), status_now=str(error.status))
         case DuplicateJob():
             return Problem(409, "duplicate", str(error), jobId=error.existing_id)
+        case OwnerLimitExceeded():
+            again = {"retry-after": str(OWNER_AGAIN)}
+            return Problem(429, "owner_limit", str(error), headers=again, limit=error.limit)
         case PayloadError():
             return Problem(422, "invalid_payload", str(error), path=error.path)
         case OptionError() | UnknownType():

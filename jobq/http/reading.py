@@ -84,22 +84,37 @@ def wait_of(request: Request) -> float | None:
     return seconds
 
 
-def body_of(request: Request, *, largest: int) -> dict[str, Any]:
-    """The JSON object in a request's body."""
+def check_size(request: Request, *, largest: int) -> None:
     if len(request.body) > largest or _announced(request.headers) > largest:
         raise Problem(413, "too_large", f"the body may have no more than {largest} bytes")
+
+
+def json_of(request: Request, *, largest: int) -> Any:
+    """Any JSON in a request's body, whatever it is said to be; an empty one is null."""
+    check_size(request, largest=largest)
+    return parsed(request.body) if request.body else None
+
+
+def body_of(request: Request, *, largest: int) -> dict[str, Any]:
+    """The JSON object in a request's body."""
+    check_size(request, largest=largest)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise Problem(415, "not_json", f"send application/json, not {kind or 'nothing'!r:.100}")
+    content = parsed(request.body)
+    if not isinstance(content, dict):
+        raise invalid('the body must be a JSON object, as in {"type": "…", "payload": {}}')
+    return content
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON of a body."""
     try:
-        content = _decode(request.body)
+        return _decode(body)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise Problem(400, "malformed", f"the body is not JSON: {error}") from None
     except RecursionError:
         raise Problem(400, "malformed", "the body is nested too deeply") from None
-    if not isinstance(content, dict):
-        raise invalid('the body must be a JSON object, as in {"type": "…", "payload": {}}')
-    return content
 
 
 def _announced(headers: Mapping[str, str]) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from jobq.http import artifacts, driving, operations, shapes
+from jobq.http import artifacts, driving, hooks, operations, shapes
 from jobq.http.events import events
 from jobq.http.messages import BYTES, EVENTS, JSON
 from jobq.http.operations import Call
@@ -20,13 +20,16 @@ from jobq.http.parameters import (
     LAST_EVENT_ID,
     MAX_JOBS,
     NAME,
+    PROVIDER,
     RANGE,
+    SIGNED,
+    TOKEN,
     WAIT,
     Parameter,
 )
 from jobq.http.steps import Operation
 
-Part = Literal["jobs", "drive", "probes", "dashboard"]
+Part = Literal["jobs", "drive", "hooks", "probes", "dashboard"]
 
 
 @frozen(kw_only=True)
@@ -58,8 +61,8 @@ class Route:
 
     @property
     def secured(self) -> bool:
-        """Whether the caller has to prove himself."""
-        return self.part != "probes"
+        """Whether the caller has to prove himself beforehand; a hook's token is proof enough."""
+        return self.part not in ("probes", "hooks")
 
 
 def problem(status: int, summary: str, headers: tuple[str, ...] = ()) -> Answer:
@@ -127,6 +130,7 @@ ROUTES = (
             problem(413, "The body is too large"),
             problem(415, "The body is not `application/json`"),
             INVALID,
+            problem(429, "The owner has as many jobs waiting as he may", ("Retry-After",)),
             UNAVAILABLE,
         ),
     ),
@@ -219,6 +223,44 @@ ROUTES = (
         summary="Whether the database answers",
         operation=operations.ready,
         answers=(Answer(status=200, summary="It does", shape=shapes.HealthView), UNAVAILABLE),
+    ),
+    Route(
+        name="hook",
+        method="POST",
+        path="/hooks/{id}",
+        part="hooks",
+        summary="Send a job the event that it waits for; the body is any JSON, or none",
+        operation=hooks.hook,
+        parameters=(TOKEN,),
+        answers=(
+            Answer(status=202, summary="The job has it", shape=shapes.ResumedView),
+            problem(400, "The body is not JSON"),
+            problem(404, "No job waits for it, or not any more, or it has an event already"),
+            problem(413, "The body is too large"),
+            INVALID,
+            UNAVAILABLE,
+        ),
+    ),
+    Route(
+        name="webhook",
+        method="POST",
+        path="/webhooks/{id}",
+        part="hooks",
+        summary="Take a provider's signed event, and have the job look that waits for it",
+        operation=hooks.webhook,
+        parameters=(PROVIDER, *SIGNED),
+        answers=(
+            Answer(
+                status=200,
+                summary="The signature is good; `resumed` says whether a job waited for this",
+                shape=shapes.ResumedView,
+            ),
+            problem(400, "The body is not JSON"),
+            problem(401, "The signature is missing, wrong or too old"),
+            problem(404, "There is no such provider here"),
+            problem(413, "The body is too large"),
+            UNAVAILABLE,
+        ),
     ),
     Route(
         name="show",

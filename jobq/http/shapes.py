@@ -161,6 +161,13 @@ class StateView:
 
 
 @dataclass(kw_only=True)
+class ResumedView:
+    """What an event has brought about."""
+
+    resumed: bool
+
+
+@dataclass(kw_only=True)
 class HealthView:
     """That the process, or the database behind it, answers."""
 

@@ -14,6 +14,7 @@ from jobq import backends
 from jobq._clock import SystemClock
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext, one_connection
+from jobq._durable import Book
 from jobq._enqueue import milliseconds
 from jobq._errors import OptionError, UnknownType
 from jobq._handler import Handler, Middleware, WithoutPayload
@@ -28,6 +29,7 @@ from jobq._spend import Budget, Request
 from jobq.artifacts import Artifact
 from jobq.observe import current_job, name_jobs_in_log_records
 from jobq.testing._drain import run_outside_a_loop
+from jobq.testing._nowhere import Nowhere, ThreadNowhere, book_of, told
 from jobq.testing._spending import Purse, PursedSpending, PursedSyncSpending
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class PerformOptions(TypedDict, total=False):
     progress: Reports
     cancelled: bool
     keys: Mapping[str, str]
+    waits: Mapping[str, Any]
     spends: list[Request]
     partials: dict[str, Any]
     saved: dict[str, bytes]
@@ -76,6 +79,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     - `progress`: a list that gets a `(percent, message)` for each call of `job.progress`.
     - `keys`: the secrets that `job.key(…)` gives, by pool; by default the first of each.
     - `partials`: a dictionary that gets what `job.partial` shows.
+    - `waits`: what comes of what the handler waits for, by name. Steps are called, nobody sleeps.
     - `spends`: a list that gets what each call of `job.spend` was told. The job's budget holds.
     - `saved`: a dictionary that gets the bytes of what `job.save` keeps, by their names.
     - `cancelled`: whether `job.cancelled` says that the handler should stop.
@@ -172,6 +176,21 @@ class Record:
     uploads: Uploads = Factory(Uploads)
     upload_threads: Any = None
     heeded: tuple[str, ...] = ()
+    book: Book
+    place: Nowhere = Factory(Nowhere)
+    thread_place: ThreadNowhere = Factory(ThreadNowhere)
+    resumed: bool = False
+    leaving: str | None = None
+    can_wait: bool = True
+    step_limit: int | None = None
+
+    @property
+    def now(self) -> int:
+        return self.job.started_at
+
+    def lose(self) -> None:
+        """There is nobody to lose it to."""
+
     purse: Purse = Factory(Purse)
     partials: dict[str, Any] = Factory(dict)
     shown: Shown = Factory(lambda: Shown(Bounds().partial))
@@ -252,6 +271,7 @@ class Performance:
     progress: Reports = Factory(list)
     cancelled: bool = False
     keys: Mapping[str, str] = Factory(dict)
+    waits: Mapping[str, Any] = Factory(dict)
     spends: list[Request] = Factory(list)
     partials: dict[str, Any] = Factory(dict)
     saved: dict[str, bytes] = Factory(dict)
@@ -281,7 +301,7 @@ class Performance:
 
     def in_this_thread(self) -> Any:
         payload, record = self._prepared(self.state)
-        with _named(record.job):
+        with _named(record.job), told():
             result = self.handler.function(*self._arguments(payload, record))
         return _outcome(self._own(result), record)
 
@@ -306,7 +326,7 @@ class Performance:
             call: Callable[[], Awaitable[Any]] = partial(self._call, payload, record)
             for around in reversed(self._middleware):
                 call = partial(around, RecordingJobContext(record), call)
-            with _named(record.job):
+            with _named(record.job), told():
                 result = await call()
         return _outcome(self._own(result), record)
 
@@ -347,6 +367,7 @@ class Performance:
             stopping="cancel" if self.cancelled else None,
             keys={**_first_keys(handler), **self.keys},
             debits=_debits(handler, payload),
+            book=book_of(self.waits),
             purse=self._purse(),
             partials=self.partials,
             saved=self.saved,

@@ -38,6 +38,7 @@ SCREENS = {
     "jobs-failed": "/jobs?status=failed&error=ValueError",
     "job-running": "/jobs/{running}",
     "job-failed": "/jobs/{failed}",
+    "job-completed": "/jobs/{completed}",
     "job-limited": "/jobs/{limited}",
     "bulk": "/jobs/bulk?verb=delete&status=failed",
     "failures": "/failures",
@@ -45,11 +46,18 @@ SCREENS = {
     "limits": "/limits",
     "workers": "/workers",
     "schedules": "/schedules",
+    "spend": "/spend",
     "error": "/jobs/01900000-0000-7000-8000-000000000000",
 }
 OPERATOR = {"x-operator": "ada"}
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 860}
+
+
+@pytest.fixture
+def queue(url: str, tmp_path: Path) -> Iterator[jobq.Queue]:
+    with jobq.Queue(url, router=jobq.Router(), artifacts=tmp_path / "artifacts") as queue:
+        yield queue
 
 
 @pytest.fixture
@@ -80,11 +88,18 @@ async def ada(visitor: Visitor) -> Page:
     return await visitor(extra_http_headers=OPERATOR, viewport=DESKTOP)
 
 
+def ended(queue: jobq.Queue) -> dict[str, str]:
+    """The ids of jobs that have ended."""
+    painted = queue.list(status="completed", type="image_generation", queue="images")
+    failed = queue.list(status="failed", type="extract_invoice")
+    return {"completed": painted.jobs[0].id, "failed": failed.jobs[0].id}
+
+
 def paths(queue: jobq.Queue) -> dict[str, str]:
     """The screens, with ids in their paths."""
     ids = {
+        **ended(queue),
         "running": queue.list(status="processing").jobs[-1].id,
-        "failed": queue.list(status="failed").jobs[-1].id,
         "limited": queue.list(type="image_variation").jobs[0].id,
     }
     return {name: path.format(**ids) for name, path in SCREENS.items()}
@@ -208,6 +223,17 @@ async def test_a_failed_job_is_found_read_and_retried(root: str, scene: Scene, a
     await act(ada, "Delete 1 job")
     with pytest.raises(jobq.JobNotFound):
         scene.queue.get(id)
+
+
+async def test_what_a_job_has_saved_is_shown_as_pictures(
+    root: str, scene: Scene, ada: Page
+) -> None:
+    await ada.goto(f"{root}/jobs/{ended(scene.queue)['completed']}")
+    pictures = ada.locator(".artifacts img")
+    await expect(pictures).to_have_count(2)
+    for picture in await pictures.all():
+        assert await picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    await expect(ada.get_by_text("$0.039", exact=False)).to_be_visible()
 
 
 async def test_a_job_to_come_is_run_now(root: str, scene: Scene, ada: Page) -> None:
@@ -346,9 +372,8 @@ async def test_everything_can_be_done_without_a_script(
 
 
 def paths_without_running(queue: jobq.Queue) -> list[str]:
-    failed = queue.list(status="failed").jobs[0].id
     fixed = [path for path in SCREENS.values() if "{" not in path and "01900000" not in path]
-    return [*fixed, f"/jobs/{failed}"]
+    return [*fixed, *(f"/jobs/{id}" for id in ended(queue).values())]
 
 
 # --- on its own ----------------------------------------------------------------------------------

@@ -7,12 +7,15 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import jobq
 from jobq.backends import ops
 from jobq.testing import FrozenClock, drain
 
+IMAGES = Path(__file__).parents[2] / "examples" / "images"
+PICTURES = ("dunes.jpg", "sea.jpg", "hills.jpg", "lights.jpg")
 FAILURES = (
     ("publish_post", ConnectionError("could not reach the API of the social network")),
     ("extract_invoice", ValueError("the total is missing on page 2")),
@@ -44,8 +47,10 @@ class Scene:
         @router.handler("image_generation", limits=[quota], retry=once)
         def image_generation(payload: dict[str, Any], job: jobq.SyncJobContext) -> dict[str, Any]:
             self._fail("image_generation", payload)
-            job.progress(100)
-            return {"imageUrls": ["https://cdn.example.com/1.png"], "imageIds": ["img_1"]}
+            job.spend(usd="0.039", provider="gemini", model="flash-image", units={"images": 1})
+            names = PICTURES[payload["seed"] % 4 :][:2]
+            saved = [job.save(IMAGES / name, name=name) for name in names]
+            return {"imageUrls": [one.url for one in saved], "imageIds": [one.id for one in saved]}
 
         @router.handler("publish_post", retry=once)
         def publish_post(payload: dict[str, Any]) -> str:
@@ -53,7 +58,8 @@ class Scene:
             return "published"
 
         @router.handler("extract_invoice", retry=once)
-        def extract_invoice(payload: dict[str, Any]) -> dict[str, Any]:
+        def extract_invoice(payload: dict[str, Any], job: jobq.SyncJobContext) -> dict[str, Any]:
+            job.spend(usd="0.0042", provider="anthropic", model="haiku")
             self._fail("extract_invoice", payload)
             return {"total": "118.00", "currency": "EUR"}
 

@@ -40,10 +40,10 @@ VERBS: dict[str, Verb] = {
 
 
 LEGAL = """
-    claim       pending rate_limited                            -> processing
+    claim       pending rate_limited waiting                    -> processing
     finish      processing  -> completed failed cancelled pending rate_limited waiting
     rescue      processing                                      -> pending failed cancelled
-    refuse      pending rate_limited waiting                    -> failed
+    refuse      pending rate_limited                            -> failed
     cancel      pending rate_limited waiting processing         -> cancelled
     retry       failed cancelled rate_limited waiting processing -> pending
     reschedule  pending rate_limited                            -> pending

@@ -11,7 +11,7 @@ import pytest
 
 import jobq
 from jobq.backends import ops
-from jobq.testing import drain, perform
+from jobq.testing import adrain, drain, perform
 from tests.conformance.situations import claim, finish, run
 
 ONE_TRY = jobq.Retry(max_attempts=1)
@@ -122,20 +122,20 @@ def test_parts_of_an_attempt_that_has_lost_its_job_are_refused(queue, known):
     assert queue.get(job.id).partial is None
 
 
-def test_parts_stay_until_the_next_attempt_shows_its_own(queue, router):
+async def test_parts_stay_until_the_next_attempt_shows_its_own(aqueue, router):
     @router.handler("paint", retry=jobq.Retry(backoff=jobq.Fixed(0)))
     async def paint(payload: dict, job: jobq.JobContext) -> None:
-        seen.append((await queue.aio.get(job.id)).partial)
+        seen.append((await aqueue.get(job.id)).partial)
         await job.partial(f"try {job.attempt}", True)
         if job.attempt < 3:
             raise ValueError("again")
         raise jobq.Permanent("enough")
 
     seen: list[Any] = []
-    job = queue.enqueue("paint", {})
-    drain(queue)
+    job = await aqueue.enqueue("paint", {})
+    await adrain(aqueue)
     assert seen == [None, {"try 1": True}, {"try 2": True}]
-    assert queue.get(job.id).partial == {"try 3": True}
+    assert (await aqueue.get(job.id)).partial == {"try 3": True}
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ from jobq.backends.ops.limit_control import (
     set_limit,
 )
 from jobq.backends.ops.limits import LimitRow, block, ensure_limits, look, settle
+from jobq.backends.ops.owners import insert_many_within, insert_within
 from jobq.backends.ops.read import (
     Filter,
     QueueState,
@@ -85,6 +86,14 @@ from jobq.backends.ops.search import (
 )
 from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_totals, spent
 from jobq.backends.ops.stats import add_stats, prune_stats, stats
+from jobq.backends.ops.steps import (
+    Delivery,
+    StepRow,
+    deliver_event,
+    read_steps,
+    write_step,
+    write_step_and_artifacts,
+)
 from jobq.backends.ops.waiting import all_limits, count_waiting
 from jobq.backends.ops.webhooks import (
     disable_webhook,
@@ -101,6 +110,7 @@ __all__ = [
     "QUARTER",
     "Claimed",
     "Closed",
+    "Delivery",
     "Depth",
     "Ending",
     "Failures",
@@ -118,6 +128,7 @@ __all__ = [
     "Round",
     "Search",
     "SpendRow",
+    "StepRow",
     "Which",
     "add_stats",
     "all_limits",
@@ -138,6 +149,7 @@ __all__ = [
     "declare_refused",
     "declare_schedules",
     "delete",
+    "deliver_event",
     "depths",
     "disable_webhook",
     "disabled_webhooks",
@@ -165,6 +177,8 @@ __all__ = [
     "insert",
     "insert_batch",
     "insert_many",
+    "insert_many_within",
+    "insert_within",
     "is_still_swept",
     "look",
     "matching",
@@ -180,6 +194,7 @@ __all__ = [
     "prune_limits",
     "prune_stats",
     "queues",
+    "read_steps",
     "ready",
     "ready_types",
     "record",
@@ -215,4 +230,6 @@ __all__ = [
     "wanted_keys",
     "webhook_disabled",
     "workers",
+    "write_step",
+    "write_step_and_artifacts",
 ]

@@ -13,16 +13,17 @@ from sqlalchemy import (
     Integer,
     SmallInteger,
     Text,
+    case,
     cast,
     exists,
     func,
-    null,
     or_,
     select,
     true,
     update,
 )
 
+from jobq._limits import Lane
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, number, param, word
@@ -63,6 +64,8 @@ class Claimed(NamedTuple):
     batch_id: str | None = None
     lane: str | None = None
     costs: str | None = None
+    start_lane: str | None = None
+    start_keys: str | None = None
 
 
 CLAIMED = (
@@ -91,7 +94,7 @@ CLAIMED = (
     j.overrun_count,
     j.batch_id,
 )
-LIMITED = (*CLAIMED, j.lane, j.costs)
+LIMITED = (*CLAIMED, j.lane, j.costs, j.start_lane, j.start_keys)
 
 
 def is_paused(d: Dialect, queue: Expression) -> Expression:
@@ -163,6 +166,7 @@ def _claim(d: Dialect, edges: bool) -> Executable:
 
 def claiming(d: Dialect) -> dict[str, Any]:
     """The columns of a job that a worker takes."""
+    returns = j.status == word("waiting")
     return {
         "status": word("processing"),
         "ready": d.flag(number(0)),
@@ -172,8 +176,8 @@ def claiming(d: Dialect) -> dict[str, Any]:
         "attempts": j.attempts + number(1),
         "started_at": d.now(),
         "updated_at": d.now(),
-        "progress": number(0),
-        "message": null(),
+        "progress": case((returns, j.progress), else_=number(0)),
+        "message": case((returns, j.message), else_=None),
         "version": j.version + number(1),
     }
 
@@ -283,7 +287,9 @@ def survey(
 
 
 def pair_rows(pairs: Sequence[tuple[str, str]]) -> str:
-    return dumps([{"queue": queue, "type": type} for queue, type in pairs])
+    """The parameter `unfit`, each with the lane of a job that needs nothing."""
+    rows = [(queue, type, Lane(type, ()).text) for queue, type in pairs]
+    return dumps([{"queue": queue, "type": type, "lane": lane} for queue, type, lane in rows])
 
 
 def promote(d: Dialect) -> Op[int]:

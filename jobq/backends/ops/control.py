@@ -31,6 +31,7 @@ from jobq.backends.ops._moves import may
 from jobq.backends.ops._rows import JOB, to_job
 from jobq.backends.ops.finish import prune_time
 from jobq.backends.ops.remove import remove
+from jobq.backends.ops.steps import can_cancel, forget_expired, start_again
 
 j = t.job.c
 
@@ -46,10 +47,12 @@ def _touched(d: Dialect) -> dict[str, Any]:
 @statement
 def _cancel(d: Dialect) -> Executable:
     wanted = d.rows("rows", id=Text)
-    running = j.status == word("processing")
+    returns = can_cancel(d)
+    running = or_(j.status == word("processing"), returns)
     values = {
         "status": case((running, j.status), else_=word("cancelled")),
-        "ready": d.flag(number(0)),
+        "ready": d.truth(returns),
+        "run_at": case((returns, d.now()), else_=j.run_at),
         "cancel_requested": d.truth(running),
         "error_code": case((running, j.error_code), else_=word("cancelled")),
         "completed_at": case((running, j.completed_at), else_=d.now()),
@@ -61,7 +64,10 @@ def _cancel(d: Dialect) -> Executable:
 
 
 def cancel(d: Dialect, ids: Sequence[str], *, keep: int | None) -> Op[list[Job]]:
-    """Cancel waiting jobs, and ask running ones to stop; those that could be."""
+    """Cancel jobs that do not run, and ask running ones to stop; those that could be.
+
+    One that waits for work which its handler can cancel is made due for that.
+    """
     rows = yield _cancel(d, rows=_id_rows(ids), keep=keep)
     return [to_job(row) for row in rows]
 
@@ -104,6 +110,7 @@ def _retry(d: Dialect) -> Executable:
         "worker": null(),
         "lease_until": null(),
         "cancel_requested": d.flag(number(0)),
+        **start_again(d),
         "attempts": number(0),
         "crash_count": number(0),
         "overrun_count": number(0),
@@ -131,6 +138,8 @@ def retry(d: Dialect, ids: Sequence[str]) -> Op[list[Job]]:
     """
     yield _disown(d, rows=_id_rows(ids))
     rows = yield _retry(d, rows=_id_rows(ids))
+    if rows:
+        yield from forget_expired(d, _id_rows([row[0] for row in rows]))
     return [to_job(row) for row in rows]
 
 
@@ -207,6 +216,7 @@ def _set_status(d: Dialect) -> Executable:
         "worker": null(),
         "lease_until": null(),
         "cancel_requested": d.flag(number(0)),
+        **start_again(d),
         "progress": case((status == word("completed"), number(100)), else_=j.progress),
         "partial": case((status == word("completed"), None), else_=j.partial),
         "result": d.json(param("result")),

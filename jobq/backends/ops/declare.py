@@ -95,6 +95,8 @@ def _declare(d: Dialect) -> Executable:
         "timeout_ms": new.c.timeout_ms,
         "keep_seconds": new.c.keep_seconds,
         "lane": new.c.lane,
+        "start_lane": null(),
+        "start_keys": null(),
         "costs": d.json(new.c.costs),
         "on_ambiguous": new.c.on_ambiguous,
         "webhook": new.c.webhook,
@@ -140,7 +142,8 @@ def _undeclare(d: Dialect) -> Executable:
     pairs = d.rows("unfit", queue=Text, type=Text)
     fits = and_(j.queue == pairs.c.queue, j.type == pairs.c.type)
     some = select(j.id).select_from(pairs.join(t.job, fits))
-    some = some.where(d.is_set(j.ready), j.lane.is_(None)).limit(number(BATCH))
+    free = (d.is_set(j.ready), j.lane.is_(None), d.check(j.status) != word("waiting"))
+    some = some.where(*free).limit(number(BATCH))
     values = {
         "declared": d.flag(number(0)),
         "ready": d.flag(number(0)),
@@ -153,4 +156,14 @@ def _undeclare(d: Dialect) -> Executable:
 def undeclare(d: Dialect, pairs: Sequence[tuple[str, str]]) -> Op[int]:
     """Have jobs declared anew that were stored before their type or queue had limits."""
     rows = yield _undeclare(d, unfit=pair_rows(pairs))
+    yield _give_lane(d, unfit=pair_rows(pairs))
     return len(rows)
+
+
+@statement
+def _give_lane(d: Dialect) -> Executable:
+    """Jobs that return from waiting have started already: they need none of the new limits."""
+    pairs = d.rows("unfit", queue=Text, type=Text, lane=Text)
+    fits = and_(j.queue == pairs.c.queue, j.type == pairs.c.type, d.is_set(j.ready))
+    these = and_(fits, j.lane.is_(None), d.check(j.status) == word("waiting"))
+    return update(t.job).where(these).values(lane=pairs.c.lane).returning(j.queue)

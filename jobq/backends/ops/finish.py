@@ -12,6 +12,7 @@ from sqlalchemy import (
     Text,
     and_,
     case,
+    cast,
     func,
     insert,
     null,
@@ -21,7 +22,7 @@ from sqlalchemy import (
 )
 
 from jobq._model import FINISHED
-from jobq._outcome import Transition
+from jobq._outcome import POLLED, Transition
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
@@ -29,6 +30,7 @@ from jobq.backends._statement import Op, atomic, knows_again, replanned, stateme
 from jobq.backends.ops._moves import held
 from jobq.backends.ops.artifacts import store_artifacts
 from jobq.backends.ops.remove import remove
+from jobq.backends.ops.steps import wake_resumed
 
 j = t.job.c
 
@@ -76,6 +78,9 @@ class Ending(NamedTuple):
             "crashed": move.crashed,
             "rate_limited": move.rate_limited,
             "ambiguous": move.ambiguous,
+            "lane": move.lane,
+            "start_keys": move.keys,
+            "cancels": int(move.cancels),
             "progress": self.progress,
             "message": self.message,
             "partial": self.partial,
@@ -103,6 +108,9 @@ KINDS = {
     "crashed": Integer,
     "rate_limited": Integer,
     "ambiguous": Integer,
+    "lane": Text,
+    "start_keys": Text,
+    "cancels": Integer,
     "progress": Integer,
     "message": Text,
     "partial": Text,
@@ -134,11 +142,18 @@ def refusal(d: Dialect, error: Expression, error_code: Expression) -> dict[str, 
 def _values(d: Dialect, end: Any) -> dict[str, Any]:
     """The columns of a job after its attempt; a requeue honours a cancellation asked meanwhile."""
     finished = is_one_of(end.c.status, FINISHED)
-    cancelled = and_(~finished, d.is_set(j.cancel_requested))
+    asked = and_(~finished, d.is_set(j.cancel_requested))
+    # What it waits for is to be cancelled first, which only its handler can do.
+    cancelled = and_(asked, end.c.cancels == number(0))
     stops = or_(finished, cancelled)
-    next_run = func.coalesce(d.instant(end.c.run_at), d.later(d.now(), end.c.delay))
+    later = func.coalesce(d.instant(end.c.run_at), d.later(d.now(), end.c.delay))
+    next_run = case((asked, d.now()), else_=later)
     return {
-        "status": case((cancelled, word("cancelled")), else_=end.c.status),
+        "status": case(
+            (cancelled, word("cancelled")),
+            (_goes_on(end), word("waiting")),
+            else_=end.c.status,
+        ),
         "ready": d.truth(and_(~stops, next_run <= d.now())),
         "run_at": case((stops, j.run_at), else_=next_run),
         "lease_until": null(),
@@ -172,7 +187,32 @@ def _values(d: Dialect, end: Any) -> dict[str, Any]:
         "updated_at": d.now(),
         "completed_at": case((stops, d.now()), else_=None),
         "prune_at": case((stops, prune_time(d)), else_=None),
+        **_resting(d, end),
     }
+
+
+def _resting(d: Dialect, end: Any) -> dict[str, Any]:
+    """What the next claim of a job needs of its limits: less where that is no start."""
+    waits = end.c.status == word("waiting")
+    parks = and_(waits, end.c.lane.is_not(None))
+    counted = ~or_(waits, _goes_on(end))
+    keys = func.coalesce(end.c.start_keys, cast(j.start_keys, Text))
+    return {
+        "lane": case(
+            (parks, end.c.lane), (counted, func.coalesce(j.start_lane, j.lane)), else_=j.lane
+        ),
+        "start_lane": case(
+            (parks, func.coalesce(j.start_lane, j.lane)), (counted, None), else_=j.start_lane
+        ),
+        "start_keys": d.json(case((counted, None), else_=keys)),
+        "expires_at": case((waits, None), else_=j.expires_at),
+    }
+
+
+def _goes_on(end: Any) -> Any:
+    """A job with limits was given back that had returned from waiting: that is no new start."""
+    released = and_(end.c.released == number(1), end.c.given_back == number(1))
+    return and_(end.c.status == word("pending"), released, j.start_lane.is_not(None))
 
 
 def _history(d: Dialect, end: Any) -> dict[str, Any]:
@@ -248,6 +288,11 @@ def _record_completed(d: Dialect) -> Executable:
     return insert(t.attempt).from_select(columns, jobs.where(still))
 
 
+def is_told(end: Any) -> Any:
+    """Whether an ending belongs in the history: looking in vain at what is waited for does not."""
+    return end.c.outcome != word(POLLED)
+
+
 @replanned
 def _end_all(d: Dialect) -> Executable:
     """Both tables in one statement, where the database can."""
@@ -257,7 +302,7 @@ def _end_all(d: Dialect) -> Executable:
         return ended.returning(j.id, j.status)
     done = ended.returning(j.id, j.fence, j.status).cte("done")
     history = _history(d, end)
-    same = and_(d.id(end.c.id) == done.c.id, end.c.fence == done.c.fence)
+    same = and_(d.id(end.c.id) == done.c.id, end.c.fence == done.c.fence, is_told(end))
     record = d.insert(t.attempt).from_select(
         list(history), select(*history.values()).select_from(done.join(end, same))
     )
@@ -333,7 +378,8 @@ def _finish_others(
     rows = [ending.row() for ending in endings]
     done: dict[str, str] = dict((yield _end_all(d, rows=dumps(rows), keep=keep)))
     if done and not d.writes_in_ctes:
-        yield _record_ended(d, rows=dumps([row for row in rows if row["id"] in done]))
+        told = [row for row in rows if row["id"] in done and row["outcome"] != POLLED]
+        yield _record_ended(d, rows=dumps(told))
     return done
 
 
@@ -344,12 +390,16 @@ def finish_and_delete(
 ) -> Op[dict[str, str]]:
     """`finish`, where endings have more to them.
 
-    Their jobs are deleted on completion, were completed by their handlers, or saved artifacts.
+    Their jobs are deleted on completion, were completed by their handlers, saved artifacts, or
+    begin to wait.
     """
     committed = [ending for ending in endings if ending.committed]
     done = yield from finish(d, [e for e in endings if not e.committed], keep=keep, again=again)
     if committed:
         done |= dict((yield _ended_before(d, rows=dumps([ending.row() for ending in committed]))))
+    waits = [(e.id, name) for e in endings if e.id in done for name in e.transition.waits]
+    if waits:
+        yield from wake_resumed(d, waits)
     saved = [id for e in endings if done.get(e.id) in FINISHED for id in e.artifacts]
     if saved:
         yield from store_artifacts(d, saved)

@@ -183,7 +183,7 @@ def count_holders(
     """Add up who holds places: (status, lane, how many, when the first may end)."""
     for status, text, count, ends in holders:
         lane = Lane.parse(text)
-        for ref in lane.refs if lane is not None else ():
+        for ref in (*lane.refs, *lane.kept) if lane is not None else ():
             state = states.get(ref.key)
             if state is None or not isinstance(state.limit, Concurrency):
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import Executable, Text, delete, func, select
 
@@ -22,7 +23,18 @@ def _is_gone(d: Dialect, column: Expression) -> Expression:
 
 @statement
 def _delete_history(d: Dialect) -> Executable:
-    return delete(t.attempt).where(_is_gone(d, t.attempt.c.job_id))
+    """The attempts, and the steps where one statement can."""
+    history = delete(t.attempt).where(_is_gone(d, t.attempt.c.job_id))
+    return history.add_cte(_steps(d).cte("steps")) if d.writes_in_ctes else history
+
+
+@statement
+def _delete_steps(d: Dialect) -> Executable:
+    return _steps(d)  # type: ignore[no-any-return]
+
+
+def _steps(d: Dialect) -> Any:
+    return delete(t.step).where(_is_gone(d, t.step.c.job_id))
 
 
 @statement
@@ -34,4 +46,6 @@ def remove(d: Dialect, ids: Iterable[str]) -> Op[None]:
     """Delete these jobs, within the transaction of the op that chose and locked them."""
     rows = dumps([{"id": id} for id in ids])
     yield _delete_history(d, rows=rows)
+    if not d.writes_in_ctes:
+        yield _delete_steps(d, rows=rows)
     yield _delete(d, rows=rows)
