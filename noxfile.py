@@ -27,6 +27,7 @@ REQUIREMENTS = {
     "audit": (None, ["audit"]),
     "browser": (["all"], ["test", "browser"]),
     "openapi": (["all"], ["test", "openapi"]),
+    "examples": (["all"], ["test", "examples"]),
 }
 
 # What `sdks` tries, always in current versions. litellm holds the others back, so it goes alone.
@@ -263,6 +264,13 @@ def release(session: nox.Session) -> None:
     session.install("uv")
     environments = ("--environments", session.create_tmp())
     session.run("python", "-m", "tests.release", *environments, *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Check the five example systems, also with limits and fence broken (needs curl)."""
+    install(session, "examples")
+    session.run("pytest", "tests/examples/check_systems.py", "--timeout=300", *session.posargs)
 
 
 @nox.session
