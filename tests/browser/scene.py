@@ -48,7 +48,8 @@ class Scene:
         def image_generation(payload: dict[str, Any], job: jobq.SyncJobContext) -> dict[str, Any]:
             self._fail("image_generation", payload)
             job.spend(usd="0.039", provider="gemini", model="flash-image", units={"images": 1})
-            names = PICTURES[payload["seed"] % 4 :][:2]
+            first = payload["seed"] % len(PICTURES)
+            names = (PICTURES * 2)[first : first + 2]
             saved = [job.save(IMAGES / name, name=name) for name in names]
             return {"imageUrls": [one.url for one in saved], "imageIds": [one.id for one in saved]}
 
