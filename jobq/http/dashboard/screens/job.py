@@ -90,7 +90,9 @@ class Station:
 def timeline(job: Job, now: datetime) -> tuple[Station, ...]:
     """What a job has been through, and what is ahead of it."""
     points: list[tuple[str, datetime | None]] = [("created", job.created_at)]
-    if (job.run_at - job.created_at).total_seconds() >= 1 and job.attempts <= 1:
+    if (job.run_at - job.created_at).total_seconds() >= 1 and job.run_at <= (
+        job.started_at or job.run_at
+    ):
         points.append(("due", job.run_at))
     points.append(("started", job.started_at))
     points.append((_ending(job), job.completed_at))
