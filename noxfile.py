@@ -27,6 +27,7 @@ REQUIREMENTS = {
     "audit": (None, ["audit"]),
     "browser": (["all"], ["test", "browser"]),
     "openapi": (["all"], ["test", "openapi"]),
+    "examples": (["all"], ["test", "examples"]),
 }
 
 # What `sdks` tries, always in current versions. litellm holds the others back, so it goes alone.
@@ -99,7 +100,18 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation into build/docs; a warning is an error."""
     install(session, "docs")
+    session.install("-r", "requirements/browser.txt")
+    take_pictures(session)
     session.run("sphinx-build", "-W", "--keep-going", "docs", "build/docs", *session.posargs)
+
+
+def take_pictures(session: nox.Session) -> None:
+    """Have the browser look at the dashboard, and leave the pictures that the pages show."""
+    folder = Path(__file__).parent / "docs" / "_pictures"
+    folder.mkdir(exist_ok=True)
+    checks = ["--override-ini", "python_files=check_*.py", "tests/browser/check_dashboard.py"]
+    which = ["-k", "fits_a_phone and fastapi"]
+    session.run("pytest", *checks, *which, env={"JOBQ_SCREENSHOTS": str(folder)})
 
 
 @nox.session
@@ -251,6 +263,21 @@ def openapi(session: nox.Session) -> None:
     """Send the HTTP API what its OpenAPI document allows, and what it does not."""
     install(session, "openapi")
     session.run("pytest", "tests/contract/check_openapi.py", "--timeout=600", *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build the distributions, look into them, and try each extra alone (`-- http s3`)."""
+    session.install("uv")
+    environments = ("--environments", session.create_tmp())
+    session.run("python", "-m", "tests.release", *environments, *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Check the five example systems, also with limits and fence broken (needs curl)."""
+    install(session, "examples")
+    session.run("pytest", "tests/examples/check_systems.py", "--timeout=300", *session.posargs)
 
 
 @nox.session

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobq import backends
 from jobq._batch import Batch, BatchInfo
 from jobq._config import Config
 from jobq._enqueue import row_of
-from jobq._errors import BatchNotFound, OptionError
+from jobq._errors import BatchNotFound, OptionError, OwnerLimitExceeded
 from jobq._model import Job, job_id
 from jobq._payload import dumps, loads
 from jobq._steps import Do, DoOn, Step, Tell
 from jobq._wakeup import wake
 
 if TYPE_CHECKING:
+    from jobq._owners import Bound
     from jobq.backends.ops.insert import NewRow
 
 T = TypeVar("T")
@@ -24,16 +25,22 @@ MOST = 100_000
 """How many jobs a batch may have: they are stored in one transaction."""
 
 
-def store(config: Config, batch: Any, rows: list[NewRow], connection: Any) -> Verb[list[Job]]:
+def store(
+    config: Config,
+    batch: Any,
+    rows: list[NewRow],
+    connection: Any,
+    bounds: Mapping[str, Sequence[Bound]],
+) -> Verb[list[Job | OwnerLimitExceeded]]:
     """Store a batch; the answers for its rows, in order."""
     new = _prepared(config, batch)
     if len(rows) > MOST:
         raise OptionError(f"a batch has at most {MOST} jobs, not {len(rows)}: make several")
     op = backends.ops.insert_batch
     if connection is None:
-        stored = yield Do(op, new, rows, keep=config.keep)
+        stored = yield Do(op, new, rows, bounds, keep=config.keep)
     else:
-        stored = yield DoOn(connection, op, new, rows, keep=config.keep)
+        stored = yield DoOn(connection, op, new, rows, bounds, keep=config.keep)
     if stored is None:
         raise OptionError(f"batch {new.id} has been enqueued: make a Batch for each call")
     jobs, follow = stored

@@ -18,6 +18,7 @@ from jobq._handler import Handler
 from jobq._limits import Limit
 from jobq._limits.declared import check_limits
 from jobq._observed import AsyncObserved, Observed
+from jobq._owners import Bound, PerOwner, QueueLimits, check_per_owner
 from jobq._routing import Router, default_router, keep_span
 from jobq._spend import Budget, check_budget
 from jobq.observe import Observer, Observers
@@ -43,10 +44,11 @@ class Bounds:
     result: int = 1024 * 1024
     error: int = 16 * 1024
     metadata: int = 16 * 1024
+    partial: int = 64 * 1024
     step: int = 256 * 1024
 
     def __attrs_post_init__(self) -> None:
-        for name in ("payload", "result", "error", "metadata", "step"):
+        for name in ("payload", "result", "error", "metadata", "partial", "step"):
             size = getattr(self, name)
             if not isinstance(size, int) or size < 1:
                 raise ConfigurationError(f"Bounds({name}={size!r}) must be a number of bytes")
@@ -61,8 +63,9 @@ class Config:
     strict_types: bool = False
     lifespan: Lifespan | None = None
     keep: int | None = None
-    limits: Mapping[str, tuple[Limit, ...]] = Factory(dict)
-    """The limits of whole queues, by their names."""
+    limits: QueueLimits = Factory(QueueLimits)
+    """The limits of whole queues."""
+    per_owner: PerOwner | None = None
     bounds: Bounds = Factory(Bounds)
     budget: Budget | None = None
     """That of handlers that have none of their own."""
@@ -86,6 +89,13 @@ class Config:
     def limits_of(self, handler: Handler[Any, Any], queue: str) -> tuple[Limit, ...]:
         """The limits of a handler's jobs in a queue."""
         return (*handler.limits, *self.limits.get(queue, ()))
+
+    def bounds_of(self, type: str) -> tuple[Bound, ...]:
+        """How many jobs of one owner may wait when another one of this type is enqueued."""
+        handler = self.router.get(type)
+        own = None if handler is None else handler.per_owner
+        pairs = ((self.per_owner, None), (own, type))
+        return tuple(Bound(one.queued, of) for one, of in pairs if one is not None and one.queued)
 
     @cached_property
     def backend(self) -> backends.Backend:
@@ -158,14 +168,18 @@ class Config:
         return cast("backends.AsyncStore", AsyncObserved(store, self.observers))
 
 
-def _queue_limits(limits: Mapping[str, Iterable[Limit]] | None) -> dict[str, tuple[Limit, ...]]:
+def _queue_limits(
+    limits: Mapping[str, Iterable[Limit]] | None, per_owner: PerOwner | None
+) -> QueueLimits:
     if limits is not None and not isinstance(limits, Mapping):
         raise ConfigurationError(f"Queue: limits must be {{queue: [limit, …]}}, not {limits!r}")
     try:
-        return {
+        by_queue = {
             queue_name(queue): check_limits(f"Queue: limits[{queue!r}]", some)
             for queue, some in (limits or {}).items()
         }
+        owned = check_per_owner(per_owner)
+        return QueueLimits(by_queue, () if owned is None else owned.places())
     except OptionError as error:
         raise ConfigurationError(f"Queue: {error}") from None
 
@@ -203,6 +217,7 @@ def checked(
     limits: Mapping[str, Iterable[Limit]] | None = None,
     bounds: Bounds | None = None,
     budget: Budget | None = None,
+    per_owner: PerOwner | None = None,
     clock: Clock | None = None,
     observers: Iterable[Observer] = (),
     artifacts: Any = None,
@@ -228,7 +243,8 @@ def checked(
         "strict_types": strict_types,
         "lifespan": lifespan,
         "keep": retention,
-        "limits": _queue_limits(limits),
+        "limits": _queue_limits(limits, per_owner),
+        "per_owner": per_owner,
         "bounds": bounds or Bounds(),
         "budget": budget,
         "clock": clock or SystemClock(),

@@ -15,6 +15,7 @@ from jobq._clock import to_datetime
 from jobq._durable.context import DurableVerbs, SyncDurableVerbs
 from jobq._errors import LeaseLost, OptionError
 from jobq._payload import encode_result, loads
+from jobq._showing import Showing, SyncShowing
 from jobq._signals import Cancel
 from jobq._spending import Spending, SyncSpending
 
@@ -230,7 +231,7 @@ def one_connection(session: Any, connection: Any) -> Any:
     return connection if session is None else session
 
 
-class JobContext(_Context, DurableVerbs, Spending):
+class JobContext(_Context, DurableVerbs, Spending, Showing):
     """The job of an `async def` handler.
 
     >>> async def image_edit(payload: dict, job: JobContext) -> dict:
@@ -313,7 +314,7 @@ class JobContext(_Context, DurableVerbs, Spending):
         self._completed(completion, accepted=accepted)
 
 
-class SyncJobContext(_Context, SyncDurableVerbs, SyncSpending):
+class SyncJobContext(_Context, SyncDurableVerbs, SyncSpending, SyncShowing):
     """The job of a `def` handler, which runs in a thread. Cancellation is cooperative.
 
     >>> def resize(payload: dict, job: SyncJobContext) -> dict:

@@ -8,7 +8,7 @@ import random
 import weakref
 from collections import ChainMap
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
@@ -88,7 +88,8 @@ class Courier:
         """The endpoints that it knows, or `None` where it would have to ask for each."""
         return sorted(self.webhooks) if isinstance(self.webhooks, Mapping) else None
 
-    def use(self, store: backends.AsyncStore) -> None:
+    @contextmanager
+    def using(self, store: backends.AsyncStore) -> Iterator[None]:
         """Have this loop's deliveries share a worker's connections.
 
         Raises `ConfigurationError` where what they are sent with is not installed.
@@ -96,7 +97,12 @@ class Courier:
         from jobq.webhooks._post import client_library
 
         client_library()
-        self._stores[asyncio.get_running_loop()] = store
+        loop = asyncio.get_running_loop()
+        self._stores[loop] = store
+        try:
+            yield
+        finally:
+            self._stores.pop(loop, None)
 
     def delivery(self, job: Job, name: str) -> NewRow:
         """The job that tells the endpoint `name` what became of another one."""

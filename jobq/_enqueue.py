@@ -14,7 +14,7 @@ from jobq._config import Config
 from jobq._errors import OptionError, PayloadError, UnknownType
 from jobq._handler import Handler
 from jobq._limits import Limit, Wanted
-from jobq._limits.lanes import NOTHING, wanted
+from jobq._limits.lanes import NOTHING, Lane, wanted
 from jobq._model import Job, NewJob, new_id
 from jobq._payload import PLAIN, encode_json, loads, sorted_json
 from jobq._routing import OWN, keep_span, timeout_seconds
@@ -119,6 +119,11 @@ def limited_job(
     """
     if not limits and not costs:
         return NOTHING
+    if owner is None:
+        kept = tuple(one for one in limits if not getattr(one, "owned_only", False))
+        if limits and not kept and not costs:
+            return Wanted(Lane(handler.type, ()).text)  # limited like all of its type, by nothing
+        limits = kept
     if costs is not None and not isinstance(costs, Mapping):
         raise OptionError(f"cost must be {{key of a limit: units}}, not {costs!r:.100}")
     values = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,22 @@ from jobq import backends
 from jobq._batch_verbs import Verb
 from jobq._config import Config
 from jobq._enqueue import job_of, row_of
-from jobq._errors import BackendUnavailable, DuplicateJob, JobqError, OptionError
-from jobq._model import Job, Outcome
+from jobq._enqueued import Outcome, Outcomes, gathered
+from jobq._errors import (
+    BackendUnavailable,
+    DuplicateJob,
+    JobqError,
+    OptionError,
+    OwnerLimitExceeded,
+)
+from jobq._model import Job
 from jobq._observed import enqueuing
 from jobq._payload import loads
 from jobq._steps import Bulk, Do, DoOn, Tell
 from jobq._wakeup import wake
 
 if TYPE_CHECKING:
+    from jobq._owners import Bound
     from jobq.backends.ops.insert import NewRow
 
 CHUNK = 1000
@@ -38,13 +46,14 @@ def same_payload(row: NewRow, job: Job) -> None:
 
 def enqueue_many(
     config: Config, items: Iterable[Any], connection: Any, batch: Any = None
-) -> Verb[list[Outcome]]:
+) -> Verb[list[Outcome] | Outcomes]:
     if batch is not None:
         return (yield from _enqueue_chunk(config, list(items), connection, batch))
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome] | Outcomes = []
     source = iter(items)
     while chunk := list(islice(source, CHUNK * 10)):
-        outcomes += yield from _enqueue_chunk(config, chunk, connection)
+        more = yield from _enqueue_chunk(config, chunk, connection)
+        outcomes = gathered(outcomes, more)
     return outcomes
 
 
@@ -55,9 +64,10 @@ def _enqueue_chunk(
     rows = [row for row in prepared if not isinstance(row, Exception)]
     with enqueuing(config.observers, rows, config.bounds.metadata):
         if batch is None:
-            stored = yield from _store(rows, connection)
+            stored = yield from _store(config, rows, connection)
         else:
-            jobs = yield from batch_verbs.store(config, batch, rows, connection)
+            bounds = bounds_of(config, rows)
+            jobs = yield from batch_verbs.store(config, batch, rows, connection, bounds)
             stored = _answers(rows, jobs)
     if rows and connection is None:
         yield from wake_all(config, {row.queue for row in rows})
@@ -71,8 +81,19 @@ def _enqueue_chunk(
     return outcomes
 
 
-def _store(rows: list[NewRow], connection: Any) -> Verb[dict[str, Outcome]]:
+def bounds_of(config: Config, rows: list[NewRow]) -> dict[str, tuple[Bound, ...]]:
+    """How many jobs of one owner may wait, by the types of jobs that have owners."""
+    found = {type: config.bounds_of(type) for type in {row.type for row in rows if row.owner}}
+    return {type: bounds for type, bounds in found.items() if bounds}
+
+
+def _store(config: Config, rows: list[NewRow], connection: Any) -> Verb[dict[str, Outcome]]:
     stored: dict[str, Outcome] = {}
+    bounds = bounds_of(config, rows)
+    if bounds:
+        bounded = [row for row in rows if row.owner is not None and row.type in bounds]
+        stored |= yield from _store_bounded(bounded, bounds, connection)
+        rows = [row for row in rows if row.id not in stored]
     plain = [row for row in rows if row.unique_key is None]
     keyed = [row for row in rows if row.unique_key is not None]
     if connection is not None:
@@ -81,6 +102,21 @@ def _store(rows: list[NewRow], connection: Any) -> Verb[dict[str, Outcome]]:
         stored |= yield from _store_plain(plain)
     for start in range(0, len(keyed), CHUNK):
         stored |= yield from _store_keyed(keyed[start : start + CHUNK], connection)
+    return stored
+
+
+def _store_bounded(
+    rows: list[NewRow], bounds: dict[str, tuple[Bound, ...]], connection: Any
+) -> Verb[dict[str, Outcome]]:
+    op = backends.ops.insert_many_within
+    stored: dict[str, Outcome] = {}
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        if connection is None:
+            jobs = yield Do(op, some, bounds)
+        else:
+            jobs = yield DoOn(connection, op, some, bounds, notify=True)
+        stored |= _answers(some, jobs)
     return stored
 
 
@@ -99,7 +135,11 @@ def _store_plain(rows: list[NewRow]) -> Verb[dict[str, Outcome]]:
         now = yield Bulk(rows)
     except BackendUnavailable:
         return (yield from _store_keyed(rows, None, again=True))
-    return {row.id: Outcome(created=True, read=partial(job_of, row, now)) for row in rows}
+    return {row.id: _created(row, now) for row in rows}
+
+
+def _created(row: NewRow, now: int) -> Outcome:
+    return Outcome(id=row.id, created=True, read=partial(job_of, row, now))
 
 
 def _store_keyed(
@@ -113,13 +153,15 @@ def _store_keyed(
     return _answers(rows, jobs)
 
 
-def _answers(rows: list[NewRow], jobs: list[Job]) -> dict[str, Outcome]:
+def _answers(rows: list[NewRow], jobs: Sequence[Job | OwnerLimitExceeded]) -> dict[str, Outcome]:
     return {row.id: _answer(row, job) for row, job in zip(rows, jobs, strict=True)}
 
 
-def _answer(row: NewRow, job: Job) -> Outcome:
+def _answer(row: NewRow, job: Job | OwnerLimitExceeded) -> Outcome:
+    if isinstance(job, OwnerLimitExceeded):
+        return Outcome(error=job)
     try:
         same_payload(row, job)
     except DuplicateJob as error:
         return Outcome(error=error)
-    return Outcome(created=job.created, read=lambda: job)
+    return Outcome(id=job.id, created=job.created, read=lambda: job)

@@ -11,6 +11,7 @@
     ├── BatchNotFound (LookupError)       no batch has this id
     ├── IllegalMove                       the job's status does not allow the verb
     ├── DuplicateJob                      another job holds the unique or idempotency key
+    ├── OwnerLimitExceeded                its owner has as many jobs waiting as he may
     ├── WorkerFailed                      a worker had to end: its handlers hang, or a part broke
     ├── StepChanged (ValueError)          a step was recorded with other arguments
     ├── LeaseLost                         the job is no longer this worker's
@@ -142,6 +143,23 @@ class StepChanged(JobqError, ValueError):
         super().__init__(
             f"step {name!r} of job {job_id} is recorded with other arguments: give a step that is "
             f"to be done anew version={version + 1}, and steps that differ different names"
+        )
+
+
+class OwnerLimitExceeded(JobqError):
+    """An owner has as many jobs waiting as `PerOwner(queued=…)` allows; try again later.
+
+    `type` is that of the jobs that were counted; `None` is all.
+    """
+
+    def __init__(self, owner: str, limit: int, type: str | None = None) -> None:
+        self.owner = owner
+        self.limit = limit
+        self.type = type
+        jobs = "jobs" if type is None else f"jobs of type {type!r}"
+        super().__init__(
+            f"{limit} {jobs} of owner {owner!r} are waiting, as many as may; enqueue more when "
+            f"some have started, or raise PerOwner(queued=…)"
         )
 
 

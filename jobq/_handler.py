@@ -10,6 +10,7 @@ from attrs import Factory, field, frozen
 
 from jobq._context import JobContext, SyncJobContext
 from jobq._limits import Limit
+from jobq._owners import PerOwner
 from jobq._payload import Codec
 from jobq._retry import Retry
 from jobq._spend import Budget
@@ -53,6 +54,7 @@ class Handler(Generic[P, R]):
     on_ambiguous: str | None = None
     verify: Callable[..., Any] | None = field(default=None, repr=False)
     budget: Budget | None = None
+    per_owner: PerOwner | None = None
     webhook: str | None = None
     middleware: tuple[Middleware, ...] = field(default=(), repr=False)
 
@@ -119,4 +121,5 @@ class HandlerOptions(TypedDict, total=False):
     on_ambiguous: OnAmbiguous
     verify: Verifier | None
     budget: Budget | None
+    per_owner: PerOwner | None
     webhook: str | None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, field, frozen
 
 from jobq._clock import to_datetime
 from jobq._errors import OptionError
@@ -283,21 +283,6 @@ class NewJob:
     metadata: Mapping[str, Any] | None = None
     webhook: str | None = None
     """The endpoint of `Queue(webhooks=…)` that is told how the job ended."""
-
-
-@define(kw_only=True, eq=False)
-class Outcome:
-    """What became of one item of `enqueue_many`: a job, or the error that kept it out."""
-
-    error: Exception | None = None
-    created: bool = False
-    """Whether a new job was stored for this item."""
-    _read: Callable[[], Job] | None = field(default=None, repr=False, alias="read")
-
-    @property
-    def job(self) -> Job | None:
-        """The job that was stored, or the live one that holds its unique key."""
-        return self._read() if self._read is not None else None
 
 
 @frozen(kw_only=True)

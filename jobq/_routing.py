@@ -24,6 +24,7 @@ from jobq._handler import (
 )
 from jobq._limits import Limit
 from jobq._limits.declared import check_limits
+from jobq._owners import PerOwner, check_per_owner
 from jobq._payload import Codec
 from jobq._retry import Retry
 from jobq._spend import Budget, check_budget
@@ -74,6 +75,7 @@ class Router:
         on_ambiguous: OnAmbiguous = "retry",
         verify: Verifier | None = None,
         budget: Budget | None = None,
+        per_owner: PerOwner | None = None,
         webhook: str | None = None,
     ) -> Any:
         """Register a function as the handler of a type of jobs.
@@ -91,6 +93,7 @@ class Router:
         attempt: what it returns is the job's result, and `None` lets the handler run.
 
         `budget` ends a job, code `budget_exceeded`, that would spend more money than that.
+        `per_owner` says how many jobs of this type each owner may have, waiting and running.
         `webhook` names the endpoint, of those in `Queue(webhooks=…)`, that is told how jobs end.
 
         With `batch`, one call takes up to so many jobs, in one slot, for APIs that work in bulk:
@@ -117,8 +120,9 @@ class Router:
                 "retry": _retry(retry),
                 "timeout": timeout_seconds(timeout),
                 "keep": keep_span(keep),
-                "limits": check_limits(f"handler {type!r}", limits),
+                "limits": check_limits(f"handler {type!r}", limits) + _places(type, per_owner),
                 "budget": check_budget(budget),
+                "per_owner": check_per_owner(per_owner),
                 **_ambiguity(type, on_ambiguous, verify),
                 "webhook": _webhook(webhook, keep),
             }
@@ -274,6 +278,11 @@ def _within(handler: Handler[Any, Any], outer: tuple[Middleware, ...]) -> Handle
 
 
 _FIELDS = [attribute.name for attribute in Handler.__attrs_attrs__]
+
+
+def _places(type: str, per_owner: PerOwner | None) -> tuple[Limit, ...]:
+    checked = check_per_owner(per_owner)
+    return () if checked is None else checked.places(type)
 
 
 def _ambiguity(type: str, policy: str, verify: Verifier | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from attrs import frozen
 from jobq import backends
 
 if TYPE_CHECKING:
+    from jobq._owners import Bound
     from jobq.backends.ops.insert import NewRow
 
 
@@ -106,20 +107,22 @@ class Bulk(Step):
 class Insert(Step):
     """Store a new job, and tell the workers of other processes: along with it where they wait."""
 
-    def __init__(self, row: NewRow) -> None:
+    def __init__(self, row: NewRow, bounds: Sequence[Bound] = ()) -> None:
         self.row = row
+        self.op: Callable[..., Any] = backends.ops.insert_within if bounds else backends.ops.insert
+        self.given = {"bounds": bounds} if bounds else {}
 
     def do(self, store: backends.Store) -> Any:
         queue = self.row.queue
         leads = store.notifies_now(queue)
-        job = store.run(backends.ops.insert, self.row, notify=leads)
+        job = store.run(self.op, self.row, notify=leads, **self.given)
         (store.notified if leads else store.notify)(queue)
         return job
 
     async def ado(self, store: backends.AsyncStore) -> Any:
         queue = self.row.queue
         leads = store.notifies_now(queue)
-        job = await store.run(backends.ops.insert, self.row, notify=leads)
+        job = await store.run(self.op, self.row, notify=leads, **self.given)
         (store.notified if leads else store.notify)(queue)
         return job
 

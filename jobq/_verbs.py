@@ -52,11 +52,13 @@ MANY = 100_000
 
 def enqueue(config: Config, item: Any, connection: Any) -> Verb[Job]:
     row = row_of(config, item)
+    bounds = () if row.owner is None else config.bounds_of(row.type)
     with enqueuing(config.observers, [row], config.bounds.metadata) as told:
+        step = Insert(row, bounds)
         if connection is not None:
-            job = yield DoOn(connection, backends.ops.insert, row, notify=True)
+            job = yield DoOn(connection, step.op, row, notify=True, **step.given)
         else:
-            job = yield Insert(row)
+            job = yield step
             wake(config.backend.identity)
         for one in told:
             one.id = job.id

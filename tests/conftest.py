@@ -22,6 +22,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("house")
 
+TABLES = ", ".join(sorted({*_tables.metadata.tables} - {"jobq_schema"}))
 TABLES = ", ".join(sorted(_tables.metadata.tables.keys() - {"jobq_schema"}))
 
 

@@ -37,13 +37,13 @@ class Servers:
         """Serve an ASGI app, named as `module:app`; its address, once it answers."""
         port = free_port()
         arguments = (app, "--port", port, "--log-level", "warning", *options)
-        return _once_it_answers(port, self.run("uvicorn", *arguments, **environment))
+        return once_it_answers(port, self.run("uvicorn", *arguments, **environment))
 
     def gunicorn(self, app: str, *options: str, **environment: str) -> str:
         """Serve a WSGI app, named as `module:app`; its address, once it answers."""
         port = free_port()
         arguments = (app, "--bind", f"127.0.0.1:{port}", "--log-level", "warning", *options)
-        return _once_it_answers(port, self.run("gunicorn", *arguments, **environment))
+        return once_it_answers(port, self.run("gunicorn", *arguments, **environment))
 
     def end(self) -> None:
         """Stop all of them, the last one first."""
@@ -64,7 +64,8 @@ def free_port() -> str:
         return str(free.getsockname()[1])
 
 
-def _once_it_answers(port: str, process: subprocess.Popen[bytes]) -> str:
+def once_it_answers(port: str, process: subprocess.Popen[bytes]) -> str:
+    """The address of a server on a port, once it answers."""
     root = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + PATIENCE
     while not _answers(root):

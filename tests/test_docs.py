@@ -31,6 +31,7 @@ from jobq import _settings, testing
 from jobq._routing import default_router
 from jobq.backends import _tables
 from jobq.cli._parser import build_parser
+from jobq.contrib import django
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -269,6 +270,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     text = (REFERENCE / "api.md").read_text()
     names = [f"jobq.{name}" for name in jobq.__all__]
     names += [f"jobq.testing.{name}" for name in testing.__all__]
+    names += [f"jobq.contrib.django.{name}" for name in django.__all__]
     assert [
         name for name in names if not re.search(rf":: {re.escape(name)}$", text, re.MULTILINE)
     ] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -41,15 +42,16 @@ class System:
     def title(self) -> str:
         return str(self.adapter.TITLE)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its processes are told beside the usual."""
+        return {"PYTHONPATH": str(ROOT), "NODE_PATH": str(self.home / "node_modules")}
+
 
 @cache
 def installed(name: str, folder: Path) -> System | NotInstalled:
     """Install a peer by its name, or say why it cannot be had."""
-    adapter = importlib.import_module(f"benchmarks.peers.{name}")
-    try:
-        return _in_node(adapter, name, folder) if adapter.SCRIPT else _in_python(adapter, folder)
-    except (NotInstalled, OSError) as error:
-        return NotInstalled(str(error))
+    return installed_as(importlib.import_module(f"benchmarks.peers.{name}"), folder)
 
 
 def _in_python(adapter: ModuleType, folder: Path) -> System:
@@ -67,8 +69,19 @@ def _in_node(adapter: ModuleType, name: str, folder: Path) -> System:
     told = [str(python.with_name("npm")), "install", "--no-audit", "--no-fund", "--engine-strict"]
     output([*told, "--prefix", str(home), *adapter.PACKAGES], cwd=home)
     facts = json.loads((home / "node_modules" / package / "package.json").read_text())
-    script = Path(__file__).with_name(adapter.SCRIPT)
+    script = Path(str(adapter.__file__)).with_name(adapter.SCRIPT)
     return System(adapter, [node, str(script)], facts["version"], home)
+
+
+def installed_as(adapter: ModuleType, folder: Path) -> System | NotInstalled:
+    """Install what an adapter needs; one that needs nothing runs in this environment."""
+    name = adapter.__name__.rpartition(".")[2]
+    if not adapter.PACKAGES:
+        return System(adapter, [sys.executable, "-m", adapter.__name__], "", folder)
+    try:
+        return _in_node(adapter, name, folder) if adapter.SCRIPT else _in_python(adapter, folder)
+    except (NotInstalled, OSError) as error:
+        return NotInstalled(str(error))
 
 
 class Peer:
@@ -99,8 +112,7 @@ class Peer:
 
     @property
     def _environment(self) -> dict[str, str]:
-        modules = str(self.system.home / "node_modules")
-        return {**_environment(), "PYTHONPATH": str(ROOT), "NODE_PATH": modules}
+        return {**_environment(), **self.system.environment}
 
     @contextmanager
     def worker(

@@ -10,6 +10,7 @@ GROUPS = (
     "sleepers",
     "backlogs",
     "limits",
+    "provider",
     "idle",
     "memory",
     "startup",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import httpx
 from botocore.config import Config
 
 import jobq
-from examples.fakegemini import Entry, FakeGemini, Faults, Options
+from examples.fakegemini import Entry, FakeGemini, Faults, Options, most_within
 from examples.trial import (
     Process,
     Site,
@@ -85,6 +86,9 @@ def bucket(trial: Trial) -> dict[str, str]:
         config=Config(retries={"mode": "standard"}),
     )
     s3.create_bucket(Bucket="assets")
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
+    policy = {"Version": "2012-10-17", "Statement": [everybody | {"Resource": "*"}]}
+    s3.put_bucket_policy(Bucket="assets", Policy=json.dumps(policy))
     return {
         "R2_ENDPOINT": endpoint,
         "R2_BUCKET_NAME": "assets",
@@ -145,7 +149,8 @@ def rush(trial: Trial, site: Site, gemini: FakeGemini, victim: Process) -> list[
     table.equal("300 images: completed and refused", 300, completed + refused)
     table.equal("refused, by the ledger", outcomes["refused"], refused)
     table.equal("429s", 0, outcomes["rate_limited"])
-    table.at_most("in any minute", RPM, gemini.ledger.most_within(MINUTE, "studio"))
+    let_in = [entry.arrived for entry in entries if entry.let_in]
+    table.at_most("in any minute", RPM, most_within(MINUTE, let_in))
     table.at_most("seconds for 300 images", 36, last - first, " s")
     table.at_least("of the possible rate", 98, 100 * pace(entries) / possible(trial), " %")
     again = outcomes["error"] + outcomes["overloaded"]

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.responses import FileResponse
 
 from examples.scenergy_studio.app import (
     ImageEdit,
@@ -37,7 +37,7 @@ async def page() -> FileResponse:
 @app.post("/api/generate-images", status_code=202)
 async def generate_images(
     request: Request, payload: ImageGeneration, user: User, priority: Priority = "normal"
-) -> JSONResponse:
+) -> Response:
     job = await queue.enqueue(image_generation, payload, priority=priority, owner=user)
     return accepted(request, job)
 
@@ -45,6 +45,6 @@ async def generate_images(
 @app.post("/api/edit-image", status_code=202)
 async def edit_image(
     request: Request, payload: ImageEdit, user: User, priority: Priority = "normal"
-) -> JSONResponse:
+) -> Response:
     job = await queue.enqueue(image_edit, payload, priority=priority, owner=user)
     return accepted(request, job)

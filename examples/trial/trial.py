@@ -62,6 +62,7 @@ class Trial:
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
+            print(self.table)
             self._show_logs()
         self._open.close()
 
@@ -144,7 +145,7 @@ class Trial:
         request does not reach the provider any sooner.
         """
         for info in self.queue.limits():
-            if isinstance(info.limit, jobq.RateLimit):
+            if isinstance(info.limit, jobq.RateLimit) and not info.overridden:
                 per = info.limit.per / speed
                 self.queue.set_limit(attrs.evolve(info.limit, per=per, headroom=HEADROOM))
 

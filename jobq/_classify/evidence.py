@@ -111,18 +111,19 @@ def _headers(exception: BaseException, response: Any) -> dict[str, str]:
         ]
     found: dict[str, str] = {}
     for source in sources:
-        for name, value in _pairs(source):
+        for name, value in pairs(source):
             found.setdefault(name, value)
     return found
 
 
-def _pairs(source: Any) -> Iterator[tuple[str, str]]:
+def pairs(source: Any) -> Iterator[tuple[str, str]]:
+    """Headers by lower-case name, of whatever an SDK keeps them in."""
     items = peek(source, "items")
     try:
-        pairs = list(islice(items() if callable(items) else source or (), _MOST_HEADERS))
+        found = list(islice(items() if callable(items) else source or (), _MOST_HEADERS))
     except Exception:  # noqa: BLE001  then there is nothing to read
         return
-    for pair in pairs:
+    for pair in found:
         if isinstance(pair, tuple | list) and len(pair) == 2:
             name, value = _header(pair[0]), _header(pair[1])
             if name is not None and value is not None:

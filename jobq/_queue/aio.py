@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
@@ -20,9 +20,10 @@ from jobq._batch import Batch
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
 from jobq._enqueue_many import enqueue_many
+from jobq._enqueued import Outcome
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
-from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, Stat, WorkerInfo
+from jobq._model import Attempt, Counts, Job, LimitInfo, Page, Stat, WorkerInfo
 from jobq._queue.events import AsyncEvents
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection
@@ -85,7 +86,7 @@ class AsyncQueue(Face, AsyncReports, AsyncEvents):
         batch: Batch | None = None,
         connection: Any = None,
         session: Any = None,
-    ) -> builtins.list[Outcome]:
+    ) -> Sequence[Outcome]:
         """Store many jobs; an outcome for each item, in order. See `Queue.enqueue_many`."""
         target = one_connection(connection, session)
         return await self._do(enqueue_many, items, target, batch)

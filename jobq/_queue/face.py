@@ -10,6 +10,7 @@ from jobq._clock import Clock
 from jobq._config import KEEP, Bounds, Config, Lifespan, configure
 from jobq._limits import Limit
 from jobq._masking import shown_url
+from jobq._owners import PerOwner
 from jobq._routing import Router
 from jobq._spend import Budget
 from jobq.observe import Observer
@@ -32,6 +33,7 @@ class Face:
         limits: Mapping[str, Iterable[Limit]] | None = None,
         bounds: Bounds | None = None,
         budget: Budget | None = None,
+        per_owner: PerOwner | None = None,
         clock: Clock | None = None,
         observers: Iterable[Observer] = (),
         artifacts: Any = None,
@@ -47,6 +49,7 @@ class Face:
             limits=limits,
             bounds=bounds,
             budget=budget,
+            per_owner=per_owner,
             clock=clock,
             observers=observers,
             artifacts=artifacts,

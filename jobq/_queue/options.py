@@ -13,22 +13,25 @@ from jobq._model import NewJob
 
 
 class EnqueueOptions(TypedDict, total=False):
-    """The options of `enqueue`; those left out take the handler's defaults."""
+    """The options of `enqueue`; those left out take the handler's defaults.
 
-    queue: str
-    priority: int | str
-    run_at: datetime
-    delay: float | timedelta
-    max_attempts: int
+    `None` is as if left out, except for `timeout`, where it is for ever.
+    """
+
+    queue: str | None
+    priority: int | str | None
+    run_at: datetime | None
+    delay: float | timedelta | None
+    max_attempts: int | None
     timeout: float | timedelta | None
-    expires_at: datetime
-    unique_key: str
-    idempotency_key: str
-    owner: str
-    keep: float | timedelta | bool
-    cost: Mapping[str, int]
-    metadata: dict[str, Any]
-    webhook: str
+    expires_at: datetime | None
+    unique_key: str | None
+    idempotency_key: str | None
+    owner: str | None
+    keep: float | timedelta | bool | None
+    cost: Mapping[str, int] | None
+    metadata: dict[str, Any] | None
+    webhook: str | None
     connection: Any
     session: Any
 

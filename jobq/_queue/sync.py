@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
@@ -20,9 +20,10 @@ from jobq._batch import Batch
 from jobq._config import Config
 from jobq._cron import ScheduleInfo
 from jobq._enqueue_many import enqueue_many
+from jobq._enqueued import Outcome
 from jobq._handler import Handler, WithoutPayload
 from jobq._limits import Concurrency, DailyQuota, RateLimit
-from jobq._model import Attempt, Counts, Job, LimitInfo, Outcome, Page, Stat, WorkerInfo
+from jobq._model import Attempt, Counts, Job, LimitInfo, Page, Stat, WorkerInfo
 from jobq._queue.events import Events
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection, warn_in_a_loop
@@ -54,6 +55,7 @@ class Queue(Face, Reports, Events):
     - `limits`: those of whole queues, `{queue: [limit, …]}`, on top of the handlers'.
     - `bounds`: how large payloads, results, errors and metadata may be.
     - `budget`: how much money jobs may spend whose handlers have no budget of their own.
+    - `per_owner`: how many jobs each owner may have, waiting and running.
     - `observers`: see `jobq.observe`.
     - `artifacts`: where `job.save` keeps things: a folder, `s3://bucket`, or a storage, see
       `jobq.artifacts`; by default what the environment says, else the folder `artifacts`.
@@ -130,13 +132,16 @@ class Queue(Face, Reports, Events):
         batch: Batch | None = None,
         connection: Any = None,
         session: Any = None,
-    ) -> builtins.list[Outcome]:
+    ) -> Sequence[Outcome]:
         """Store many jobs; an outcome for each item, in order.
 
         An item is `(handler or type, payload)`, `(handler or type, payload, options)` or a
         `NewJob`. A bad item keeps only itself out: its outcome has the error. Any iterable will
         do; a generator is read as it is stored, in transactions of some thousands. With a `batch`
         all are stored in one, or none, and `queue.batch(batch.id)` tells how far they are.
+
+        The memory that it takes hardly grows with their number: of more than 10,000 items an
+        outcome knows the job's `id`, and no longer the `job`.
 
         >>> outcomes = queue.enqueue_many(("image_edit", {"n": n}) for n in range(10_000))
         """

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from attrs import evolve
 
 from jobq._classify.failure import Failure, FailureKind
+from jobq._classify.sent import without_key
 from jobq._clock import SECOND
 from jobq._limits import Lane
 from jobq._limits.declared import DailyQuota, KeyPool, Limit, RateLimit, bench_key
@@ -44,6 +45,8 @@ def with_closings(raised: Raised, running: Running, limits: Iterable[Limit]) -> 
             logger.warning("RateLimited(limit=%r): job %s has no such limit", error.limit, id)
         closing = _by_handler(error, running, _row(ref, running, declared))
     elif failure is not None and _closes(failure):
+        if failure.credentials and without_key(error, running.keys.values()):
+            return raised  # no key of ours was refused
         ref = _for_failure(lane, declared, failure)
         key = _row(ref, running, declared, benches=_benches(failure))
         closing = _by_provider(failure, running, key, declared.get(ref.template) if ref else None)

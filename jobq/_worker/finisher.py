@@ -149,6 +149,7 @@ class Finisher:
             transition,
             progress=running.progress,
             message=running.message,
+            partial=running.newly_shown,
             deletes=job.keep_seconds == 0,
             committed=isinstance(outcome, Succeeded) and outcome.committed,
             artifacts=running.uploaded,

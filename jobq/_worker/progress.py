@@ -1,9 +1,10 @@
-"""Store the progress that handlers report: the newest of each, about twice a second."""
+"""Store the progress and the parts that handlers report: the newest, about twice a second."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 from jobq import backends
 from jobq._errors import JobqError
@@ -48,12 +49,13 @@ class ProgressWriter:
         open_ = [r for r in reported.values() if not r.finishing and r.committed is None]
         if not open_:
             return
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "id": running.job.id,
                 "fence": running.job.fence,
                 "progress": running.progress,
                 "message": running.message,
+                "partial": running.newly_shown,
             }
             for running in open_
         ]
@@ -62,9 +64,10 @@ class ProgressWriter:
         except JobqError as error:
             logger.warning("cannot store progress: %s", error)
             return
-        for running in open_:
+        for running, row in zip(open_, rows, strict=True):
             job = running.job
             if job.id in stored:
+                running.shown_before = row["partial"] or running.shown_before
                 self._observers.job_progressed(job.id, job.type, running.progress, running.message)
             elif running.stopping != "lease":
                 # A renewal, or the handler's own transaction, held the row just then.

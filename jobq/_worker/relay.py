@@ -31,8 +31,6 @@ class Relay:
         self._store = store
         self._config = config
         self._wake = asyncio.Event()
-        if config.courier is not None:
-            config.courier.use(store)
 
     def __bool__(self) -> bool:
         return self._config.courier is not None
@@ -50,15 +48,21 @@ class Relay:
 
     async def run(self) -> None:
         """Go round until cancelled."""
-        while True:
-            try:
-                await self.round()
-            except JobqError as error:
-                logger.warning("webhooks: %s", error)
-            await asyncio.sleep(REST)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY * random.uniform(0.75, 1.25)):
-                    await self._wake.wait()
+        courier = self._config.courier
+        assert courier is not None
+        with courier.using(self._store):
+            while True:
+                try:
+                    await self.round()
+                except JobqError as error:
+                    logger.warning("webhooks: %s", error)
+                await asyncio.sleep(REST)
+                await self._woken()
+
+    async def _woken(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY * random.uniform(0.75, 1.25)):
+                await self._wake.wait()
 
     async def round(self) -> int:
         """Enqueue the deliveries that are due now; how many."""

@@ -18,6 +18,7 @@ from jobq._limits.admit import Permit
 from jobq._outcome import Standing
 from jobq._payload import loads
 from jobq._saving import Uploads
+from jobq._showing import Shown
 from jobq._spend import Budget
 from jobq._worker.recorder import Place, Recorder, ThreadPlace
 
@@ -68,6 +69,7 @@ class Host:
     keep: int | None = None
     dialect: Any = None
     result_limit: int | None = None
+    partial_limit: int = 0
     is_closed: Callable[[Iterable[str]], bool] = lambda _: False
     """Whether one of these limits is known to be closed."""
     reported: Callable[[Running], None] = _nothing
@@ -112,6 +114,10 @@ class Running:
     progress = 0
     message: str | None = None
     _book: Book | None = None
+    shown: Shown | None = None
+    """What the handler has shown of its result."""
+    shown_before: str | None = None
+    """What of that is stored."""
     deadline: float | None = None
     """When the timeout, or then the patience with a handler that goes on, ends (loop time)."""
     _uploads: Uploads | None = None
@@ -357,6 +363,19 @@ class Running:
         self.progress = max(self.progress, progress)
         self.message = message if message is not None else self.message
         self.host.reported(self)
+
+    def show(self, key: str, value: Any) -> None:
+        """Note a part of the result."""
+        if self.shown is None:
+            self.shown = Shown(self.host.partial_limit)
+        self.shown.put(key, value)
+        self.host.reported(self)
+
+    @property
+    def newly_shown(self) -> str | None:
+        """The text of what was shown, if there is something new in it."""
+        text = None if self.shown is None else self.shown.text
+        return None if text == self.shown_before else text
 
     def stop(self, reason: Stop) -> None:
         """Ask the handler to stop: an async one is cancelled, a thread has to look."""

@@ -84,6 +84,7 @@ class Slots:
             keep=config.keep,
             dialect=dialect,
             result_limit=config.bounds.result,
+            partial_limit=config.bounds.partial,
             is_closed=is_closed,
             reported=report,
             stopped=self._stopped,

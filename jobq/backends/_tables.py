@@ -417,6 +417,7 @@ UNIQUE = f"unique_key IS NOT NULL AND {IS_LIVE}"
 IDEMPOTENT = "idempotency_key IS NOT NULL"
 REQUESTED = "request_id IS NOT NULL"
 OPEN = "ended_at IS NULL"
+QUEUED = "owner IS NOT NULL AND status IN ('pending', 'rate_limited')"
 BATCHED = "batch_id IS NOT NULL"
 KEPT = "status = 'stored'"
 SWEPT = "status <> 'stored'"
@@ -453,6 +454,8 @@ _index("jobq_step_token", step, "token", where="token IS NOT NULL")
 _index("jobq_job_owner", job, "owner", "id", where="owner IS NOT NULL")
 _index("jobq_job_expiry", job, "expires_at", where=EXPIRING)
 _index("jobq_job_prune", job, "prune_at", where="prune_at IS NOT NULL")
+# How many jobs an owner has waiting. No running one is in it: a claim writes nothing here.
+_index("jobq_job_queued", job, "owner", "type", where=QUEUED)
 _index("jobq_job_batch", job, "batch_id", "status", where=BATCHED)
 _index("jobq_batch_open", batch, "id", where=OPEN)
 _index("jobq_batch_prune", batch, "prune_at", where="prune_at IS NOT NULL")

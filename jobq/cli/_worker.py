@@ -7,6 +7,8 @@ from argparse import ArgumentParser, Namespace
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from jobq._errors import ConfigurationError, JobqError, WorkerFailed
 from jobq._limits import RateLimit
 from jobq._queue import AsyncQueue, Queue
@@ -129,7 +131,8 @@ def limit_default_queue(queue: Queue | AsyncQueue, rate: float) -> None:
         raise ConfigurationError(f"MAX_JOBS_PER_SECOND={rate:g} must be above 0")
     n = max(1, int(rate))
     limit = RateLimit("queue:default", n, per=n / rate)
-    config.limits = {"default": (limit,), **config.limits}
+    by_queue = {"default": (limit,), **config.limits.by_queue}
+    config.limits = evolve(config.limits, by_queue=by_queue)
 
 
 async def _until_ended(worker: Worker, args: Namespace) -> tuple[int, Timer]:

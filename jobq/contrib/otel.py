@@ -18,10 +18,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from attrs import frozen
-from opentelemetry import metrics, propagate, trace
-from opentelemetry.context import Context
-from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
+
+from jobq.contrib import missing
+
+try:
+    from opentelemetry import metrics, propagate, trace
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
+except ModuleNotFoundError as error:
+    raise missing(error, "otel") from error
 
 from jobq._masking import mask
 from jobq._signals import Permanent, Signal

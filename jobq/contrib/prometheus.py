@@ -14,10 +14,16 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from attrs import frozen
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.registry import Collector
+
+from jobq.contrib import missing
+
+try:
+    from prometheus_client import CollectorRegistry, Counter, Histogram
+    from prometheus_client.core import GaugeMetricFamily, Metric
+    from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+    from prometheus_client.registry import Collector
+except ModuleNotFoundError as error:
+    raise missing(error, "prometheus") from error
 
 from jobq import _stat_verbs as stat_verbs
 from jobq._model import Job

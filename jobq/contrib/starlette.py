@@ -10,13 +10,18 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect
-from starlette.requests import Request as NativeRequest
-from starlette.responses import Response as NativeResponse
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
+from jobq.contrib import missing
+
+try:
+    from starlette.applications import Starlette
+    from starlette.background import BackgroundTask
+    from starlette.requests import ClientDisconnect
+    from starlette.requests import Request as NativeRequest
+    from starlette.responses import Response as NativeResponse
+    from starlette.responses import StreamingResponse
+    from starlette.routing import Route
+except ModuleNotFoundError as error:
+    raise missing(error, "fastapi") from error
 
 from jobq._model import Job
 from jobq._queue import AsyncQueue, Queue

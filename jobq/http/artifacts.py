@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from jobq import _artifact_verbs as verbs
 from jobq._steps import Aside
-from jobq.http.messages import Response, Stream, answer
+from jobq.http.messages import Request, Response, Stream, answer
 from jobq.http.problems import Problem
 from jobq.http.steps import Ask, Operation, Steps
 
 if TYPE_CHECKING:
     from jobq._model import Job
     from jobq.artifacts import Artifact, Storage
+    from jobq.http.api import JobsApi
     from jobq.http.operations import Call
 
 PIECE = 256 * 1024
@@ -98,17 +99,17 @@ def download(call: Call) -> Operation:
     """The bytes of an artifact, or the way to them where the storage has an address for them."""
     job = yield from call.job()
     found = yield Ask(verbs.artifacts, [job.id])
-    one = _named(call.name, found)
+    one = named(call.name, found)
     if one.url is not None:
         return Response(status=302, headers={"location": one.url, "cache-control": "no-store"})
     etag = f'"{one.sha256}"'
-    headers = SAFE | {"etag": etag, "content-disposition": _disposition(one)}
+    headers = SAFE | {"etag": etag, "content-disposition": disposition(one)}
     if etag in call.request.headers.get("if-none-match", ""):
         return Response(status=304, headers=headers)
-    return (yield from _bytes(call, one, headers))
+    return (yield from content(call, one, headers))
 
 
-def _named(name: str, found: Sequence[Artifact]) -> Artifact:
+def named(name: str, found: Sequence[Artifact]) -> Artifact:
     """The artifact with this id or, of those with this name, the last one."""
     stored = [one for one in found if one.status == "stored"]
     fitting = [one for one in stored if one.id == name] or [
@@ -119,7 +120,17 @@ def _named(name: str, found: Sequence[Artifact]) -> Artifact:
     raise Problem(404, "not_found", f"the job has no artifact {name!r:.250}")
 
 
-def _bytes(call: Call, one: Artifact, headers: dict[str, str]) -> Operation:
+class Asked(Protocol):
+    """Who asks for the bytes of an artifact."""
+
+    @property
+    def request(self) -> Request: ...
+    @property
+    def api(self) -> JobsApi: ...
+
+
+def content(call: Asked, one: Artifact, headers: dict[str, str]) -> Operation:
+    """The bytes of an artifact, or those of them that were asked for."""
     storage = yield Aside(lambda: call.api.config.storage)
     start, end = wanted(call.request.headers.get("range"), one.bytes)
     try:  # at the first bytes it shows whether they are there
@@ -164,7 +175,7 @@ def wanted(header: str | None, size: int) -> tuple[int, int]:
     return start, end
 
 
-def _disposition(one: Artifact) -> str:
+def disposition(one: Artifact) -> str:
     """Shown where a browser can show it safely, else to be saved under its name."""
     how = "inline" if _SHOWN_INLINE.match(one.content_type) else "attachment"
     return f"{how}; filename*=UTF-8''{quote(one.name, safe='')}"

@@ -23,6 +23,7 @@ from jobq._outcome import Transition
 from jobq._queue import AsyncQueue, Queue
 from jobq._steps import Do
 from jobq._worker.bounded import BoundedWorker
+from jobq._worker.relay import Relay
 from jobq._worker.tally import Tally, write
 from jobq._worker.upkeep import Upkeep
 from jobq.http.budget import AFTERWARDS, Budget
@@ -141,6 +142,7 @@ async def _upkeep(config: Config) -> None:
             tally=tally,
         )
         await upkeep.share()
+        await Relay(store, config).round()
         await write(store, LABEL, tally)
 
 

@@ -16,6 +16,7 @@ from jobq._errors import (
     JobNotFound,
     JobqError,
     OptionError,
+    OwnerLimitExceeded,
     PayloadError,
     SchemaError,
     StorageUnavailable,
@@ -26,6 +27,8 @@ from jobq.http.messages import Response
 from jobq.observe import logger
 
 TYPE = "application/problem+json"
+OWNER_AGAIN = 10
+"""Seconds after which one who has too many jobs waiting may try again."""
 UNAVAILABLE_FOR = 5
 """Seconds after which to ask again, while the database cannot be reached."""
 
@@ -104,6 +107,9 @@ def _refusal_of(error: JobqError) -> Problem | None:
             return Problem(409, "illegal_move", str(error), status_now=str(error.status))
         case DuplicateJob():
             return Problem(409, "duplicate", str(error), jobId=error.existing_id)
+        case OwnerLimitExceeded():
+            again = {"retry-after": str(OWNER_AGAIN)}
+            return Problem(429, "owner_limit", str(error), headers=again, limit=error.limit)
         case PayloadError():
             return Problem(422, "invalid_payload", str(error), path=error.path)
         case OptionError() | UnknownType():

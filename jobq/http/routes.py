@@ -130,6 +130,7 @@ ROUTES = (
             problem(413, "The body is too large"),
             problem(415, "The body is not `application/json`"),
             INVALID,
+            problem(429, "The owner has as many jobs waiting as he may", ("Retry-After",)),
             UNAVAILABLE,
         ),
     ),

@@ -12,6 +12,7 @@ from jobq import backends
 from jobq._errors import ConfigurationError
 from jobq._queue import AsyncQueue, Queue
 from jobq._worker import Worker
+from jobq._worker.relay import Relay
 from jobq._worker.upkeep import Upkeep
 from jobq.testing._clock import FrozenClock
 
@@ -117,6 +118,7 @@ async def _upkeep(config: Any) -> None:
         )
         await upkeep.rescue()
         await upkeep.expire()
+        await Relay(store, config).round()
         await upkeep.end_batches()
 
 

@@ -12,6 +12,7 @@ from attrs import Factory, define, field, frozen
 
 from jobq import backends
 from jobq._clock import SystemClock
+from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext, one_connection
 from jobq._durable import Book
 from jobq._enqueue import milliseconds
@@ -23,6 +24,7 @@ from jobq._payload import encode_json, encode_result, loads
 from jobq._queue import AsyncQueue, Queue
 from jobq._routing import default_router
 from jobq._saving import Uploads
+from jobq._showing import Shown
 from jobq._spend import Budget, Request
 from jobq.artifacts import Artifact
 from jobq.observe import current_job, name_jobs_in_log_records
@@ -53,6 +55,7 @@ class PerformOptions(TypedDict, total=False):
     keys: Mapping[str, str]
     waits: Mapping[str, Any]
     spends: list[Request]
+    partials: dict[str, Any]
     saved: dict[str, bytes]
 
 
@@ -75,6 +78,7 @@ def perform(handler: Handler[Any, Any], payload: Any = None, **options: Any) -> 
     - `attempt`, `max_attempts`, `owner`, `metadata`: what the context says of the job.
     - `progress`: a list that gets a `(percent, message)` for each call of `job.progress`.
     - `keys`: the secrets that `job.key(…)` gives, by pool; by default the first of each.
+    - `partials`: a dictionary that gets what `job.partial` shows.
     - `waits`: what comes of what the handler waits for, by name. Steps are called, nobody sleeps.
     - `spends`: a list that gets what each call of `job.spend` was told. The job's budget holds.
     - `saved`: a dictionary that gets the bytes of what `job.save` keeps, by their names.
@@ -188,6 +192,8 @@ class Record:
         """There is nobody to lose it to."""
 
     purse: Purse = Factory(Purse)
+    partials: dict[str, Any] = Factory(dict)
+    shown: Shown = Factory(lambda: Shown(Bounds().partial))
 
     @property
     def budget(self) -> Budget | None:
@@ -208,6 +214,10 @@ class Record:
         del kwargs
         fields = {name: row[name] for name in row if name not in ("id", "fence", "artifact", "key")}
         return Artifact(id=row["artifact"], job_id=row["id"], key=row["name"], url=None, **fields)
+
+    def show(self, key: str, value: Any) -> None:
+        self.shown.put(key, value)
+        self.partials[key] = value
 
     def limit_key(self, name: str) -> str:
         return name
@@ -263,6 +273,7 @@ class Performance:
     keys: Mapping[str, str] = Factory(dict)
     waits: Mapping[str, Any] = Factory(dict)
     spends: list[Request] = Factory(list)
+    partials: dict[str, Any] = Factory(dict)
     saved: dict[str, bytes] = Factory(dict)
 
     @property
@@ -358,6 +369,7 @@ class Performance:
             debits=_debits(handler, payload),
             book=book_of(self.waits),
             purse=self._purse(),
+            partials=self.partials,
             saved=self.saved,
         )
         return payload, record

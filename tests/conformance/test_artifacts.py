@@ -13,9 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import psycopg
 import pytest
 
 import jobq
+from jobq import backends
 from jobq.artifacts import Artifact, FileStorage, StorageUnavailable
 from jobq.testing import FrozenClock, drain
 from tests.artifacts import PNG, Bucket, Folder, Place, a_bucket, a_folder
@@ -155,85 +157,90 @@ class Reader:
         return self.file.read(size)
 
 
-@pytest.mark.parametrize(
-    "data, size",
-    [
-        pytest.param(bytearray(PNG), len(PNG), id="bytearray"),
-        pytest.param(memoryview(PNG)[::2], len(PNG) // 2, id="memoryview"),
-        pytest.param(lambda *_: io.BytesIO(PNG), len(PNG), id="file"),
-        pytest.param(lambda *_: Reader(), len(PNG), id="file that is awaited"),
-        pytest.param(lambda *_: (bytes([n]) for n in range(9)), 9, id="generator"),
-        pytest.param(chunks, 300_000, id="asynchronous generator"),
-        pytest.param(b"x" * 6_000_000, 6_000_000, id="large"),
-    ],
-)
+FORMS = {
+    "bytearray": (bytearray(PNG), len(PNG)),
+    "memoryview": (memoryview(PNG)[::2], len(PNG) // 2),
+    "file": (lambda *_: io.BytesIO(PNG), len(PNG)),
+    "file that is awaited": (lambda *_: Reader(), len(PNG)),
+    "path": (lambda _, job: Path(job.metadata["path"]), len(PNG)),
+    "generator": (lambda *_: (bytes([n]) for n in range(9)), 9),
+    "asynchronous generator": (chunks, 300_000),
+    "large": (b"x" * 6_000_000, 6_000_000),
+}
+
+
+def one_of_each(payload: dict[str, Any], job: Any) -> Any:
+    data, _ = FORMS[payload["form"]]
+    return data(payload, job) if callable(data) else data
+
+
 def test_data_comes_in_many_forms(
-    sqlite: str, router: jobq.Router, folder: Folder, data: Any, size: int
+    sqlite: str, router: jobq.Router, folder: Folder, tmp_path: Path
 ) -> None:
-    saving(router, data)
-    with jobq.Queue(sqlite, router=router, artifacts=folder.storage) as queue:
-        assert only(queue, painted(queue)).bytes == size
-    [key] = folder.keys()
-    assert len(folder.content(key)) == size
-
-
-def test_a_path_is_read(sqlite: str, router: jobq.Router, folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "front.png").write_bytes(PNG)
-    saving(router, tmp_path / "front.png")
+    path = {"path": str(tmp_path / "front.png")}
+    saving(router, one_of_each)
     with jobq.Queue(sqlite, router=router, artifacts=folder.storage) as queue:
-        assert only(queue, painted(queue)).key == KEY
+        jobs = {form: queue.enqueue("paint", {"form": form}, metadata=path) for form in FORMS}
+        drain(queue)
+        saved = {form: only(queue, job) for form, job in jobs.items()}
+    for form, (_, size) in FORMS.items():
+        content = folder.content(saved[form].key)
+        assert len(content) == saved[form].bytes == size, form
+        assert hashlib.sha256(content).hexdigest() == saved[form].sha256, form
 
 
-@pytest.mark.parametrize(
-    "data, options, said",
-    [
-        (b"", {}, "empty"),
-        ([], {}, "empty"),
-        ("a red door", {}, "'a red door' (str) cannot be saved"),
-        (17, {}, "17 (int) cannot be saved"),
-        ({"a": 1}, {}, "cannot be saved"),
-        (["text"], {}, "'text' (str) among the data is not bytes"),
-        (Path("/nowhere/front.png"), {}, "is no file"),
-        (PNG, {"name": "../../etc/passwd"}, "must be one part of a path"),
-        (PNG, {"name": ".."}, "must be one part of a path"),
-        (PNG, {"name": "a\\b"}, "must be one part of a path"),
-        (PNG, {"name": "a\nb"}, "must be one part of a path"),
-        (PNG, {"name": "a\x00b"}, "NUL"),
-        (PNG, {"name": "\ud800"}, "lone surrogate"),
-        (PNG, {"name": ""}, "1 to 200 letters"),
-        (PNG, {"name": "x" * 201}, "1 to 200 letters"),
-        (PNG, {"name": 7}, "1 to 200 letters, not 7"),
-        (PNG, {"content_type": "png"}, "must be a type such as"),
-        (PNG, {"content_type": "image/png\r\nx-evil: 1"}, "must be a type such as"),
-        (PNG, {"content_type": 7}, "must be a type such as"),
-    ],
+REFUSED: tuple[tuple[Any, dict[str, Any], str], ...] = (
+    (b"", {}, "empty"),
+    ([], {}, "empty"),
+    ("a red door", {}, "'a red door' (str) cannot be saved"),
+    (17, {}, "17 (int) cannot be saved"),
+    ({"a": 1}, {}, "cannot be saved"),
+    (["text"], {}, "'text' (str) among the data is not bytes"),
+    (Path("/nowhere/front.png"), {}, "is no file"),
+    (PNG, {"name": "../../etc/passwd"}, "must be one part of a path"),
+    (PNG, {"name": ".."}, "must be one part of a path"),
+    (PNG, {"name": "a\\b"}, "must be one part of a path"),
+    (PNG, {"name": "a\nb"}, "must be one part of a path"),
+    (PNG, {"name": "a\x00b"}, "NUL"),
+    (PNG, {"name": "\ud800"}, "lone surrogate"),
+    (PNG, {"name": ""}, "1 to 200 letters"),
+    (PNG, {"name": "x" * 201}, "1 to 200 letters"),
+    (PNG, {"name": 7}, "1 to 200 letters, not 7"),
+    (PNG, {"content_type": "png"}, "must be a type such as"),
+    (PNG, {"content_type": "image/png\r\nx-evil: 1"}, "must be a type such as"),
+    (PNG, {"content_type": 7}, "must be a type such as"),
 )
+
+
 def test_what_cannot_be_saved_is_refused_with_its_value_and_nothing_is_stored(
-    sqlite: str,
-    router: jobq.Router,
-    folder: Folder,
-    data: Any,
-    options: dict[str, Any],
-    said: str,
+    sqlite: str, router: jobq.Router, folder: Folder
 ) -> None:
-    saving(router, data, **options)
+    @router.handler("paint", retry=jobq.Retry(max_attempts=1))
+    async def paint(number: int, job: jobq.JobContext) -> None:
+        data, options, _ = REFUSED[number]
+        await job.save(data, **options)
+
     with jobq.Queue(sqlite, router=router, artifacts=folder.storage) as queue:
-        job = painted(queue)
-        assert job.error is not None
-        assert said in job.error
-        assert job.error_code == "OptionError"
-        assert queue.artifacts(job) == []
+        jobs = [queue.enqueue("paint", number) for number in range(len(REFUSED))]
+        drain(queue)
+        for asked, (*_, said) in zip(jobs, REFUSED, strict=True):
+            job = queue.get(asked)
+            assert said in str(job.error)
+            assert job.error_code == "OptionError"
+            assert queue.artifacts(job) == []
     assert not folder.storage.folder.exists()
 
 
 def test_a_def_handler_cannot_read_an_asynchronous_iterator(
-    gallery: jobq.Queue, router: jobq.Router
+    sqlite: str, router: jobq.Router
 ) -> None:
     @router.handler("paint")
     def paint(payload: dict[str, Any], job: jobq.SyncJobContext) -> None:
         job.save(chunks(None, None))
 
-    assert "needs an `async def` handler" in str(painted(gallery).error)
+    with jobq.Queue(sqlite, router=router) as queue:
+        assert "needs an `async def` handler" in str(painted(queue).error)
 
 
 def test_a_large_stream_needs_little_memory(
@@ -398,6 +405,25 @@ def test_what_is_saved_while_a_sweep_deletes_the_same_is_not_lost(
         clock.advance(DAY * 1.1)
         assert queue.sweep_artifacts(dry_run=False).rows == 1  # the place that it moved away from
         assert folder.keys() == [stored[0].key]
+        assert queue.sweep_artifacts().rows == 0
+
+
+def test_a_sweep_that_marks_while_a_job_saves_the_same_looks_again_before_it_deletes(
+    postgres: str, router: jobq.Router, folder: Folder, clock: FrozenClock
+) -> None:
+    saving(router, PNG)
+    with (
+        jobq.Queue(postgres, router=router, artifacts=folder.storage, clock=clock) as queue,
+        psycopg.connect(postgres) as connection,
+    ):
+        id = only(queue, leave_litter(queue)).id
+        run, dialect = backends.callers.run, queue._store().dialect
+        assert run(dialect, connection, backends.ops.take_swept, id)
+        job = painted(queue)  # it sees no mark yet
+        connection.commit()
+        assert not queue._store().run(backends.ops.is_still_swept, id)
+        assert only(queue, job).key == KEY
+        clock.advance(DAY * 1.1)
         assert queue.sweep_artifacts().rows == 0
 
 

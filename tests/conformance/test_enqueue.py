@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -555,3 +556,33 @@ def test_a_job_that_started_in_time_may_finish_after_its_expiry(
     (claimed,) = claim(frozen)
     clock.advance(120)
     assert finish(frozen, claimed) == {job.id: "completed"}
+
+
+def test_of_very_many_items_the_ids_and_the_errors_are_kept(queue: jobq.Queue) -> None:
+    def items() -> Iterator[Any]:
+        yield ("t", {}, {"unique_key": "k"})
+        yield from (("t", {"n": n}) for n in range(10_000))
+        yield ("t", {}, {"priority": "soon"})
+        yield ("t", {}, {"unique_key": "k"})
+
+    outcomes = queue.enqueue_many(items())
+    assert len(outcomes) == 10_003
+    assert isinstance(outcomes[10_001].error, jobq.OptionError)
+    assert (outcomes[10_001].id, outcomes[10_001].job) == (None, None)
+    assert [one.created for one in outcomes[9_999:]] == [True, True, False, False]
+    assert outcomes[-1].id == outcomes[0].id
+    assert queue.get_many([outcomes[1].id, outcomes[10_000].id]) == [
+        queue.get(outcomes[1].id),
+        queue.get(outcomes[10_000].id),
+    ]
+    assert queue.get(outcomes[10_000].id).payload == {"n": 9_999}
+    with pytest.raises(jobq.JobqError, match="only the ids are kept"):
+        _ = outcomes[1].job
+    with pytest.raises(IndexError):
+        _ = outcomes[10_003]
+
+
+def test_the_outcome_of_few_items_has_the_job(queue: jobq.Queue) -> None:
+    [outcome] = queue.enqueue_many([("t", {"n": 1})])
+    assert outcome.job is not None
+    assert outcome.id == outcome.job.id

@@ -54,6 +54,7 @@ def test_a_job_shows_itself_in_the_json_of_the_api(
         "priority": 100,
         "progress": 0,
         "message": None,
+        "partial": None,
         "result": None,
         "error": None,
         "errorCode": None,
@@ -68,6 +69,7 @@ def test_a_job_shows_itself_in_the_json_of_the_api(
         "waitingFor": None,
         "position": None,
         "etaSeconds": None,
+        "batchId": None,
     }
     (claimed,) = claim(frozen)
     clock.advance(1.5)

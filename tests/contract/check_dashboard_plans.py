@@ -40,6 +40,8 @@ PAGES = (
     "/limits",
     "/workers",
     "/schedules",
+    "/spend",
+    "/spend?by=owner&period=7d",
 )
 NUMBERS = {
     "sqlite": (

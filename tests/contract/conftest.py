@@ -83,6 +83,14 @@ def router() -> jobq.Router:
         job.progress(50, "halfway")
         return int(payload["a"]) + int(payload["b"])
 
+    @router.handler("scarce", per_owner=jobq.PerOwner(queued=1))
+    async def scarce(payload: dict[str, Any]) -> None: ...
+
+    @router.handler("show")
+    async def show(payload: dict[str, Any], job: jobq.JobContext) -> None:
+        await job.partial("image:1", {"url": "a.png"})
+        raise jobq.Permanent("enough")
+
     @router.handler("fail", retry=jobq.Retry(max_attempts=1))
     def fail(payload: dict[str, Any], job: jobq.SyncJobContext) -> None:
         raise ValueError("the paper is jammed")

@@ -32,7 +32,7 @@ from jobq.contrib.django.http import (  # noqa: E402
     jobs_urls,
 )
 
-OPTIONS = ("router", "clock", "bounds", "lifespan", "limits", "artifacts")
+OPTIONS = ("router", "clock", "bounds", "lifespan", "artifacts", "per_owner")
 
 
 @contextmanager
@@ -81,7 +81,8 @@ def project(setup: Setup) -> Iterator[None]:
     config = setup.queue._config
     setup.queue.counts()  # jobq's own SQLite files bring themselves up to date
     with database_of(config.url) as alias:
-        queue = DjangoQueue(alias, **{name: getattr(config, name) for name in OPTIONS})
+        options = {name: getattr(config, name) for name in OPTIONS}
+        queue = DjangoQueue(alias, limits=config.limits.by_queue, **options)
         urls = urls_of(setup, queue)
         with override_settings(
             ROOT_URLCONF=urls, DEBUG=setup.debug, JOBQ={"DATABASE": alias}, ALLOWED_HOSTS=["*"]

@@ -138,3 +138,13 @@ def test_jobs_without_an_owner_share_their_keys(start: Start) -> None:
 @pytest.mark.parametrize("key", ["", "x" * 201])
 def test_a_key_that_cannot_be_used_is_refused(client: httpx.Client, key: str) -> None:
     assert create(client, key).status_code == 400
+
+
+def test_an_owner_with_as_many_jobs_waiting_as_he_may_have_is_told_to_try_again(
+    start: Start,
+) -> None:
+    client = start(allow=["scarce"]).client()
+    assert client.post("", json={"type": "scarce", "payload": {}}).status_code == 202
+    refused = client.post("", json={"type": "scarce", "payload": {}})
+    assert (refused.status_code, refused.json()["code"]) == (429, "owner_limit")
+    assert int(refused.headers["retry-after"]) >= 1

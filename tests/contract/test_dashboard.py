@@ -14,7 +14,7 @@ from jobq.http import Anonymous
 from jobq.http.dashboard import ACTIONS, Passwords
 from tests.contract.conftest import Site, Start
 
-PAGES = ("", "/jobs", "/failures", "/queues", "/limits", "/workers", "/schedules")
+PAGES = ("", "/jobs", "/failures", "/queues", "/limits", "/workers", "/schedules", "/spend")
 
 
 def token_of(client: httpx.Client, page: str = "") -> str:

@@ -99,3 +99,16 @@ def test_anothers_events_are_forbidden(site: Site) -> None:
 def test_head_of_a_stream_has_no_body(site: Site, client: httpx.Client) -> None:
     answer = client.head(f"{enqueue(site)}/events")
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_what_a_handler_shows_is_in_the_events_and_in_the_status(
+    site: Site, client: httpx.Client
+) -> None:
+    path = f"/{site.queue.enqueue('show', {}, owner='ada').id}"
+    site.drain()
+    shown = {"image:1": {"url": "a.png"}}
+    assert client.get(path).json()["partial"] == shown
+    with client.stream("GET", f"{path}/events") as answer:
+        *_, last = events(answer)
+    assert isinstance(last, Event)
+    assert (last.name, last.job["partial"]) == ("end", shown)

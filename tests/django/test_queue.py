@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -256,6 +257,20 @@ class InATestCase(TestCase):
                 assert drain(project_queue) == 2
                 spent = {one.key: str(one.usd) for one in project_queue.spend()}
                 assert spent == {"shop.pay": "0.100000", "shop.pay_async": "0.100000"}
+
+    def test_handlers_in_a_drain_save_on_djangos_connection(self) -> None:
+        for alias in self.databases:
+            with (
+                self.subTest(alias),
+                TemporaryDirectory() as folder,
+                override_settings(JOBQ={"DATABASE": alias, "ARTIFACTS": folder}),
+            ):
+                for type in ("shop.draw", "shop.draw_async"):
+                    project_queue.enqueue(type, {"text": type})
+                assert drain(project_queue) == 2
+                for job in project_queue.list(status="completed").jobs:
+                    [saved] = project_queue.artifacts(job)
+                    assert (saved.status, saved.sha256) == ("stored", job.result)
 
     async def test_handlers_spend_where_the_drain_is_awaited(self) -> None:
         job = await project_queue.aenqueue("shop.pay", {"usd": 3})

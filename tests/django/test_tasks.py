@@ -152,7 +152,8 @@ def configured(**policies: Any) -> Any:
 
 def made(function: Any, **options: Any) -> Any:
     """A task that a module has under the function's name."""
-    return api.task_backends["default"].task_class(func=function, **options)
+    usual = {"priority": 0, "backend": "default", "queue_name": "default", "run_after": None}
+    return api.task_backends["default"].task_class(func=function, **usual, **options)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ needed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -207,7 +207,7 @@ def verbs() -> None:
     assert_type(queue.history(job), list[jobq.Attempt])
     assert_type(queue.wait(job, timeout=1), jobq.Job)
     assert_type(queue.cancel_where(type="t", dry_run=True), int)
-    assert_type(queue.enqueue_many([("t", {}), jobq.NewJob(type=edit)]), list[jobq.Outcome])
+    assert_type(queue.enqueue_many([("t", {}), jobq.NewJob(type=edit)]), Sequence[jobq.Outcome])
     assert_type(job.status, jobq.JobStatus)
     assert_type(job.retry_at, datetime | None)
 

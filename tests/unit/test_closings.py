@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,6 +189,25 @@ def test_a_refused_or_exhausted_key_is_benched_for_an_hour_or_longer():
         assert (closing.key, closing.delay) == ("@keys/b", HOUR)
     longer = Failure(kind="quota_exhausted", retry_after=7200)
     assert rest(longer, pool()) == 7200
+
+
+@pytest.mark.parametrize(
+    "sent, benched",
+    [
+        ({"url": "https://cdn.example.com/a.png"}, False),
+        ({"url": "https://example.com", "headers": {"x-goog-api-key": "s2"}}, True),
+        ({"url": "https://example.com", "headers": {"Authorization": "signed"}}, True),
+        ({"url": "https://example.com/?key=s2"}, True),
+        ({"url": "https://example.com", "json": {"auth": "s2"}}, True),
+    ],
+)
+def test_a_request_that_went_without_a_key_benches_none(sent, benched):
+    request = httpx.Request("POST", **sent)
+    error = httpx.HTTPStatusError("403", request=request, response=httpx.Response(403))
+    running = a_job(pool())
+    raised = Raised(error, "no", "HTTPStatusError", failure=REFUSED_KEY)
+    closes = with_closings(raised, running, running.handler.limits).closes
+    assert [closing.key for closing in closes] == (["@keys/b"] if benched else [])
 
 
 def test_without_a_pool_exhausted_quota_closes_the_limit_and_a_refused_key_closes_nothing():

@@ -189,6 +189,7 @@ def test_a_job_is_shown_in_the_one_shape():
         "priority": 100,
         "progress": 100,
         "message": "done",
+        "partial": None,
         "result": {"url": "…"},
         "error": None,
         "errorCode": None,
@@ -203,6 +204,7 @@ def test_a_job_is_shown_in_the_one_shape():
         "waitingFor": None,
         "position": None,
         "etaSeconds": None,
+        "batchId": None,
     }
 
 

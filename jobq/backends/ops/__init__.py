@@ -53,6 +53,7 @@ from jobq.backends.ops.limit_control import (
     set_limit,
 )
 from jobq.backends.ops.limits import LimitRow, block, ensure_limits, look, settle
+from jobq.backends.ops.owners import insert_many_within, insert_within
 from jobq.backends.ops.read import (
     Filter,
     QueueState,
@@ -176,6 +177,8 @@ __all__ = [
     "insert",
     "insert_batch",
     "insert_many",
+    "insert_many_within",
+    "insert_within",
     "is_still_swept",
     "look",
     "matching",

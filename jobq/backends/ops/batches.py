@@ -6,7 +6,7 @@ them, and written down once. So nothing can be counted twice, or be missed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
@@ -24,15 +24,18 @@ from sqlalchemy import (
 
 from jobq._batch import BatchInfo
 from jobq._model import LIVE, Job, JobStatus, instant
+from jobq._owners import Bound
 from jobq._payload import dumps, loads
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param
 from jobq.backends._statement import Op, atomic, knows_again, reading, statement
 from jobq.backends.ops.insert import NewRow, insert_many
+from jobq.backends.ops.owners import Answer, insert_many_within
 
 b = t.batch.c
 j = t.job.c
 CHUNK = 1000
+NO_BOUNDS: Mapping[str, Sequence[Bound]] = {}
 SOME = 100
 """How many batches are ended in one transaction."""
 
@@ -68,12 +71,19 @@ def _set_total(d: Dialect) -> Executable:
 @atomic
 @knows_again
 def insert_batch(
-    d: Dialect, batch: NewBatch, rows: Sequence[NewRow], *, keep: int | None, again: bool = False
-) -> Op[tuple[list[Job], list[Job]] | None]:
+    d: Dialect,
+    batch: NewBatch,
+    rows: Sequence[NewRow],
+    bounds: Mapping[str, Sequence[Bound]] = NO_BOUNDS,
+    *,
+    keep: int | None,
+    again: bool = False,
+) -> Op[tuple[list[Answer], list[Job]] | None]:
     """Store a batch and its jobs: their answers in order, and the job that follows at once.
 
     That is where there are none to wait for. A job whose unique key is held is answered by the
-    one that holds it, which is no part of the batch. `None` where the batch exists already.
+    one that holds it, which is no part of the batch; nor is one whose owner may have no more.
+    `None` where the batch exists already.
     """
     then = batch.then
     stored = yield _insert(
@@ -86,14 +96,14 @@ def insert_batch(
     )
     if not stored and not again:
         return None
-    jobs: list[Job] = []
+    jobs: list[Answer] = []
     rows = [evolve(row, batch_id=batch.id) for row in rows]
     for start in range(0, len(rows), CHUNK):
         some = rows[start : start + CHUNK]
-        jobs += yield from insert_many(d, some, notify=True, again=not stored)
+        jobs += yield from insert_many_within(d, some, bounds, notify=True, again=not stored)
     if not stored:
         return jobs, []
-    created = sum(job.created for job in jobs)
+    created = sum(isinstance(job, Job) and job.created for job in jobs)
     if created < len(rows):
         yield _set_total(d, id=batch.id, total=created)
     follows = (yield from end_batches(d, [batch.id], keep=keep)) if not created else []

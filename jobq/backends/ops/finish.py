@@ -46,6 +46,8 @@ class Ending(NamedTuple):
     transition: Transition
     progress: int = 0
     message: str | None = None
+    partial: str | None = None
+    """What the handler has shown and is not yet stored."""
     deletes: bool = False
     """Whether the job is to be deleted when it completes (`keep=False`)."""
     committed: bool = False
@@ -81,6 +83,7 @@ class Ending(NamedTuple):
             "cancels": int(move.cancels),
             "progress": self.progress,
             "message": self.message,
+            "partial": self.partial,
         }
 
 
@@ -110,6 +113,7 @@ KINDS = {
     "cancels": Integer,
     "progress": Integer,
     "message": Text,
+    "partial": Text,
 }
 
 
@@ -172,6 +176,10 @@ def _values(d: Dialect, end: Any) -> dict[str, Any]:
             else_=j.progress,
         ),
         "message": func.coalesce(end.c.message, j.message),
+        "partial": case(
+            (end.c.status != word("completed"), func.coalesce(d.json(end.c.partial), j.partial)),
+            else_=None,
+        ),
         "result": d.json(end.c.result),
         "error": end.c.error,
         "error_code": case((cancelled, word("cancelled")), else_=end.c.error_code),
@@ -228,6 +236,7 @@ def _completed(d: Dialect, end: Any) -> Any:
         "status": word("completed"),
         "progress": number(100),
         "message": func.coalesce(end.c.message, j.message),
+        "partial": null(),
         "result": d.json(end.c.result),
         "error": null(),
         "error_code": null(),

@@ -75,12 +75,13 @@ def renew(
 
 @replanned
 def _progress(d: Dialect) -> Executable:
-    mine = d.rows("rows", id=Text, fence=BigInteger, progress=Integer, message=Text)
+    mine = d.rows("rows", id=Text, fence=BigInteger, progress=Integer, message=Text, partial=Text)
     free = d.skip_locked(select(j.id).join(mine, held(d, mine)), t.job)
     further = case((mine.c.progress > j.progress, mine.c.progress), else_=j.progress)
     values = {
         "progress": further,
         "message": func.coalesce(mine.c.message, j.message),
+        "partial": func.coalesce(d.json(mine.c.partial), j.partial),
         "version": j.version + number(1),
         "updated_at": d.now(),
     }
@@ -89,7 +90,7 @@ def _progress(d: Dialect) -> Executable:
 
 
 def progress(d: Dialect, rows: Sequence[dict[str, object]]) -> Op[list[str]]:
-    """Store progress: rows of id, fence, progress and message. The ids that were stored."""
+    """Store progress: rows of id, fence, progress, message, partial. The ids that were stored."""
     stored = yield _progress(d, rows=dumps(rows))
     return [row[0] for row in stored]
 

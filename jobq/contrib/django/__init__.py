@@ -13,7 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobq.contrib.django._queue import DjangoQueue
+from jobq.contrib import missing
+
+try:
+    from jobq.contrib.django._queue import DjangoQueue
+except ModuleNotFoundError as error:
+    raise missing(error, "django") from error
 
 if TYPE_CHECKING:
     from jobq.contrib.django._tasks import TasksBackend

@@ -16,6 +16,7 @@ QUEUE = (
     "LIMITS",
     "BOUNDS",
     "BUDGET",
+    "PER_OWNER",
     "STRICT_TYPES",
     "LIFESPAN",
     "OBSERVERS",

@@ -25,6 +25,7 @@ from django.http.request import RawPostDataException
 from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import resolve_url
 from django.urls import URLPattern, re_path, reverse
+from django.utils.functional import lazy
 from django.views.decorators.csrf import csrf_exempt
 
 from jobq._model import Job
@@ -109,6 +110,11 @@ def staff(request: HttpRequest) -> Operator | None:
     return Operator(name=user.get_username(), may=may)
 
 
+def _login_url() -> str:
+    """Where to sign in; its name can be resolved once all URLs are known."""
+    return str(resolve_url(settings.LOGIN_URL))
+
+
 def dashboard_urls(
     prefix: str = "jobq",
     *,
@@ -122,7 +128,7 @@ def dashboard_urls(
 
     >>> urlpatterns = [*dashboard_urls("jobq")]
     """
-    usual: dict[str, Any] = {"access": staff, "sign_in": resolve_url(settings.LOGIN_URL)}
+    usual: dict[str, Any] = {"access": staff, "sign_in": lazy(_login_url, str)()}
     return _patterns(DjangoDashboard(queue, **usual | options), prefix, name)
 
 

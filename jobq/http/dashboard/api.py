@@ -81,7 +81,7 @@ class Dashboard(JobsApi):
         methods = self.paths[path]
         route = methods.get("GET" if request.method == "HEAD" else request.method)
         screen = (route or next(iter(methods.values()))).name
-        visit = Visit(api=self, request=request, base=base, screen=screen, id=id)
+        visit = Visit(api=self, request=request, base=base, screen=screen, id=id, name=name)
         try:
             if route is None:
                 raise Problem(405, "method_not_allowed", "this page takes no such request")

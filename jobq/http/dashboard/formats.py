@@ -95,3 +95,19 @@ def first_line(text: str | None) -> str:
 def words(name: str) -> str:
     """A name as the words it is made of."""
     return name.replace("_", " ")
+
+
+def money(micros: int) -> str:
+    """Millionths of a dollar: whole cents from ten dollars on, as exact as it takes below."""
+    if micros >= 10_000_000 or micros % 10_000 == 0:
+        return f"${micros / 1_000_000:,.2f}"
+    return f"${micros / 1_000_000:.6f}".rstrip("0")
+
+
+def size(number: float) -> str:
+    """Bytes."""
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"

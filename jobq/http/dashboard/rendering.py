@@ -35,6 +35,8 @@ class Renderer:
             "short_id": formats.short_id,
             "first_line": formats.first_line,
             "words": formats.words,
+            "money": formats.money,
+            "size": formats.size,
         }
         self._environment.globals |= {
             "ago": formats.ago,

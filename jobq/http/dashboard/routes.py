@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobq.http.dashboard.screens import (
+    artifacts,
     failures,
     job,
     jobs,
@@ -13,6 +14,7 @@ from jobq.http.dashboard.screens import (
     overview,
     queues,
     schedules,
+    spend,
     workers,
 )
 from jobq.http.routes import Route
@@ -37,6 +39,7 @@ ROUTES = (
     _route("bulk", "POST", "/jobs/bulk", jobs.move_many, "Move many jobs"),
     _route("job", "GET", "/jobs/{id}", job.job, "One job"),
     _route("job", "POST", "/jobs/{id}", job.move, "Move a job"),
+    _route("artifact", "GET", "/jobs/{id}/artifacts/{name}", artifacts.artifact, "What it saved"),
     _route("failures", "GET", "/failures", failures.failures, "Failures by exception"),
     _route("queues", "GET", "/queues", queues.queues, "Queues"),
     _route("queues", "POST", "/queues", queues.change, "Pause or resume a queue"),
@@ -45,6 +48,7 @@ ROUTES = (
     _route("workers", "GET", "/workers", workers.workers, "Workers"),
     _route("schedules", "GET", "/schedules", schedules.schedules, "Schedules"),
     _route("schedules", "POST", "/schedules", schedules.change, "Pause or resume a schedule"),
+    _route("spend", "GET", "/spend", spend.spend, "What jobs have cost"),
     _route("theme", "POST", "/theme", look.theme, "Remember a theme"),
     _route("asset", "GET", "/assets/{id}", look.asset, "What pages load"),
 )

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from jobq._errors import ConfigurationError
 from jobq.http.dashboard.access import ACTIONS, Operator, admitted
@@ -63,7 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = _respond(self.server.dashboard, self._request())
         self.send_response(answer.status)
         for name, value in answer.headers.items():
-            self.send_header(name, value)
+            if name != "content-length":
+                self.send_header(name, value)
         self.send_header("content-length", str(len(answer.body)))
         self.end_headers()
         if self.command != "HEAD":
@@ -94,26 +95,28 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _respond(dashboard: Dashboard, request: Request) -> Response:
-    route, id = _match(dashboard, request.path)
+    route, parts = _match(dashboard, request.path)
     if route is None:
         return Response(status=404, headers={"content-type": "text/plain"}, body=b"not found")
-    answer = dashboard.handle(route.path, request, id=id)
-    assert not isinstance(answer, Stream)  # pages are whole
+    answer = dashboard.handle(route.path, request, **parts)
+    if isinstance(answer, Stream):
+        body = b"".join(dashboard.chunks(answer))
+        return Response(status=answer.status, headers=answer.headers, body=body)
     return answer
 
 
-def _match(dashboard: Dashboard, path: str) -> tuple[Route | None, str]:
-    """The route of a path, and the id in it; fixed paths come before others."""
-    wanted = path.rstrip("/")
+def _match(dashboard: Dashboard, path: str) -> tuple[Route | None, dict[str, str]]:
+    """The route of a path, and the parts of it; fixed paths come before others."""
+    wanted = path.rstrip("/").split("/")
     for template, methods in dashboard.paths.items():
-        route = next(iter(methods.values()))
-        head, parameter, _ = template.partition("{id}")
-        if not parameter and wanted == template:
-            return route, ""
-        rest = wanted.removeprefix(head)
-        if parameter and wanted.startswith(head) and rest and "/" not in rest:
-            return route, rest
-    return None, ""
+        names = template.split("/")
+        if len(names) != len(wanted):
+            continue
+        pairs = list(zip(names, wanted, strict=True))
+        if all(part if name.startswith("{") else name == part for name, part in pairs):
+            parts = {n[1:-1]: unquote(part) for n, part in pairs if n.startswith("{")}
+            return next(iter(methods.values())), parts
+    return None, {}
 
 
 @contextmanager

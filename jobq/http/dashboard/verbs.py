@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from jobq import backends
+from jobq import _spend_verbs, backends
 from jobq._config import Config
 from jobq._model import MOVES, Attempt, Counts, Job, Stat
+from jobq._spend import SpendTotal
 from jobq._steps import Do
 from jobq._verbs import Verb, move_many
 from jobq.backends.ops import Closed, Depth, Failures, Found, Search
@@ -84,3 +85,9 @@ def move(config: Config, verb: str, ids: list[str]) -> Verb[int]:
 
 def paused_queues(config: Config) -> Verb[dict[str, Any]]:  # noqa: ARG001
     return (yield Do(backends.ops.paused_queues))  # type: ignore[no-any-return]
+
+
+def spend_of(config: Config, id: str) -> Verb[list[SpendTotal]]:
+    """What a job has cost, by provider."""
+    where: dict[str, Any] = {"since": None, "until": None, "tz": "UTC", "owner": None, "type": None}
+    return (yield from _spend_verbs.spend(config, "provider", job=id, **where))

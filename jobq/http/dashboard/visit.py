@@ -49,6 +49,7 @@ class Visit:
     """The path that the dashboard is mounted at, without a slash at its end."""
     screen: str
     id: str = ""
+    name: str = ""
 
     def admit(self, action: str = READ) -> Steps[Operator]:
         """Who comes. Raises `Problem` where he may not do this."""

@@ -70,3 +70,13 @@ def pay(payload: dict[str, Any], job: jobq.SyncJobContext) -> str:
 @jobq.handler("shop.pay_async", budget=jobq.Budget(per_job=5))
 async def pay_async(payload: dict[str, Any], job: jobq.JobContext) -> str:
     return str((await job.spend(usd=payload["usd"], provider="bank")).job)
+
+
+@jobq.handler("shop.draw")
+def draw(payload: dict[str, Any], job: jobq.SyncJobContext) -> str:
+    return job.save(payload["text"].encode(), name="label.txt").sha256
+
+
+@jobq.handler("shop.draw_async")
+async def draw_async(payload: dict[str, Any], job: jobq.JobContext) -> str:
+    return (await job.save(payload["text"].encode(), name="label.txt")).sha256

@@ -18,8 +18,8 @@ MUTANTS = (
         name="callers-transaction",
         promise="a job that was enqueued in a transaction vanishes with its rollback",
         file="_verbs.py",
-        old="    if connection is not None:\n        job = yield DoOn(",
-        new="    if connection is None:\n        job = yield DoOn(",
+        old="        if connection is not None:\n            job = yield DoOn(",
+        new="        if connection is None:\n            job = yield DoOn(",
         tests=(f"{TRANSACTIONS}::test_a_job_vanishes_with_the_rollback_of_its_transaction",),
     ),
     Mutant(

@@ -28,9 +28,9 @@
   }
 
   function localise(within) {
-    for (const time of $$("time", within)) {
-      const there = new Date(time.dateTime);
-      time.title = `${there.toLocaleString()} (${time.title})`;
+    for (const time of $$("time:not([data-exact])", within)) {
+      time.dataset.exact = time.title;
+      time.title = `${new Date(time.dateTime).toLocaleString()} (${time.title})`;
     }
   }
 
@@ -45,24 +45,53 @@
   function renew(page) {
     for (const region of $$("[data-live]")) {
       const fresh = page.getElementById(region.id);
-      if (!fresh || isBusy(region) || fresh.innerHTML === region.original) continue;
-      const ticked = $$("input:checked", region).map((box) => box.value);
-      const open = $$("details[id][open]", region).map((one) => one.id);
-      const focused = region.contains(document.activeElement) ? path(document.activeElement) : null;
-      region.original = fresh.innerHTML;
-      region.innerHTML = fresh.innerHTML;
-      for (const box of $$("input[type=checkbox][name]", region)) box.checked = ticked.includes(box.value);
-      for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-      if (focused) $(focused, region)?.focus();
-      dress(region);
+      if (fresh && !isBusy(region)) morph(region, fresh);
+    }
+    dress(document);
+  }
+
+  // Elements stay what they are where they can, so that focus, ticks and what is open stay too.
+  function morph(old, fresh) {
+    const mine = new Map([...old.children].filter(keyOf).map((child) => [keyOf(child), child]));
+    let place = old.firstChild;
+    for (const wanted of [...fresh.childNodes]) {
+      const match = keyOf(wanted) ? mine.get(keyOf(wanted)) : alike(place, wanted) ? place : null;
+      if (!match) {
+        old.insertBefore(document.importNode(wanted, true), place);
+      } else {
+        if (match === place) place = place.nextSibling;
+        else old.insertBefore(match, place);
+        patch(match, wanted);
+      }
+    }
+    while (place) {
+      const next = place.nextSibling;
+      place.remove();
+      place = next;
     }
   }
 
-  const path = (element) => {
-    const name = element.getAttribute("href") ? `[href="${CSS.escape(element.getAttribute("href"))}"]`
-      : element.value ? `[value="${CSS.escape(element.value)}"]` : "";
-    return element.tagName.toLowerCase() + name;
-  };
+  const keyOf = (node) => node.dataset?.id;
+  const alike = (one, other) => one && one.nodeName === other.nodeName && !keyOf(one) && one.id === other.id;
+
+  function patch(old, fresh) {
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.data !== fresh.data) old.data = fresh.data;
+      return;
+    }
+    const own = old.matches("time") ? ["title"] : old.matches("details") ? ["open"] : ["hidden", "disabled"];
+    for (const { name } of [...old.attributes]) {
+      if (!own.includes(name) && !name !== "data-exact" && !fresh.hasAttribute(name)) old.removeAttribute(name);
+    }
+    for (const { name, value } of fresh.attributes) {
+      if (!own.includes(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    if (old.matches("time") && old.dataset.exact !== fresh.title) {
+      old.title = fresh.title;
+      delete old.dataset.exact;
+    }
+    if (!old.matches("time[data-ago], [data-chosen], .copy")) morph(old, fresh);
+  }
 
   async function refresh() {
     if (!live || document.hidden || $("dialog[open]")) return;
@@ -167,7 +196,6 @@
 
   // --- begin -------------------------------------------------------------------------------------
 
-  for (const region of $$("[data-live]")) region.original = region.innerHTML;
   dress(document);
   $("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   setInterval(tick, 1000);

@@ -8,11 +8,14 @@ from typing import Any
 
 from attrs import frozen
 
-from jobq import _verbs
+from jobq import _artifact_verbs, _verbs
 from jobq._model import MOVES, Attempt, Job, JobStatus
+from jobq._spend import SpendTotal
+from jobq.artifacts import Artifact
 from jobq.http import reading
 from jobq.http.dashboard import verbs
 from jobq.http.dashboard.formats import words
+from jobq.http.dashboard.screens.artifacts import PICTURES
 from jobq.http.dashboard.visit import Visit
 from jobq.http.steps import Ask, Operation
 
@@ -27,10 +30,15 @@ def job(visit: Visit) -> Operation:
     operator = yield from visit.admit()
     found: Job = yield Ask(_verbs.get, reading.id_of(visit.id))
     attempts: list[Attempt] = yield Ask(verbs.history, found.id)
+    saved: list[Artifact] = yield Ask(_artifact_verbs.artifacts, [found.id])
+    paid: list[SpendTotal] = yield Ask(verbs.spend_of, found.id)
     return visit.page(
         operator,
         job=found,
         attempts=attempts[::-1],
+        artifacts=[one for one in saved if one.status == "stored"],
+        pictures=PICTURES,
+        paid=paid,
         timeline=timeline(found, visit.now()),
         actions=possible(found, visit.now()),
     )

@@ -1,0 +1,1 @@
+"""Carousels for social networks: texts, images, publishing, on a host without worker processes."""
