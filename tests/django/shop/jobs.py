@@ -80,3 +80,8 @@ def draw(payload: dict[str, Any], job: jobq.SyncJobContext) -> str:
 @jobq.handler("shop.draw_async")
 async def draw_async(payload: dict[str, Any], job: jobq.JobContext) -> str:
     return (await job.save(payload["text"].encode(), name="label.txt")).sha256
+
+
+@jobq.handler("shop.in_steps")
+def in_steps(payload: dict[str, Any], job: jobq.SyncJobContext) -> int:
+    return int(job.step("double", lambda n: 2 * n, payload["n"]))
