@@ -40,6 +40,8 @@ class Book:
     """Whether some of that can be cancelled by the handler."""
     wrote: bool = False
     """Whether more was done than to look."""
+    advanced: bool = False
+    """Whether this run has ended a step: the next one will come further."""
     halting: bool = False
     """Whether the job is to be cancelled as soon as the handler comes to something new."""
     sleeps: bool = True
@@ -127,6 +129,7 @@ def write(
         run.lose()
         raise LeaseLost(run.job.id)
     run.book.wrote = run.book.wrote or row.name != CHECKPOINT
+    run.book.advanced = run.book.advanced or (row.status == "done" and row.name != CHECKPOINT)
     if connection is None and run.book.rows is not None:
         run.book.rows[row.name] = written
     return written  # type: ignore[no-any-return]
