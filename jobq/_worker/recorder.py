@@ -67,9 +67,4 @@ class ThreadPlace:
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         work = self._recorder.run(self._running, op, args, kwargs)
-        try:
-            asked = asyncio.run_coroutine_threadsafe(work, self._recorder.loop)
-        except RuntimeError as error:  # the worker has ended without this thread
-            work.close()
-            raise LeaseLost(self._running.job.id) from error
-        return asked.result()
+        return self._running.host.from_thread(work)

@@ -282,6 +282,8 @@ RANGES = {
         "jobq_job USING INDEX jobq_job_status (status=?)",
         "jobq_job USING INDEX jobq_job_expiry (expires_at>? AND expires_at<?)",
         "jobq_job USING INDEX jobq_job_prune (prune_at>? AND prune_at<?)",
+        "jobq_batch USING INDEX jobq_batch_prune (prune_at>? AND prune_at<?)",
+        "jobq_job USING COVERING INDEX jobq_job_batch (batch_id=? AND status=?)",  # of each batch
         "jobq_stat USING PRIMARY KEY (minute<?)",
     ],
 }
