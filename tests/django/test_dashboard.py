@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -41,8 +42,9 @@ def retry(client: Client, job: jobq.Job) -> int:
     client.cookies.load(page["set-cookie"])  # as browsers do by themselves
     found = re.search(r'name="token" value="([^"]+)"', page.content.decode())
     assert found is not None
-    form = {"token": found[1], "action": "retry"}
-    return int(client.post(f"/jobq/jobs/{job.id}", form).status_code)
+    form = urlencode({"token": found[1], "action": "retry"})
+    answer = client.post(f"/jobq/jobs/{job.id}", form, "application/x-www-form-urlencoded")
+    return int(answer.status_code)
 
 
 @pytest.fixture
