@@ -27,6 +27,7 @@ REQUIREMENTS = {
     "audit": (None, ["audit"]),
     "browser": (["all"], ["test", "browser"]),
     "openapi": (["all"], ["test", "openapi"]),
+    "examples": (["all"], ["test", "examples"]),
 }
 
 # What `sdks` tries, always in current versions. litellm holds the others back, so it goes alone.
@@ -205,6 +206,13 @@ def limits(session: nox.Session) -> None:
 
 
 @nox.session
+def paid(session: nox.Session) -> None:
+    """Strike workers between and within paid calls, and read the provider's bill."""
+    install(session, "tests")
+    session.run("python", "-m", "tests.paid", *session.posargs)
+
+
+@nox.session
 def security(session: nox.Session) -> None:
     """Check what SECURITY.md promises, with many more examples than the tests take."""
     install(session, "tests")
@@ -263,6 +271,13 @@ def release(session: nox.Session) -> None:
     session.install("uv")
     environments = ("--environments", session.create_tmp())
     session.run("python", "-m", "tests.release", *environments, *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Check the five example systems, also with limits and fence broken (needs curl)."""
+    install(session, "examples")
+    session.run("pytest", "tests/examples/check_systems.py", "--timeout=300", *session.posargs)
 
 
 @nox.session

@@ -71,8 +71,60 @@ from jobq._spend import Budget, BudgetExceeded, SpendTotal, Spent
 from jobq.observe import Observer
 
 if TYPE_CHECKING:
+    from jobq._batch import Batch, BatchInfo
     from jobq._classify.classifier import classifier, classify
+    from jobq._classify.failure import Failure, FailureKind
+    from jobq._clock import Clock, SystemClock
+    from jobq._config import Bounds
+    from jobq._context import JobContext, SyncJobContext
+    from jobq._cron import ScheduleInfo
+    from jobq._enqueued import Outcome
+    from jobq._errors import (
+        BackendError,
+        BackendUnavailable,
+        BatchNotFound,
+        ConfigurationError,
+        DuplicateJob,
+        HandlerError,
+        IllegalMove,
+        JobNotFound,
+        JobqError,
+        LeaseLost,
+        OptionError,
+        OutcomeUnknown,
+        PayloadError,
+        ResultError,
+        SchemaError,
+        StorageError,
+        StorageUnavailable,
+        UnknownType,
+        WaitTimeout,
+        WebhookError,
+        WorkerFailed,
+    )
+    from jobq._handler import Handler, Middleware
+    from jobq._limits import Concurrency, DailyQuota, KeyPool, RateLimit, TokenBucket
+    from jobq._model import (
+        MOVES,
+        Attempt,
+        Counts,
+        Job,
+        JobStatus,
+        LimitInfo,
+        Move,
+        NewJob,
+        Page,
+        Stat,
+        WaitingFor,
+        WorkerInfo,
+    )
+    from jobq._queue import AsyncQueue, Queue
+    from jobq._retry import Backoff, Exponential, Fixed, Retry
+    from jobq._routing import Router, cron, handler
+    from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
+    from jobq._spend import Budget, BudgetExceeded, SpendTotal, Spent
     from jobq._worker import Worker
+    from jobq.observe import Observer
     from jobq.webhooks import Webhook, WebhookInfo
 
 __version__ = "0.1.0"
@@ -160,20 +212,45 @@ __all__ = [
 ]
 
 _LATER = {
-    "Worker": "jobq._worker",
-    "classifier": "jobq._classify.classifier",
-    "classify": "jobq._classify.classifier",
-    "Webhook": "jobq.webhooks",
-    "WebhookInfo": "jobq.webhooks",
+    "jobq._batch": "Batch BatchInfo",
+    "jobq._classify.classifier": "classifier classify",
+    "jobq._classify.failure": "Failure FailureKind",
+    "jobq._clock": "Clock SystemClock",
+    "jobq._config": "Bounds",
+    "jobq._context": "JobContext SyncJobContext",
+    "jobq._cron": "ScheduleInfo",
+    "jobq._enqueued": "Outcome",
+    "jobq._errors": (
+        "BackendError BackendUnavailable BatchNotFound ConfigurationError DuplicateJob "
+        "HandlerError IllegalMove JobNotFound JobqError LeaseLost OptionError "
+        "OutcomeUnknown PayloadError ResultError SchemaError StorageError "
+        "StorageUnavailable UnknownType WaitTimeout WebhookError WorkerFailed"
+    ),
+    "jobq._handler": "Handler Middleware",
+    "jobq._limits": "Concurrency DailyQuota KeyPool RateLimit TokenBucket",
+    "jobq._model": (
+        "Attempt Counts Job JobStatus LimitInfo MOVES Move NewJob Page Stat WaitingFor WorkerInfo"
+    ),
+    "jobq._queue": "AsyncQueue Queue",
+    "jobq._retry": "Backoff Exponential Fixed Retry",
+    "jobq._routing": "Router cron handler",
+    "jobq._signals": "Cancel Permanent RateLimited RetryAfter Snooze",
+    "jobq._spend": "Budget BudgetExceeded SpendTotal Spent",
+    "jobq._worker": "Worker",
+    "jobq.observe": "Observer",
+    "jobq.webhooks": "Webhook WebhookInfo",
 }
-"""What enqueuing needs none of is imported when it is first asked for."""
+"""Where the public names are: each is imported when it is first asked for."""
+_MODULES = {name: module for module, names in _LATER.items() for name in names.split()}
 
 if not TYPE_CHECKING:  # type checkers would take any name for one of jobq's
 
     def __getattr__(name: str) -> Any:
-        if name not in _LATER:
+        if name == "observe":
+            return import_module("jobq.observe")
+        if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = globals()[name] = getattr(import_module(_LATER[name]), name)
+        found = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return found
 
     def __dir__() -> list[str]:

@@ -12,9 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-
-from attrs import define, field, frozen
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobq._masking import mask
 
@@ -49,19 +47,18 @@ current_job: ContextVar[tuple[str, str] | None] = ContextVar("jobq_current_job",
 """The id and type of the job whose handler is running here."""
 
 
-@define(kw_only=True)
 class Enqueuing:
     """A job that is about to be stored. Where one with its unique key exists, `id` becomes that."""
 
-    id: str
-    type: str
-    queue: str
-    carries: dict[str, str] = field(factory=dict)
-    """What is put here is stored with the job's metadata; what the caller gave there stays."""
+    def __init__(self, *, id: str, type: str, queue: str) -> None:
+        self.id = id
+        self.type = type
+        self.queue = queue
+        self.carries: dict[str, str] = {}
+        """What is put here is stored with the job's metadata; what the caller gave there stays."""
 
 
-@frozen(kw_only=True)
-class Attempting:
+class Attempting(NamedTuple):
     """An attempt whose handler is about to be called."""
 
     job_id: str
@@ -72,8 +69,7 @@ class Attempting:
     metadata: Mapping[str, Any]
 
 
-@frozen(kw_only=True)
-class Attempted:
+class Attempted(NamedTuple):
     """An attempt whose outcome was stored."""
 
     job_id: str
@@ -91,8 +87,7 @@ class Attempted:
     """Seconds for which the job was due before it was claimed."""
 
 
-@frozen(kw_only=True)
-class Gauges:
+class Gauges(NamedTuple):
     """How a queue stands, for a scraper: from the first 10,000 jobs of each status."""
 
     live: Mapping[tuple[str, str], int]

@@ -28,6 +28,7 @@ from tests.django.shop.models import Order
 
 ROOT = Path(__file__).parent.parent.parent
 Command = list[str]
+SECRET = "whsec_" + "c2VjcmV0" * 6
 
 
 def work_off(queue: DjangoQueue, **options: Any) -> int:
@@ -55,9 +56,9 @@ def test_handlers_of_a_worker_spend(queue: DjangoQueue) -> None:
 def test_handlers_of_a_worker_save(alias: str, tmp_path: Path) -> None:
     with override_settings(JOBQ={"DATABASE": alias, "ARTIFACTS": str(tmp_path)}):
         queue = DjangoQueue()
-        for type in ("shop.draw", "shop.draw_async"):
+        for type in ("shop.draw", "shop.draw_async", "shop.frame"):
             queue.enqueue(type, {"text": type})
-        assert work_off(queue) == 2
+        assert work_off(queue) == 3
         for job in queue.list(status="completed").jobs:
             [saved] = queue.artifacts(job)
             assert (saved.status, saved.sha256) == ("stored", job.result)
@@ -74,6 +75,16 @@ def test_an_asynchronous_handler_has_a_thread_of_its_own(queue: DjangoQueue) -> 
     jobs = [queue.enqueue("shop.meet", {"n": 2}) for _ in range(2)]
     work_off(queue, concurrency=2)
     assert [job.result for job in queue.get_many(jobs)] == ["met"] * 2
+
+
+def test_a_worker_has_everything_that_the_project_has_set(alias: str) -> None:
+    webhooks = {"shop": jobq.Webhook(url="https://shop.example/hook", secret=SECRET)}
+    options: dict[str, Any] = {"KEEP": 60, "BUDGET": jobq.Budget(per_job=7), "WEBHOOKS": webhooks}
+    with override_settings(JOBQ={"DATABASE": alias, **options}):
+        config = worker_queue(DjangoQueue())._config
+    assert (config.keep, config.budget) == (60_000_000, jobq.Budget(per_job=7))
+    assert config.webhooks == webhooks
+    assert config.router.get("shop.total") is not None
 
 
 def test_the_workers_address_is_the_databases(alias: str) -> None:

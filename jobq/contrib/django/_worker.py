@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
-from attrs import define
+from attrs import define, fields
 from django.db import close_old_connections, connections, reset_queries
 
 from jobq._config import Config
@@ -17,19 +17,8 @@ from jobq.contrib.django import DjangoQueue, _database, _settings
 from jobq.contrib.django._router import ProjectRouter, aliases
 
 T = TypeVar("T")
-SHARED = (
-    "router",
-    "strict_types",
-    "lifespan",
-    "keep",
-    "limits",
-    "bounds",
-    "budget",
-    "per_owner",
-    "artifacts",
-    "clock",
-    "observers",
-)
+OWN = {"url", "options", "declared"}
+SHARED = [one.name for one in fields(Config) if one.init and one.name not in OWN]
 """What a worker's configuration has of the project's."""
 
 
@@ -75,9 +64,9 @@ def worker_queue(queue: DjangoQueue, backend: str | None = None) -> Queue:
     if backend is not None and backend not in aliases():
         raise ConfigurationError(f"TASKS has no backend {backend!r} that is jobq's")
     config: Config = queue._config  # noqa: SLF001  a face of the configuration
-    fields = {name: getattr(config, name) for name in SHARED}
+    given = {name: getattr(config, name) for name in SHARED}
     if backend is not None:
-        fields["router"] = ProjectRouter([backend])
+        given["router"] = ProjectRouter([backend])
     options = _settings.worker_options() if _database.vendor(queue.alias) == "postgresql" else {}
     url = _database.url(queue.alias)
-    return Queue._face_of(WorkerConfig(url=url, options=options, **fields))  # noqa: SLF001
+    return Queue._face_of(WorkerConfig(url=url, options=options, **given))  # noqa: SLF001
