@@ -251,13 +251,6 @@ class InATestCase(TestCase):
                 assert failed.status == "failed"
                 assert len(project_queue.history(failed.id)) == 1
 
-    def test_steps_of_handlers_in_a_drain_are_kept(self) -> None:
-        for alias in self.databases:
-            with self.subTest(alias), override_settings(JOBQ={"DATABASE": alias}):
-                job = project_queue.enqueue("shop.in_steps", {"n": 3})
-                assert drain(project_queue) == 1
-                assert project_queue.get(job.id).result == 6
-
     def test_handlers_in_a_drain_spend_on_djangos_connection(self) -> None:
         for alias in self.databases:
             with self.subTest(alias), override_settings(JOBQ={"DATABASE": alias}):
