@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import Factory, define
@@ -11,6 +11,7 @@ from jobq import backends
 from jobq._checks import short_text
 from jobq._errors import LeaseLost, OptionError
 from jobq._masking import mask
+from jobq._saving import Saver
 from jobq._steps import Do, DoOn
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Book:
     """Whether time has to pass: in tests of handlers it has not."""
 
 
-class Run(Protocol):
+class Run(Saver, Protocol):
     """The run of a handler, as far as steps are concerned."""
 
     job: Any
@@ -64,14 +65,6 @@ class Run(Protocol):
     @property
     def now(self) -> int:
         """The database's clock, as far as it is known here, in microseconds."""
-
-    @property
-    def uploads(self) -> Any:
-        """What was uploaded, by the step that it was uploaded in."""
-
-    @property
-    def storage(self) -> Any:
-        """Where artifacts are kept."""
 
     @property
     def budget(self) -> Any: ...
@@ -116,7 +109,6 @@ def write(
     error: BaseException | None = None,
     timeout: int | None = None,
     connection: Any = None,
-    artifacts: Sequence[str] = (),
 ) -> Verb[StepRow]:
     """Record a step, unless the job is no longer this run's: then `LeaseLost`."""
     given: dict[str, Any] = {
@@ -129,8 +121,9 @@ def write(
         "timeout": timeout,
     }
     op: Callable[..., Any] = backends.ops.write_step
-    if artifacts:
-        op, given["artifacts"] = backends.ops.write_step_and_artifacts, artifacts
+    saved = run.uploads.of(row.name) if row.status == "done" else ()
+    if saved:
+        op, given["artifacts"] = backends.ops.write_step_and_artifacts, saved
     written = yield Do(op, **given) if connection is None else DoOn(connection, op, **given)
     if written is None:
         run.lose()
