@@ -206,6 +206,13 @@ def limits(session: nox.Session) -> None:
 
 
 @nox.session
+def paid(session: nox.Session) -> None:
+    """Strike workers between and within paid calls, and read the provider's bill."""
+    install(session, "tests")
+    session.run("python", "-m", "tests.paid", *session.posargs)
+
+
+@nox.session
 def security(session: nox.Session) -> None:
     """Check what SECURITY.md promises, with many more examples than the tests take."""
     install(session, "tests")

@@ -372,11 +372,14 @@ class Worker:
 
     def _report(self) -> dict[str, Any]:
         """The worker's row in `jobq_worker`."""
+        from jobq import __version__  # which imports this
+
         return {
             "id": self.id,
             "label": self._label,
             "host": platform.node(),
             "pid": os.getpid(),
+            "version": __version__,
             "queues": dumps(list(self._queues) if self._queues is not None else []),
             "types": dumps(self._router.types),
             "limits": dumps(self._lanes.declarations()),

@@ -39,6 +39,7 @@ SCREENS = {
     "job-running": "/jobs/{running}",
     "job-failed": "/jobs/{failed}",
     "job-completed": "/jobs/{completed}",
+    "job-waiting": "/jobs/{waiting}",
     "job-limited": "/jobs/{limited}",
     "bulk": "/jobs/bulk?verb=delete&status=failed",
     "failures": "/failures",
@@ -100,6 +101,7 @@ def paths(queue: jobq.Queue) -> dict[str, str]:
     ids = {
         **ended(queue),
         "running": queue.list(status="processing").jobs[-1].id,
+        "waiting": queue.list(status="waiting").jobs[0].id,
         "limited": queue.list(type="image_variation").jobs[0].id,
     }
     return {name: path.format(**ids) for name, path in SCREENS.items()}

@@ -267,9 +267,9 @@ class InATestCase(TestCase):
                 TemporaryDirectory() as folder,
                 override_settings(JOBQ={"DATABASE": alias, "ARTIFACTS": folder}),
             ):
-                for type in ("shop.draw", "shop.draw_async"):
+                for type in ("shop.draw", "shop.draw_async", "shop.frame"):
                     project_queue.enqueue(type, {"text": type})
-                assert drain(project_queue) == 2
+                assert drain(project_queue) == 3
                 for job in project_queue.list(status="completed").jobs:
                     [saved] = project_queue.artifacts(job)
                     assert (saved.status, saved.sha256) == ("stored", job.result)

@@ -1,6 +1,15 @@
 """The mutants of each part of jobq, together."""
 
-from tests.mutants.catalogue import claims, crashes, enqueuing, holding, http, limits, schedules
+from tests.mutants.catalogue import (
+    claims,
+    crashes,
+    enqueuing,
+    holding,
+    http,
+    limits,
+    paid,
+    schedules,
+)
 from tests.mutants.catalogue.mutant import SOURCE_TEXT, Mutant, Rotten
 
 __all__ = ["MUTANTS", "SOURCE_TEXT", "Mutant", "Rotten"]
@@ -13,4 +22,5 @@ MUTANTS = (
     *limits.MUTANTS,
     *schedules.MUTANTS,
     *http.MUTANTS,
+    *paid.MUTANTS,
 )

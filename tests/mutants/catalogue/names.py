@@ -8,6 +8,7 @@ MOVES, OUTCOMES = "conformance/test_moves.py", "conformance/test_outcomes.py"
 LIMITS, STARTS = "conformance/test_limits.py", "conformance/test_limited_starts.py"
 ENQUEUE, TRANSACTIONS = "conformance/test_enqueue.py", "conformance/test_transactions.py"
 SCHEDULES = "conformance/test_schedules.py"
+STEPS, WAITING = "conformance/test_steps.py", "conformance/test_waiting.py"
 READ, SHUTDOWN = "conformance/test_read.py", "conformance/test_shutdown.py"
 
 EXPIRES_BETWEEN = (
