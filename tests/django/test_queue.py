@@ -18,11 +18,13 @@ from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
 import jobq
+from jobq import webhooks
 from jobq._wakeup import listen
 from jobq.contrib.django import DjangoQueue, _database
 from jobq.contrib.django import queue as project_queue
 from jobq.testing import adrain, assert_enqueued, drain
 from tests.django.shop.models import Order
+from tests.endpoints import endpoint
 
 
 @contextmanager
@@ -249,13 +251,6 @@ class InATestCase(TestCase):
                 assert failed.status == "failed"
                 assert len(project_queue.history(failed.id)) == 1
 
-    def test_steps_of_handlers_in_a_drain_are_kept(self) -> None:
-        for alias in self.databases:
-            with self.subTest(alias), override_settings(JOBQ={"DATABASE": alias}):
-                job = project_queue.enqueue("shop.in_steps", {"n": 3})
-                assert drain(project_queue) == 1
-                assert project_queue.get(job.id).result == 6
-
     def test_handlers_in_a_drain_spend_on_djangos_connection(self) -> None:
         for alias in self.databases:
             with self.subTest(alias), override_settings(JOBQ={"DATABASE": alias}):
@@ -350,3 +345,18 @@ def test_a_database_in_memory_is_drained_and_no_workers_place(clean: None) -> No
     finally:
         other.close()
         other.settings_dict["NAME"] = before
+
+
+def test_the_webhooks_of_a_project_are_told(alias: str) -> None:
+    with endpoint() as shop:
+        secret = webhooks.new_secret()
+        hook = jobq.Webhook(url=shop.url, secret=secret, allow=["127.0.0.1", "::1"])
+        setting = {"DATABASE": alias, "WEBHOOKS": {"shop": hook}}
+        with override_settings(JOBQ=setting):
+            job = project_queue.enqueue("mail", None, webhook="shop")
+            project_queue.cancel(job.id)
+            drain(project_queue)
+            assert [info.name for info in project_queue.webhooks()] == ["shop"]
+    [(_, headers, body)] = shop.requests
+    webhooks.verify(headers, body, secret)
+    assert shop.events[0]["type"] == "job.cancelled"

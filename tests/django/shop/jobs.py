@@ -85,8 +85,3 @@ async def draw_async(payload: dict[str, Any], job: jobq.JobContext) -> str:
 @jobq.handler("shop.frame")
 def frame(payload: dict[str, Any], job: jobq.SyncJobContext) -> str:
     return job.step("draw", lambda: job.save(payload["text"].encode()).sha256)
-
-
-@jobq.handler("shop.in_steps")
-def in_steps(payload: dict[str, Any], job: jobq.SyncJobContext) -> int:
-    return int(job.step("double", lambda n: 2 * n, payload["n"]))
