@@ -334,9 +334,9 @@ class Worker:
     async def _leave(self, store: backends.AsyncStore) -> None:
         keep = self._config.keep
         with suppress(JobqError):
-            await self._relay.round()
             if await leave(store, self.id, label=self._label, tally=self._tally, keep=keep):
                 self._requeued(set())
+            await self._relay.round()
 
     def _service_ended(self, service: asyncio.Task[None]) -> None:
         """A part that ends on its own ends the worker loudly."""

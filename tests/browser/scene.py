@@ -41,7 +41,7 @@ class Scene:
         @router.handler("image_edit", limits=[places])
         def image_edit(payload: dict[str, Any], job: jobq.SyncJobContext) -> dict[str, Any]:
             job.progress(payload.get("at", 40), payload.get("note", "upscaling tile 5 of 12"))
-            self.gate.wait(60)
+            self.gate.wait(600)
             return {"imageUrls": ["https://cdn.example.com/edits/7.png"], "imageIds": ["img_7"]}
 
         @router.handler("image_generation", limits=[quota], retry=once)
@@ -102,7 +102,7 @@ class Scene:
             self.queue.enqueue("transcribe", {"minutes": number}, owner="user-2")
         cancelled = self.queue.enqueue("publish_post", {"post": 13})
         self.queue.cancel(cancelled.id)
-        until = datetime.now(UTC) + timedelta(minutes=4)
+        until = datetime.now(UTC) + timedelta(minutes=40)
         self.queue.pause_limit("gemini:images", until=until, reason="429: quota exceeded")
         self.queue.pause("newsletter")
 
