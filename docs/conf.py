@@ -26,3 +26,7 @@ html_theme = "furo"
 html_title = f"jobq {release}"
 html_copy_source = False
 html_show_sourcelink = False
+
+if not (Path(__file__).parent / "_pictures").is_dir():
+    # The session `docs` takes them with a browser; a quick look at the words needs none.
+    suppress_warnings = ["image.not_readable"]

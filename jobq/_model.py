@@ -320,6 +320,8 @@ class WorkerInfo:
     started_at: datetime
     seen_at: datetime
     alive: bool
+    version: str | None = None
+    """The version of jobq that it runs."""
 
 
 @frozen(kw_only=True)

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterable, Awaitable, Callable, Generator
+from collections.abc import AsyncIterable, Generator, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import evolve
 
 from jobq import _steps, backends
 from jobq._errors import LeaseLost
 from jobq._model import new_id
+from jobq._steps import Aside, Do
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
@@ -26,18 +28,27 @@ if TYPE_CHECKING:
     from jobq.artifacts import Artifact, Storage
     from jobq.artifacts._content import Content, Spool
 
-T = TypeVar("T")
-
 THREADS = 8
 """How many uploads of `async def` handlers a worker does at a time."""
 SMALL = 256 * 1024
 """Bytes that are not worth a thread."""
-current_step: ContextVar[str] = ContextVar("jobq_step", default="")
-"""The name of the step that is being run, if it is one."""
+RESULT = "/result"
+"""The place of a step's own result, where that is too large for its row."""
+_step: ContextVar[str] = ContextVar("jobq_step", default="")
+
+
+@contextmanager
+def within(step: str) -> Iterator[None]:
+    """What is saved in this block belongs to a step."""
+    token = _step.set(step)
+    try:
+        yield
+    finally:
+        _step.reset(token)
 
 
 class Uploads:
-    """What an attempt has uploaded, by the step that it did it in; none is "" ."""
+    """What an attempt has uploaded, by the step that it did it in; none is ""."""
 
     def __init__(self) -> None:
         self._nameless: Counter[str] = Counter()
@@ -66,11 +77,12 @@ class Saver(Protocol):
     """The claimed job's facts."""
 
     @property
-    def run(self) -> Callable[..., Awaitable[Any]]:
-        """Runs an op, in a transaction of its own, on the worker's event loop."""
+    def place(self) -> Any:
+        """Where an `async def` handler's ops are run."""
 
-    def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """The same, for a thread."""
+    @property
+    def thread_place(self) -> Any:
+        """Where a `def` handler's are."""
 
     @property
     def storage(self) -> Storage:
@@ -85,56 +97,30 @@ class Saver(Protocol):
         """How many uploads there may be at a time."""
 
 
-class _Aside:
-    """Something that may block."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.call = call
-
-    def do(self, attempt: Saver) -> Any:  # noqa: ARG002  a step's arguments
-        return self.call()
-
-    async def ado(self, attempt: Saver) -> Any:
-        return await _in_thread(attempt, self.call)
-
-
-class _Ask:
-    """An op."""
-
-    def __init__(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        self.op, self.args, self.kwargs = op, args, kwargs
-
-    def do(self, attempt: Saver) -> Any:
-        return attempt.run_here(self.op, *self.args, **self.kwargs)
-
-    async def ado(self, attempt: Saver) -> Any:
-        return await attempt.run(self.op, *self.args, **self.kwargs)
-
-
 class _Read:
     """Take all the data."""
 
-    def __init__(self, spool: Spool, data: Any) -> None:
-        self.spool, self.data = spool, data
+    def __init__(self, spool: Spool, data: Any, threads: CapacityLimiter | None) -> None:
+        self.spool, self.data, self.threads = spool, data, threads
 
-    def do(self, attempt: Saver) -> None:  # noqa: ARG002  a step's arguments
+    def do(self, place: Any) -> None:  # noqa: ARG002  a step's arguments
         from jobq.artifacts._content import take
 
         take(self.spool, self.data)
 
-    async def ado(self, attempt: Saver) -> None:
+    async def ado(self, place: Any) -> None:
         data = self.data
         if isinstance(data, bytes | bytearray) and len(data) < SMALL:
             self.spool.add(data)
         elif isinstance(data, AsyncIterable):
-            await self._take_iterator(attempt, data)
+            await self._take_iterator(data)
         elif inspect.iscoroutinefunction(getattr(data, "read", None)):
             while chunk := await data.read(SMALL):
-                await _in_thread(attempt, partial(self.spool.add, chunk))
+                await self._take([chunk])
         else:
-            await _in_thread(attempt, partial(self.do, attempt))
+            await Aside(partial(self.do, place), self.threads).ado(place)
 
-    async def _take_iterator(self, attempt: Saver, data: AsyncIterable[Any]) -> None:
+    async def _take_iterator(self, data: AsyncIterable[Any]) -> None:
         """Chunks as they come, which may be very small ones."""
         some: list[Any] = []
         size = 0
@@ -142,70 +128,86 @@ class _Read:
             some.append(chunk)
             size += len(chunk) if hasattr(chunk, "__len__") else SMALL
             if size >= SMALL:
-                await _in_thread(attempt, partial(self.spool.add_all, some))
+                await self._take(some)
                 some, size = [], 0
         self.spool.add_all(some)
 
-
-async def _in_thread(attempt: Saver, call: Callable[[], T]) -> T:
-    from anyio import to_thread
-
-    return await to_thread.run_sync(call, limiter=attempt.upload_threads)
+    async def _take(self, chunks: list[Any]) -> None:
+        await Aside(partial(self.spool.add_all, chunks), self.threads).ado(None)
 
 
-def save(attempt: Saver, data: Any, content_type: Any, name: Any) -> Artifact:
+def save(saver: Saver, data: Any, content_type: Any, name: Any) -> Artifact:
     """Save data in the thread of a `def` handler."""
     from jobq.artifacts._content import spooled
 
     with spooled() as spool:
-        return _steps.run(_saving(attempt, spool, data, content_type, name), attempt)
+        verb = _saving(saver, spool, data, content_type, name)
+        return _steps.run(verb, saver.thread_place)
 
 
-async def save_async(attempt: Saver, data: Any, content_type: Any, name: Any) -> Artifact:
+async def save_async(saver: Saver, data: Any, content_type: Any, name: Any) -> Artifact:
     """Save data from an `async def` handler."""
     from jobq.artifacts._content import spooled
 
     with spooled() as spool:
-        return await _steps.run_async(_saving(attempt, spool, data, content_type, name), attempt)
+        verb = _saving(saver, spool, data, content_type, name)
+        return await _steps.run_async(verb, saver.place)
+
+
+def keep(saver: Saver, data: bytes, *, step: str) -> Generator[Any, Any, Artifact]:
+    """Save the result of a step."""
+    from jobq.artifacts._content import spooled
+
+    with spooled() as spool:
+        spool.add(data)
+        facts = _facts(spool.content(), "application/json", "result.json")
+        return (yield from _stored(saver, spool, {"step": step, "slot": RESULT, **facts}))
 
 
 def _saving(
-    attempt: Saver, spool: Spool, data: Any, said: Any, name: Any
+    saver: Saver, spool: Spool, data: Any, said: Any, name: Any
 ) -> Generator[Any, Any, Artifact]:
-    from jobq.artifacts._artifact import reference
-    from jobq.artifacts._keys import checked_name, checked_type
+    from jobq.artifacts._keys import checked_name, checked_type, extension_of
 
-    label, said, step = checked_name(name), checked_type(said), current_step.get()
-    place = {"step": step, "slot": attempt.uploads.slot(step, label)}
-    storage: Storage = yield _Aside(lambda: attempt.storage)
-    yield _Read(spool, data)
-    content = spool.content()
-    facts = _facts(content, said, label, place["slot"])
-    claim = {"id": str(attempt.job.id), "fence": attempt.job.fence}
-    row = {**claim, **place, **facts, "key": _key(storage.prefix, facts)}
-    other = new_id()
-    apart = {"artifact": other, "key": _key(storage.prefix, facts, apart=other)}
-    artifact: Artifact | None = yield _Ask(backends.ops.begin_artifact, row, apart=apart)
-    if artifact is None:
-        raise LeaseLost(claim["id"])
-    kind, key = artifact.content_type, artifact.key
-    yield _Aside(partial(storage.put, key, content.file, size=content.size, content_type=kind))
-    attempt.uploads.add(artifact)
-    return evolve(artifact, url=storage.public_url(key) or reference(artifact.id))
+    label, said, step = checked_name(name), checked_type(said), _step.get()
+    slot = saver.uploads.slot(step, label)
+    yield _Read(spool, data, saver.upload_threads)
+    facts = _facts(spool.content(), said, label)
+    facts["name"] = label or f"{slot[1:]}.{extension_of(facts['content_type'])}"
+    return (yield from _stored(saver, spool, {"step": step, "slot": slot, **facts}))
 
 
-def _facts(content: Content, said: str | None, name: str | None, slot: str) -> dict[str, Any]:
+def _facts(content: Content, said: str | None, name: str | None) -> dict[str, Any]:
     """The columns of an artifact that say what it is."""
-    from jobq.artifacts._keys import extension_of, type_of
+    from jobq.artifacts._keys import type_of
 
-    kind = type_of(content.head, said, name)
     return {
         "artifact": new_id(),
-        "name": name or f"{slot[1:]}.{extension_of(kind)}",
+        "name": name,
         "sha256": content.sha256,
         "bytes": content.size,
-        "content_type": kind,
+        "content_type": type_of(content.head, said, name),
     }
+
+
+def _stored(saver: Saver, spool: Spool, facts: dict[str, Any]) -> Generator[Any, Any, Artifact]:
+    """Write it down, and upload it."""
+    from jobq.artifacts._artifact import reference
+
+    threads = saver.upload_threads
+    storage: Storage = yield Aside(lambda: saver.storage, threads)
+    row = {"id": str(saver.job.id), "fence": saver.job.fence, **facts}
+    row["key"] = _key(storage.prefix, facts)
+    other = new_id()
+    apart = {"artifact": other, "key": _key(storage.prefix, facts, apart=other)}
+    artifact: Artifact | None = yield Do(backends.ops.begin_artifact, row=row, apart=apart)
+    if artifact is None:
+        raise LeaseLost(row["id"])
+    content, kind = spool.content(), artifact.content_type
+    put = partial(storage.put, artifact.key, content.file, size=content.size, content_type=kind)
+    yield Aside(put, threads)
+    saver.uploads.add(artifact)
+    return evolve(artifact, url=storage.public_url(artifact.key) or reference(artifact.id))
 
 
 def _key(prefix: str, facts: dict[str, Any], *, apart: str | None = None) -> str:

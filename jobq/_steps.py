@@ -11,6 +11,8 @@ from attrs import frozen
 from jobq import backends
 
 if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+
     from jobq._owners import Bound
     from jobq.backends.ops.insert import NewRow
 
@@ -158,10 +160,10 @@ class Rest(Step):
 
 
 class Aside(Step):
-    """Call something that may block."""
+    """Call something that may block; in event loops in a thread, one of `threads` if given."""
 
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.call = call
+    def __init__(self, call: Callable[[], Any], threads: CapacityLimiter | None = None) -> None:
+        self.call, self.threads = call, threads
 
     def do(self, store: Any) -> Any:  # noqa: ARG002  a step's arguments
         return self.call()
@@ -169,4 +171,4 @@ class Aside(Step):
     async def ado(self, store: Any) -> Any:  # noqa: ARG002  a step's arguments
         from anyio import to_thread
 
-        return await to_thread.run_sync(self.call)
+        return await to_thread.run_sync(self.call, limiter=self.threads)

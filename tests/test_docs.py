@@ -35,7 +35,12 @@ from jobq.contrib import django
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = [
+    page
+    for page in sorted((ROOT / "examples").rglob("README.md"))
+    if page.parent.name != "fakegemini"  # has a test of its own
+]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *EXAMPLES]
 
 
 def parse(path: Path, language: str, evaluate: Callable[[Example], None]) -> Document:
@@ -74,7 +79,7 @@ def python(namespace: dict[str, Any]) -> Iterator[Callable[[Example], None]]:
 
     A block that begins with the name of a file is written to it, and imported.
     """
-    queues: list[jobq.Queue] = []
+    queues: list[jobq.Queue | jobq.AsyncQueue] = []
     with asyncio.Runner() as runner:
 
         def evaluate(example: Example) -> None:
@@ -90,14 +95,16 @@ def python(namespace: dict[str, Any]) -> Iterator[Callable[[Example], None]]:
                 runner.run(FunctionType(code, namespace)())
             else:
                 exec(code, namespace)
-            queues.extend(value for value in namespace.values() if isinstance(value, jobq.Queue))
+            kinds = (jobq.Queue, jobq.AsyncQueue)
+            queues.extend(value for value in namespace.values() if isinstance(value, kinds))
 
         try:
             yield evaluate
         finally:
             for queue in queues:
-                runner.run(queue.aio.aclose())
-                queue.close()
+                asynchronous = isinstance(queue, jobq.AsyncQueue)
+                runner.run((queue if asynchronous else queue.aio).aclose())
+                (queue.sync if asynchronous else queue).close()
 
 
 @pytest.fixture
@@ -121,7 +128,8 @@ def test_the_python_blocks_of_a_page_run_in_their_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", postgres)
-    with python({"__name__": "docs"}) as evaluate:
+    names = {"queue": jobq.Queue("sqlite:///jobs.db")} if path in EXAMPLES else {}
+    with python({"__name__": "docs", **names}) as evaluate:
         for example in parse(path, "python", evaluate).examples():
             example.evaluate()
 

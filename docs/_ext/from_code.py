@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -19,6 +22,7 @@ from jobq.backends._dialect import PostgresDialect, SqliteDialect
 from jobq.http import ROUTES, Route, shapes
 
 Cell = list[nodes.Node]
+ROOT = Path(__file__).parents[2]
 
 
 def table(heads: list[str], rows: list[list[Cell]]) -> nodes.table:
@@ -265,6 +269,31 @@ class Members(Directive):
         return [table(["member", "meaning"], [[words([n]), in_code(meanings[n])] for n in names])]
 
 
+class Floors(Directive):
+    """`{floors}`: the modules of jobq, each above those that it may import."""
+
+    def run(self) -> list[nodes.Node]:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        [contract] = [
+            one for one in project["tool"]["importlinter"]["contracts"] if one["type"] == "layers"
+        ]
+        rows: list[list[Cell]] = []
+        for height, layer in enumerate(reversed(contract["layers"])):
+            rooms = re.findall(r"\w+", layer)
+            rows += [
+                [[nodes.Text(str(height))], words([room]), in_code(purpose(room))] for room in rooms
+            ]
+        return [table(["floor", "module", "what it is about"], [*reversed(rows)])]
+
+
+def purpose(room: str) -> str:
+    """The first sentence of a module, without its full stop."""
+    said = (import_module(f"jobq.{room}").__doc__ or "").partition("\n")[0]
+    if not said:
+        raise ValueError(f"jobq.{room} does not say what it is about")
+    return said.rstrip(".")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     for name, directive in {
         "moves": Moves,
@@ -274,6 +303,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "metrics": Metrics,
         "routes": Routes,
         "members": Members,
+        "floors": Floors,
     }.items():
         app.add_directive(name, directive)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,6 @@ RPM = int(os.environ.get("GEMINI_RPM", "60"))
 
 queue = jobq.AsyncQueue(DATABASE_URL, lifespan=Gemini.connected)
 texts = jobq.RateLimit("gemini-texts", RPM, per=60)
-images = jobq.RateLimit("gemini-images", RPM, per=60)
 
 driver = "sqlite+aiosqlite:" if DATABASE_URL.startswith("sqlite") else "postgresql+psycopg:"
 engine = create_async_engine(driver + DATABASE_URL.partition(":")[2])
@@ -32,6 +32,11 @@ creations = sa.Table(
     sa.Column("title", sa.Text),
     sa.Column("images", sa.JSON),
 )
+
+
+def images(cost: Callable[[Any], int] | int) -> jobq.RateLimit:
+    """One limit for all that paint; a job counts for as many as it makes."""
+    return jobq.RateLimit("gemini-images", RPM, per=60, max_cost=10, cost=cost)
 
 
 @dataclass
@@ -68,17 +73,12 @@ async def ai_text_generation(payload: Prompt, job: jobq.JobContext) -> dict[str,
     return {"text": await gemini.text(payload.prompt, KEY)}
 
 
-@jobq.handler("ai_image_generation", limits=[images])
+@jobq.handler("ai_image_generation", limits=[images(1)])
 async def ai_image_generation(payload: Prompt, job: jobq.JobContext) -> None:
     await finish(job, payload.prompt, [await paint(job, payload.prompt)])
 
 
-six_images = jobq.RateLimit(
-    "gemini-carousels", RPM, per=60, max_cost=10, cost=lambda payload: payload.slides
-)
-
-
-@jobq.handler("carousel_creation", limits=[texts, six_images])
+@jobq.handler("carousel_creation", limits=[texts, images(lambda payload: payload.slides)])
 async def carousel_creation(payload: CarouselCreation, job: jobq.JobContext) -> None:
     """A text and some images. What one attempt has made, the next one does not pay for again."""
     gemini: Gemini = job.state

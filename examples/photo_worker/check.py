@@ -74,8 +74,8 @@ def batches(trial: Trial, site: Site, gemini: FakeGemini, jobs: list[str]) -> No
     secret = {"authorization": "Bearer a-long-secret-of-the-scheduler"}
     called = site.post("/functions/v1/process-generation-queue?maxJobs=20", headers=secret)
     trial.table.equal("a scheduled call ran", 20, called.json()["processed"])
-    trial.run("jobq", "worker", APP, "--burst")
-    trial.run("jobq", "worker", APP, "--burst")
+    for _ in range(2):
+        trial.run("jobq", "worker", APP, "--burst", "--max-seconds", "15")
     done = trial.statuses(jobs)
     trial.table.equal("photos on a day of 200", {"completed": 200, "pending": 100}, done)
     trial.table.equal("requests that Gemini saw", 200, len(gemini.ledger.entries))
@@ -104,7 +104,8 @@ def refused(trial: Trial, gemini: FakeGemini) -> None:
     trial.run("jobq", "limits", "set", "gemini-day", "--n", "1000", "--url", trial.url)
     gemini.script("rate_limited")
     before = refusals(gemini)
-    trial.run("jobq", "worker", APP, "--max-jobs", "1")
+    while refusals(gemini) == before:
+        trial.run("jobq", "worker", APP, "--max-jobs", "1")
     [(count, retry_at)] = trial.rows(RATE_LIMITED)
     trial.table.equal("one refusal: rate_limited", (1, 1), (refusals(gemini) - before, count))
     rest = retry_at.timestamp() - gemini.ledger.entries[-1].arrived

@@ -200,7 +200,8 @@ def documented(trial: Trial, site: Site, jobs: list[str]) -> None:
     edit = site.post("/api/edit-image", json=body, headers=ADA).json()["jobId"]
     trial.until_done([edit])
     trial.table.equal("image_edit", "completed", trial.queue.get(edit).status.value)
-    waiting = trial.queue.enqueue("image_generation", {}, delay=3600)
+    payload = {"clientId": "client-123", "productIds": [], "prompt": "Later"}
+    waiting = trial.queue.enqueue("image_generation", payload, delay=3600)
     by_hand = trial.queue.set_status(waiting, "failed", error="withdrawn").status.value
     trial.table.equal("setJobStatus", "failed", by_hand)
     trial.table.equal("the page", 200, site.get("/").status_code)

@@ -68,7 +68,7 @@ class Site:
     def __init__(self, process: Process, url: str) -> None:
         self.process = process
         self.url = url
-        self.http = httpx.Client(base_url=url, timeout=PATIENCE)
+        self.http = httpx.Client(base_url=url, timeout=PATIENCE, follow_redirects=True)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.http.get(path, **options)

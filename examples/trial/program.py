@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import time
 
 from examples.trial.trial import Check, Trial
@@ -19,6 +21,7 @@ def main(
     With `postgres` it runs on nothing else.
     """
     options = _parser().parse_args(given)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with all that was started
     broken = BROKEN if options.broken == "all" else tuple(filter(None, [options.broken]))
     began = time.monotonic()
     with Trial(broken, postgres=postgres) as trial:

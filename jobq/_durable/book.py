@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import Factory, define
@@ -11,6 +11,7 @@ from jobq import backends
 from jobq._checks import short_text
 from jobq._errors import LeaseLost, OptionError
 from jobq._masking import mask
+from jobq._saving import Saver
 from jobq._steps import Do, DoOn
 
 if TYPE_CHECKING:
@@ -39,13 +40,15 @@ class Book:
     """Whether some of that can be cancelled by the handler."""
     wrote: bool = False
     """Whether more was done than to look."""
+    advanced: bool = False
+    """Whether this run has ended a step: the next one will come further."""
     halting: bool = False
     """Whether the job is to be cancelled as soon as the handler comes to something new."""
     sleeps: bool = True
     """Whether time has to pass: in tests of handlers it has not."""
 
 
-class Run(Protocol):
+class Run(Saver, Protocol):
     """The run of a handler, as far as steps are concerned."""
 
     job: Any
@@ -62,14 +65,6 @@ class Run(Protocol):
     @property
     def now(self) -> int:
         """The database's clock, as far as it is known here, in microseconds."""
-
-    @property
-    def uploads(self) -> Any:
-        """What was uploaded, by the step that it was uploaded in."""
-
-    @property
-    def storage(self) -> Any:
-        """Where artifacts are kept."""
 
     @property
     def budget(self) -> Any: ...
@@ -114,7 +109,6 @@ def write(
     error: BaseException | None = None,
     timeout: int | None = None,
     connection: Any = None,
-    artifacts: Sequence[str] = (),
 ) -> Verb[StepRow]:
     """Record a step, unless the job is no longer this run's: then `LeaseLost`."""
     given: dict[str, Any] = {
@@ -127,13 +121,15 @@ def write(
         "timeout": timeout,
     }
     op: Callable[..., Any] = backends.ops.write_step
-    if artifacts:
-        op, given["artifacts"] = backends.ops.write_step_and_artifacts, artifacts
+    saved = run.uploads.of(row.name) if row.status == "done" else ()
+    if saved:
+        op, given["artifacts"] = backends.ops.write_step_and_artifacts, saved
     written = yield Do(op, **given) if connection is None else DoOn(connection, op, **given)
     if written is None:
         run.lose()
         raise LeaseLost(run.job.id)
     run.book.wrote = run.book.wrote or row.name != CHECKPOINT
+    run.book.advanced = run.book.advanced or (row.status == "done" and row.name != CHECKPOINT)
     if connection is None and run.book.rows is not None:
         run.book.rows[row.name] = written
     return written  # type: ignore[no-any-return]

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from jobq import _saving, backends
+from jobq import backends
 from jobq._durable.book import CHECKPOINT, OnAmbiguous, Run, Verb, checked_name, known, use, write
+from jobq._durable.large import fetched, put_away
 from jobq._durable.prints import args_hash, as_returned, idempotency_key
 from jobq._durable.signals import Halted, Leaving
 from jobq._errors import LeaseLost, OptionError, StepChanged
-from jobq._payload import dumps, encode_step, loads
-from jobq._saving import current_step
+from jobq._payload import encode_step, loads
+from jobq._saving import within
 from jobq._signals import Permanent, Signal
 from jobq._spend import refusal
-from jobq._steps import Aside, Do, Step
+from jobq._steps import Do, Step
 
 if TYPE_CHECKING:
     from jobq.backends.ops.steps import StepRow
-
-KEPT = "@artifact"
-"""How the stored result of a step says that it is kept elsewhere."""
 
 
 class Invoke(Step):
@@ -58,16 +54,6 @@ class Invoke(Step):
             return await value if inspect.isawaitable(value) else value
 
 
-@contextmanager
-def within(name: str) -> Iterator[None]:
-    """What is saved meanwhile is saved in this step."""
-    token = current_step.set(name)
-    try:
-        yield
-    finally:
-        current_step.reset(token)
-
-
 def step(
     run: Run,
     name: str,
@@ -90,7 +76,7 @@ def step(
             raise StepChanged(run.job.id, name, version)
         if old.status == "done":
             use(run, name)
-            return as_returned(function, (yield from stored(run, old)))
+            return as_returned(function, (yield from fetched(run, old.result)))
         found = yield from _of_the_last_time(name, args, kwargs, on_ambiguous)
         if found is not None:
             return (yield from _done(run, new, function, found, None))
@@ -131,42 +117,11 @@ def _done(
     run: Run, new: StepRow, function: Callable[..., Any], value: Any, connection: Any
 ) -> Verb[Any]:
     text = encode_step(value)
-    if run.step_limit is not None and len(text.encode()) > run.step_limit:
-        key = yield Keep(run, new.name, text)
-        kept = dumps({KEPT: key, "bytes": len(text.encode())})
-    else:
-        kept = text
-    done = new._replace(status="done", result=kept)
-    artifacts = run.uploads.of(new.name)
-    yield from write(run, done, connection=connection, artifacts=artifacts)
+    kept = yield from put_away(run, new.name, text)
+    yield from write(run, new._replace(status="done", result=kept), connection=connection)
     if connection is None:  # otherwise it may be rolled back, and tried again
         use(run, new.name)
     return as_returned(function, loads(text))
-
-
-class Keep(Step):
-    """Keep a large result among the artifacts; its key there."""
-
-    def __init__(self, run: Run, name: str, text: str) -> None:
-        self.run, self.name = run, name
-        self.data = (text.encode(), "application/json", f"{KEPT}.json")
-
-    def do(self, store: Any) -> str:  # noqa: ARG002  a step's arguments
-        with within(self.name):
-            return _saving.save(cast("Any", self.run), *self.data).key
-
-    async def ado(self, store: Any) -> str:  # noqa: ARG002  a step's arguments
-        with within(self.name):
-            return (await _saving.save_async(cast("Any", self.run), *self.data)).key
-
-
-def stored(run: Run, row: StepRow) -> Verb[Any]:
-    """The result of a step that is done, wherever it is kept."""
-    result = loads(row.result or "null")
-    if not isinstance(result, dict) or result.keys() != {KEPT, "bytes"}:
-        return result
-    storage: Any = run.storage
-    return loads((yield Aside(partial(storage.read, result[KEPT], 0, result["bytes"]))))
 
 
 def _afford(run: Run) -> Verb[None]:

@@ -12,11 +12,12 @@ from jobq import backends
 from jobq._checks import short_text
 from jobq._clock import SECOND, to_span
 from jobq._durable.book import Run, Verb, checked_name, known, use, write
+from jobq._durable.large import fetched, put_away
 from jobq._durable.prints import args_hash
 from jobq._durable.signals import Halted, Park
 from jobq._durable.step import Invoke, may_begin
 from jobq._errors import ConfigurationError, OptionError
-from jobq._payload import encode_step, loads
+from jobq._payload import encode_step
 from jobq._signals import WaitExpired
 from jobq.observe import logger
 
@@ -36,11 +37,12 @@ class Poll(Invoke):
     def __init__(
         self,
         run: Run,
+        name: str,
         poll: Callable[[Any], Any],
         operation: Any,
         cancel: Callable[[Any], Any] | None,
     ) -> None:
-        super().__init__(poll, (operation,), {})
+        super().__init__(poll, (operation,), {}, name)
         self.run, self.cancel = run, cancel
 
     async def ado(self, store: Any) -> Any:
@@ -86,9 +88,10 @@ def wait(
         yield from _halt(cancel, operation)
     if row.status not in _WAITING or poll is None:
         return (yield from _of_event(run, row, within))
-    found, rest = yield from _polled(run, row, Poll(run, poll, operation, cancel), rest)
+    found, rest = yield from _polled(run, row, Poll(run, name, poll, operation, cancel), rest)
     if found is not None:
-        return (yield from _came(run, row, encode_step(found, limit=run.step_limit)))
+        kept = yield from put_away(run, name, encode_step(found))
+        return (yield from _came(run, row, kept))
     yield from _expire(run, row, within)
     if row.status == "resumed":
         row = yield from write(run, row._replace(status="waiting", result=None))
@@ -200,13 +203,13 @@ def _of_event(run: Run, row: StepRow, within: int) -> Verb[Any]:
     if row.status == "expired":
         raise WaitExpired(row.name)
     run.book.used.add(row.name)
-    return loads(row.result or "null")
+    return (yield from fetched(run, row.result))
 
 
 def _came(run: Run, row: StepRow, result: str) -> Verb[Any]:
     yield from write(run, row._replace(status="done", result=result))
     run.book.used.add(row.name)
-    return loads(result)
+    return (yield from fetched(run, result))
 
 
 def _is_over(run: Run, row: StepRow) -> bool:

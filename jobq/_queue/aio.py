@@ -9,21 +9,16 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-from jobq import _artifact_verbs as artifact_verbs
-from jobq import _limit_verbs as limit_verbs
-from jobq import _schedule_verbs as schedule_verbs
 from jobq import _stat_verbs as stat_verbs
 from jobq import _steps
 from jobq import _verbs as verbs
-from jobq import _webhook_verbs as webhook_verbs
 from jobq._batch import Batch
 from jobq._config import Config
-from jobq._cron import ScheduleInfo
 from jobq._enqueue_many import enqueue_many
 from jobq._enqueued import Outcome
 from jobq._handler import Handler, WithoutPayload
-from jobq._limits import Concurrency, DailyQuota, RateLimit
-from jobq._model import Attempt, Counts, Job, LimitInfo, Page, Stat, WorkerInfo
+from jobq._model import Attempt, Counts, Job, Page, Stat, WorkerInfo
+from jobq._queue.controls import AsyncControls
 from jobq._queue.events import AsyncEvents
 from jobq._queue.face import Face
 from jobq._queue.options import EnqueueOptions, Where, job_item, one_connection
@@ -34,14 +29,12 @@ if TYPE_CHECKING:
     import asyncio
 
     from jobq import backends
-    from jobq.artifacts import Artifact, Sweep
-    from jobq.webhooks import WebhookInfo
 
 P = TypeVar("P")
 T = TypeVar("T")
 
 
-class AsyncQueue(Face, AsyncReports, AsyncEvents):
+class AsyncQueue(Face, AsyncControls, AsyncReports, AsyncEvents):
     """A queue, for asynchronous code; the same verbs as `Queue`. `aqueue.sync` is the other face.
 
     >>> queue = AsyncQueue("postgresql://localhost/app")  # doctest: +SKIP
@@ -282,67 +275,6 @@ class AsyncQueue(Face, AsyncReports, AsyncEvents):
     async def resume(self, queue: str = "default") -> None:
         """Let the jobs of a queue start again. See `Queue.resume`."""
         await self._do(verbs.resume, queue)
-
-    async def limits(self) -> builtins.list[LimitInfo]:
-        """The limits as they stand, by key: what is free, who waits, what is closed and why."""
-        return await self._do(limit_verbs.limits)
-
-    async def set_limit(self, limit: RateLimit | DailyQuota | Concurrency) -> None:
-        """Change a limit's numbers, from now on and for all workers.
-
-        They hold instead of what code declares, until `reset_limit`. For a template such as
-        `tenant:{owner}` they are those of all owners, for `tenant:7` of that one alone.
-        """
-        await self._do(limit_verbs.set_limit, limit)
-
-    async def pause_limit(
-        self, key: str, *, until: datetime | None = None, reason: str | None = None
-    ) -> None:
-        """Start no job that needs this limit, until then or until it is resumed."""
-        await self._do(limit_verbs.pause_limit, key, until, reason)
-
-    async def resume_limit(self, key: str) -> None:
-        """Open a limit that was paused, or that a provider's refusal has closed.
-
-        Raises `OptionError` where there is no such limit.
-        """
-        await self._do(limit_verbs.resume_limit, key)
-
-    async def reset_limit(self, key: str) -> None:
-        """Open a limit, fill its bucket, and go back to the numbers that code declares."""
-        await self._do(limit_verbs.reset_limit, key)
-
-    async def schedules(self) -> builtins.list[ScheduleInfo]:
-        """The schedules by name: when they tick next, and what became of the last tick."""
-        return await self._do(schedule_verbs.schedules)
-
-    async def pause_schedule(self, name: str) -> None:
-        """Let a schedule tick no more, until it is resumed. See `Queue.pause_schedule`."""
-        await self._do(schedule_verbs.pause_schedule, name)
-
-    async def resume_schedule(self, name: str) -> None:
-        """Let a schedule tick again, from now on."""
-        await self._do(schedule_verbs.resume_schedule, name)
-
-    async def artifacts(self, job_id: Any) -> builtins.list[Artifact]:
-        """What a job has saved, oldest first. See `Queue.artifacts`."""
-        return await self._do(artifact_verbs.artifacts, [job_id])
-
-    async def sweep_artifacts(
-        self, *, older_than: float | timedelta = 86400, dry_run: bool = True
-    ) -> Sweep:
-        """Remove what never became part of a job's outcome. See `Queue.sweep_artifacts`."""
-        return await self._do(
-            artifact_verbs.sweep_artifacts, older_than=older_than, dry_run=dry_run
-        )
-
-    async def webhooks(self) -> builtins.list[WebhookInfo]:
-        """The endpoints of this queue, and those that are disabled. See `Queue.webhooks`."""
-        return await self._do(webhook_verbs.webhooks)
-
-    async def enable_webhook(self, name: str) -> None:
-        """Send an endpoint messages again. See `Queue.enable_webhook`."""
-        await self._do(webhook_verbs.enable_webhook, name)
 
     async def migrate(self) -> builtins.list[int]:
         """Bring the schema up to date. See `Queue.migrate`."""

@@ -241,7 +241,8 @@ def given_back(running: Running) -> Released:
     """The outcome of an attempt that its worker has no more time for."""
     if running.stopping == "budget":
         reason = "the time budget was used up"
-        return Released(reason, entered=running.entered, overran=running.entered)
+        overran = running.entered and not running.book.advanced
+        return Released(reason, entered=running.entered, overran=overran)
     return Released("the worker was shutting down", entered=running.entered)
 
 

@@ -43,6 +43,8 @@ class Lanes:
         self._closed: dict[str, float] = {}
         """Limits that a provider or an operator has closed, and until when."""
         self._after = ""
+        self.told: frozenset[str] = frozenset()
+        """What has been said of limits that others set or declare differently."""
         self._ranking = Ranking()
 
     def learn(self) -> None:

@@ -22,23 +22,20 @@ async def declare_limits(store: backends.AsyncStore, lanes: Lanes, worker: str) 
     declared = lanes.declarations()
     if not declared:
         return
-    for limit, other in lanes.contradictions():
-        logger.warning(
-            "limit %r is declared as %s and as %s: the slower holds",
-            limit.key,
-            limit.describe(),
-            other.describe(),
-        )
+    said = [
+        f"limit {limit.key!r} is declared as {limit.describe()} and as {other.describe()}: the "
+        f"slower holds"
+        for limit, other in lanes.contradictions()
+    ]
     for one in await store.run(backends.ops.declare_limits, declared, worker=worker):
         if one.differs:
             whose = "an operator has set" if one.overridden else "another worker declares"
-            logger.warning(
-                "limit %r: %s %s, which holds instead of our %s",
-                one.key,
-                whose,
-                _described(one.key, one.holds),
-                _described(one.key, one.declared),
-            )
+            holds, ours = _described(one.key, one.holds), _described(one.key, one.declared)
+            said.append(f"limit {one.key!r}: {whose} {holds}, which holds instead of our {ours}")
+    for text in said:
+        if text not in lanes.told:  # once is enough for as long as it stays so
+            logger.warning("%s", text)
+    lanes.told = frozenset(said)
 
 
 def _described(key: str, spec: str) -> str:

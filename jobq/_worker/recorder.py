@@ -68,8 +68,6 @@ class ThreadPlace:
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         work = self._recorder.run(self._running, op, args, kwargs)
         try:
-            asked = asyncio.run_coroutine_threadsafe(work, self._recorder.loop)
-        except RuntimeError as error:  # the worker has ended without this thread
-            work.close()
+            return self._running.host.from_thread(work)
+        except BackendUnavailable as error:  # the worker has ended without this thread
             raise LeaseLost(self._running.job.id) from error
-        return asked.result()

@@ -334,9 +334,9 @@ class Worker:
     async def _leave(self, store: backends.AsyncStore) -> None:
         keep = self._config.keep
         with suppress(JobqError):
-            await self._relay.round()
             if await leave(store, self.id, label=self._label, tally=self._tally, keep=keep):
                 self._requeued(set())
+            await self._relay.round()
 
     def _service_ended(self, service: asyncio.Task[None]) -> None:
         """A part that ends on its own ends the worker loudly."""
@@ -372,11 +372,14 @@ class Worker:
 
     def _report(self) -> dict[str, Any]:
         """The worker's row in `jobq_worker`."""
+        from jobq import __version__  # which imports this
+
         return {
             "id": self.id,
             "label": self._label,
             "host": platform.node(),
             "pid": os.getpid(),
+            "version": __version__,
             "queues": dumps(list(self._queues) if self._queues is not None else []),
             "types": dumps(self._router.types),
             "limits": dumps(self._lanes.declarations()),

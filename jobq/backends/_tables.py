@@ -213,6 +213,8 @@ worker = Table(
     _required("label", Text()),
     _required("host", Text()),
     _required("pid", Number),
+    # Of jobq.
+    _column("version", Text()),
     _required("queues", Json),
     _required("types", Json),
     # The numbers of the limits that it declares, and the names of the keys that it holds.

@@ -42,7 +42,7 @@ def dashboard(args: Namespace) -> int:
     as JOBQ_DASHBOARD_USERS=ada:password,bob:password, and put HTTPS before it.
     """
     from jobq.http.dashboard import Dashboard, serve
-    from jobq.http.dashboard.serve import Local, is_local
+    from jobq.http.dashboard.server import Local, is_local
 
     if args.app is not None and args.url is not None:
         raise ConfigurationError("give an app or --url, not both")

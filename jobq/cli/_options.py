@@ -15,7 +15,7 @@ from jobq._model import job_id, statuses
 if TYPE_CHECKING:
     Commands = _SubParsersAction[ArgumentParser]
 
-FILTERS = ("status", "type", "queue", "owner")
+FILTERS = ("status", "type", "queue", "owner", "batch")
 
 
 def add_command(commands: Commands, run: Callable[[Namespace], int], name: str) -> ArgumentParser:
@@ -52,6 +52,7 @@ def add_filters(parser: ArgumentParser) -> None:
     parser.add_argument("--type", help="jobs of this type")
     parser.add_argument("--queue", help="jobs in this queue")
     parser.add_argument("--owner", help="jobs of this owner")
+    parser.add_argument("--batch", type=id_of_job, metavar="ID", help="jobs of this batch")
 
 
 def filters(args: Namespace) -> dict[str, Any]:

@@ -159,6 +159,7 @@ def worker_details(worker: WorkerInfo) -> dict[str, Any]:
         "label": worker.label,
         "host": worker.host,
         "pid": worker.pid,
+        "version": worker.version,
         "queues": list(worker.queues),
         "types": list(worker.types),
         "slots": worker.slots,

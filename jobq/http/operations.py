@@ -134,7 +134,7 @@ def batch(call: Call) -> Operation:
 def page(call: Call) -> Operation:
     scope = yield from call.admit()
     limit = reading.whole(call.request, "limit", default=USUAL_PAGE, least=1, most=AT_MOST)
-    after, where = reading.cursor(call.request), _where(call.request, scope)
+    after, where = reading.uuid_of(call.request, "after"), _where(call.request, scope)
     ids = reading.ids_of(call.request)
     if ids is not None:
         jobs = yield Ask(verbs.get_many, ids)
@@ -151,6 +151,8 @@ def _where(request: Request, scope: Scope) -> dict[str, Any]:
     where: dict[str, Any] = {n: short_text(given[n], n) for n in names if n in given}
     if "status" in where:
         where["status"] = statuses(name.strip() for name in where["status"].split(","))
+    if "batch" in given:
+        where["batch"] = reading.uuid_of(request, "batch")
     if scope.owner is not None:
         if where.get("owner", scope.owner) != scope.owner:
             raise forbidden("only your own jobs are to be seen: leave out owner")
@@ -161,7 +163,8 @@ def _where(request: Request, scope: Scope) -> dict[str, Any]:
 def _fits(job: Job, where: Mapping[str, Any]) -> bool:
     """Whether a job that was asked for by its id fits the filters as well."""
     among = where.get("status")
-    same = all(getattr(job, name) == value for name, value in where.items() if name != "status")
+    facts = {"type": job.type, "queue": job.queue, "owner": job.owner, "batch": job.batch_id}
+    same = all(facts[name] == value for name, value in where.items() if name != "status")
     return same and (among is None or job.status in among)
 
 

@@ -124,6 +124,11 @@ FILTERS = (
         name="owner", summary="Of this owner, where the caller may see everybody's", schema=TEXT
     ),
     Parameter(
+        name="batch",
+        summary="Of this batch",
+        schema={"type": "string", "format": "uuid"},
+    ),
+    Parameter(
         name="limit",
         summary="How many",
         schema={"type": "integer", "minimum": 1, "maximum": AT_MOST, "default": USUAL_PAGE},

@@ -49,10 +49,10 @@ def _id(text: str, name: str) -> str:
         raise invalid(f"{name}={text!r:.100} is not a job id (a UUID)") from None
 
 
-def cursor(request: Request) -> str | None:
-    """The id that the page before ended with."""
-    text = request.parameters.get("after")
-    return None if text is None else _id(text, "after")
+def uuid_of(request: Request, name: str) -> str | None:
+    """An id of a query, such as the one that the page before ended with."""
+    text = request.parameters.get(name)
+    return None if text is None else _id(text, name)
 
 
 def whole(request: Request, name: str, *, default: int, least: int, most: int) -> int:

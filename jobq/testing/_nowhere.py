@@ -11,10 +11,19 @@ from jobq._durable import Book, Interruption, Park
 from jobq._durable.wait import HOOK
 from jobq._errors import OptionError
 from jobq._payload import encode_result
+from jobq.artifacts import Artifact
 
 
 def _answer(op: Callable[..., Any], kwargs: Mapping[str, Any]) -> Any:
-    return kwargs["row"] if op is backends.ops.write_step else []
+    """What is to be written down is so already."""
+    if op is backends.ops.begin_artifact:
+        return _saved(kwargs["row"])
+    return kwargs.get("row", [])
+
+
+def _saved(row: Mapping[str, Any]) -> Artifact:
+    known = {name: row[name] for name in row if name not in ("id", "fence", "artifact", "key")}
+    return Artifact(id=row["artifact"], job_id=row["id"], key=row["name"], url=None, **known)
 
 
 class Nowhere:

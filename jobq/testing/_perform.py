@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, TypeVar, Unpack, ove
 from anyio import to_thread
 from attrs import Factory, define, field, frozen
 
-from jobq import backends
 from jobq._clock import SystemClock
 from jobq._config import Bounds
 from jobq._context import JobContext, SyncJobContext, one_connection
@@ -26,7 +25,6 @@ from jobq._routing import default_router
 from jobq._saving import Uploads
 from jobq._showing import Shown
 from jobq._spend import Budget, Request
-from jobq.artifacts import Artifact
 from jobq.observe import current_job, name_jobs_in_log_records
 from jobq.testing._drain import run_outside_a_loop
 from jobq.testing._nowhere import Nowhere, ThreadNowhere, book_of, told
@@ -202,18 +200,6 @@ class Record:
     @property
     def storage(self) -> Kept:
         return Kept(self.saved)
-
-    async def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return self.run_here(op, *args, **kwargs)
-
-    def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """There is no database: what is to be written down is so already."""
-        if op is not backends.ops.begin_artifact:
-            raise NotImplementedError(f"{op.__name__} needs a database: use drain(queue)")
-        [row] = args
-        del kwargs
-        fields = {name: row[name] for name in row if name not in ("id", "fence", "artifact", "key")}
-        return Artifact(id=row["artifact"], job_id=row["id"], key=row["name"], url=None, **fields)
 
     def show(self, key: str, value: Any) -> None:
         self.shown.put(key, value)

@@ -41,14 +41,15 @@ class Scene:
         @router.handler("image_edit", limits=[places])
         def image_edit(payload: dict[str, Any], job: jobq.SyncJobContext) -> dict[str, Any]:
             job.progress(payload.get("at", 40), payload.get("note", "upscaling tile 5 of 12"))
-            self.gate.wait(60)
+            self.gate.wait(600)
             return {"imageUrls": ["https://cdn.example.com/edits/7.png"], "imageIds": ["img_7"]}
 
         @router.handler("image_generation", limits=[quota], retry=once)
         def image_generation(payload: dict[str, Any], job: jobq.SyncJobContext) -> dict[str, Any]:
             self._fail("image_generation", payload)
             job.spend(usd="0.039", provider="gemini", model="flash-image", units={"images": 1})
-            names = PICTURES[payload["seed"] % 4 :][:2]
+            first = payload["seed"] % len(PICTURES)
+            names = (PICTURES * 2)[first : first + 2]
             saved = [job.save(IMAGES / name, name=name) for name in names]
             return {"imageUrls": [one.url for one in saved], "imageIds": [one.id for one in saved]}
 
@@ -65,6 +66,13 @@ class Scene:
 
         @router.handler("image_variation", limits=[rate])
         def image_variation(payload: dict[str, Any]) -> None: ...
+
+        @router.handler("render_video")
+        def render_video(payload: dict[str, Any], job: jobq.SyncJobContext) -> str:
+            scenes = job.step("storyboard", lambda: ["harbour", "lighthouse", "open sea"])
+            job.step("narration", lambda: {"voice": "anna", "seconds": 42})
+            job.progress(60, f"{len(scenes)} scenes wait for approval")
+            return str(job.wait_for_event(job.hook("approval")))
 
         router.cron("0 3 * * *", name="nightly-report", tz="Europe/Lisbon")(
             router.handler("report")(lambda payload: None)
@@ -86,6 +94,7 @@ class Scene:
         for type, count in (("publish_post", 7), ("extract_invoice", 4), ("image_generation", 2)):
             for number in range(count):
                 self.queue.enqueue(type, {"bad": True, "page": number, "api_key": "k-123456"})
+        self.queue.enqueue("render_video", {"title": "A day at the harbour"}, owner="user-3")
         drain(self.queue)
         self.queue.enqueue("image_variation", {"source_image_id": "img_1"}, owner="user-3")
         self.queue.enqueue("publish_post", {"post": 12}, delay=timedelta(hours=2), owner="user-1")
@@ -93,7 +102,7 @@ class Scene:
             self.queue.enqueue("transcribe", {"minutes": number}, owner="user-2")
         cancelled = self.queue.enqueue("publish_post", {"post": 13})
         self.queue.cancel(cancelled.id)
-        until = datetime.now(UTC) + timedelta(minutes=4)
+        until = datetime.now(UTC) + timedelta(minutes=40)
         self.queue.pause_limit("gemini:images", until=until, reason="429: quota exceeded")
         self.queue.pause("newsletter")
 

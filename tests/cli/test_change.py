@@ -271,3 +271,12 @@ def test_a_schema_that_is_missing_is_named_and_migrated(postgres_database: str, 
     assert run("status", "--url", url).code == 0
     with psycopg.connect(postgres_database, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name}")
+
+
+def test_the_jobs_of_a_batch_can_be_named_together(on: Run, queue: jobq.Queue) -> None:
+    batch = jobq.Batch()
+    queue.enqueue_many([("work", {}), ("work", {})], batch=batch)
+    queue.enqueue("work", {})
+    assert len(json.loads(on("list", "--batch", batch.id, "--json").out)["jobs"]) == 2
+    assert on("cancel", "--batch", batch.id).code == 0
+    assert queue.batch(batch).progress == 100

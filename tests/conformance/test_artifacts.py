@@ -11,6 +11,7 @@ import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import psycopg
@@ -335,6 +336,28 @@ def test_a_late_attempt_can_save_nothing(
     assert told == [jobq.LeaseLost]
     assert gallery.artifacts(job) == []
     assert folder.keys() == []
+
+
+def test_a_row_that_is_written_again_because_its_answer_was_lost_is_there_once(
+    gallery: jobq.Queue, router: jobq.Router
+) -> None:
+    @router.handler("paint")
+    async def paint(payload: dict[str, Any], job: jobq.JobContext) -> list[str]:
+        run, keys = job._attempt.place.run, []
+
+        async def twice(op: Any, **given: Any) -> Any:
+            found = [await run(op, **given) for _ in range(2)]
+            keys.extend(one.id for one in found)
+            return found[1]
+
+        place = SimpleNamespace(run=twice)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(job._attempt), "place", place)
+            await job.save(PNG)
+        return keys
+
+    job = painted(gallery)
+    assert job.result == [only(gallery, job).id] * 2
 
 
 def test_saving_nothing_costs_a_job_nothing(

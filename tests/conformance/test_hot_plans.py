@@ -103,6 +103,10 @@ def survey(d: Any) -> Any:
     return (yield from ops.survey(d, types=["work", "limited"], unfit=[("default", "limited")]))
 
 
+def untold(d: Any) -> Any:
+    return (yield from ops.untold(d, ["shop"]))
+
+
 UNITS: dict[str, Callable[[Any], Any]] = {
     unit.__name__: unit
     for unit in (
@@ -115,6 +119,7 @@ UNITS: dict[str, Callable[[Any], Any]] = {
         finish_and_claim,
         claim_limited,
         survey,
+        untold,
         ops.ready,
         ops.overdue,
     )
@@ -216,8 +221,8 @@ def fill(queue: jobq.Queue) -> None:
     queue.enqueue_many(("stranger", {}) for _ in range(MANY))
     sql(
         queue,
-        "UPDATE jobq_job SET status = 'completed', completed_at = created_at, prune_at = run_at "
-        "WHERE owner = 'finished'",
+        "UPDATE jobq_job SET status = 'completed', completed_at = created_at, prune_at = run_at, "
+        "webhook = 'shop', webhook_sent = (1 = 1) WHERE owner = 'finished'",
     )
     sql(
         queue,

@@ -108,6 +108,10 @@ def test_two_workers_that_finish_the_last_jobs_at_once_enqueue_one_follower(queu
         thread.start()
     for thread in threads:
         thread.join()
+    assert [run(queue, ops.end_batches, which, keep=None) for which in ([batch.id], None)] == [
+        [],
+        [],
+    ]
     assert [job.id for job in followers(queue)] == [queue.batch(batch).then_id]
 
 

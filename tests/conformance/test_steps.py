@@ -11,6 +11,7 @@ import pytest
 
 import jobq
 import jobq.testing
+from jobq._worker.execute import given_back
 from jobq.backends import ops
 from jobq.testing import FrozenClock, adrain
 from tests.conformance.situations import claim, run, sql
@@ -105,6 +106,26 @@ async def test_steps_survive_release_rate_limiting_and_a_retry_by_hand(
     await adrain(aqueue)
     assert (await aqueue.get(job.id)).result == {"made": 1}
     assert provider.calls == [1]
+
+
+async def test_a_run_that_has_ended_a_step_has_used_its_time_well(
+    aqueue: jobq.AsyncQueue, router: jobq.Router, provider: Provider
+) -> None:
+    @router.handler("long")
+    async def long(job: jobq.JobContext) -> list[bool]:
+        running, found = job._attempt, []
+        running.entered, running.stopping = True, "budget"
+        found.append(given_back(running).overran)
+        running.stopping = None
+        await job.step("make", provider.make, 1)
+        running.stopping = "budget"
+        found.append(given_back(running).overran)
+        running.stopping = None
+        return found
+
+    job = await aqueue.enqueue(long)
+    await jobq.Worker(aqueue).run_once()
+    assert (await aqueue.get(job.id)).result == [True, False]
 
 
 async def test_a_result_comes_back_as_the_type_that_the_function_returns(

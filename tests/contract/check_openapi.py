@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 import jobq
 import jobq.http
 from jobq.contrib.fastapi import drive_router, jobs_router
+from jobq.http.routes import DRIVE_ALONE
 from tests.contract.adapters import uvicorn_on
 
 KEY = "a-key-of-the-drive-endpoint"
@@ -47,10 +48,9 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 ROUTES = [f"{route.method} /jobs{route.path}" for route in jobq.http.ROUTES] + [
-    "POST /workers",
-    "GET /workers",
-    "GET /workers/cron",
-    "POST /workers/cron",
+    f"{route.method} /workers{DRIVE_ALONE[route.path]}"
+    for route in jobq.http.ROUTES
+    if route.part == "drive"
 ]
 
 

@@ -34,3 +34,15 @@ def test_anothers_and_an_unknown_batch_are_refused(site: Site, client: httpx.Cli
         unknown = client.get(f"/batches/{id}")
         assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
         assert f"there is no batch '{id}'" in unknown.json()["detail"]
+
+
+def test_the_jobs_of_a_batch_can_be_listed(site: Site, client: httpx.Client) -> None:
+    site.queue.enqueue("add", {"a": 1, "b": 2}, owner="ada")
+    batch = jobq.Batch(owner="ada")
+    site.queue.enqueue_many([("add", {"a": 1, "b": 2}, {"owner": "ada"})] * 2, batch=batch)
+    [*found] = client.get("", params={"batch": batch.id}).json()["jobs"]
+    assert {job["batchId"] for job in found} == {batch.id}
+    assert len(found) == 2
+    ids = ",".join(job["id"] for job in client.get("").json()["jobs"])
+    assert len(client.get("", params={"ids": ids, "batch": batch.id}).json()["jobs"]) == 2
+    assert client.get("", params={"batch": "night"}).status_code == 422

@@ -18,11 +18,13 @@ from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
 import jobq
+from jobq import webhooks
 from jobq._wakeup import listen
 from jobq.contrib.django import DjangoQueue, _database
 from jobq.contrib.django import queue as project_queue
 from jobq.testing import adrain, assert_enqueued, drain
 from tests.django.shop.models import Order
+from tests.endpoints import endpoint
 
 
 @contextmanager
@@ -265,9 +267,9 @@ class InATestCase(TestCase):
                 TemporaryDirectory() as folder,
                 override_settings(JOBQ={"DATABASE": alias, "ARTIFACTS": folder}),
             ):
-                for type in ("shop.draw", "shop.draw_async"):
+                for type in ("shop.draw", "shop.draw_async", "shop.frame"):
                     project_queue.enqueue(type, {"text": type})
-                assert drain(project_queue) == 2
+                assert drain(project_queue) == 3
                 for job in project_queue.list(status="completed").jobs:
                     [saved] = project_queue.artifacts(job)
                     assert (saved.status, saved.sha256) == ("stored", job.result)
@@ -343,3 +345,18 @@ def test_a_database_in_memory_is_drained_and_no_workers_place(clean: None) -> No
     finally:
         other.close()
         other.settings_dict["NAME"] = before
+
+
+def test_the_webhooks_of_a_project_are_told(alias: str) -> None:
+    with endpoint() as shop:
+        secret = webhooks.new_secret()
+        hook = jobq.Webhook(url=shop.url, secret=secret, allow=["127.0.0.1", "::1"])
+        setting = {"DATABASE": alias, "WEBHOOKS": {"shop": hook}}
+        with override_settings(JOBQ=setting):
+            job = project_queue.enqueue("mail", None, webhook="shop")
+            project_queue.cancel(job.id)
+            drain(project_queue)
+            assert [info.name for info in project_queue.webhooks()] == ["shop"]
+    [(_, headers, body)] = shop.requests
+    webhooks.verify(headers, body, secret)
+    assert shop.events[0]["type"] == "job.cancelled"

@@ -56,9 +56,9 @@ def test_handlers_of_a_worker_spend(queue: DjangoQueue) -> None:
 def test_handlers_of_a_worker_save(alias: str, tmp_path: Path) -> None:
     with override_settings(JOBQ={"DATABASE": alias, "ARTIFACTS": str(tmp_path)}):
         queue = DjangoQueue()
-        for type in ("shop.draw", "shop.draw_async"):
+        for type in ("shop.draw", "shop.draw_async", "shop.frame"):
             queue.enqueue(type, {"text": type})
-        assert work_off(queue) == 2
+        assert work_off(queue) == 3
         for job in queue.list(status="completed").jobs:
             [saved] = queue.artifacts(job)
             assert (saved.status, saved.sha256) == ("stored", job.result)

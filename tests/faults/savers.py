@@ -47,7 +47,8 @@ async def save(payload: dict[str, Any], job: jobq.JobContext) -> dict[str, str]:
     job.state.note("start", job=job.id, attempt=job.attempt)
     how = payload.get("how") if job.attempt == 1 else None
     doom.set(how)
-    content = content_of(payload["content"])
+    # No two attempts make the same, but two jobs may.
+    content = content_of(payload["content"] + 100 * (job.attempt - 1))
     saved = await job.save(content, name="content.bin")
     if how == "after":
         die()
@@ -74,7 +75,7 @@ class DeadlyFolder(FileStorage):
     """Kills who saves, as the job says."""
 
     def put(self, key: str, content: BinaryIO, *, size: int, content_type: str) -> None:
-        if doom.get() == "before":
+        if doom.get() == "before" or (doom.get() == "midway" and self._path(key).exists()):
             die()
         read: Any = Fatal(content) if doom.get() == "midway" else content
         super().put(key, read, size=size, content_type=content_type)

@@ -3,5 +3,5 @@
 from tests.processes.conftest import Play
 
 
-def test_what_is_stored_is_there_though_workers_die_while_they_save(play: Play) -> None:
-    play("killed-while-saving")
+def test_what_is_stored_is_there_though_workers_die_while_they_save(play_on_sqlite: Play) -> None:
+    play_on_sqlite("killed-while-saving")

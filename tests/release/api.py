@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, is_typeddict
 
+import jobq
 from jobq._handler import HandlerOptions
 from jobq._queue import EnqueueOptions
 
@@ -56,10 +57,17 @@ def _of(path: str, value: Any) -> Iterator[str]:
 
 
 def _of_class(path: str, kind: type) -> Iterator[str]:
-    bases = [base.__name__ for base in kind.__bases__ if base.__name__ not in ("object", "Generic")]
+    bases = [base.__name__ for base in kind.__mro__[1:] if _is_public(base)]
     yield f"{path}({', '.join(bases)})" if bases else path
     for name in sorted(_members(kind)):
         yield f"{path}.{name}{_shown(inspect.getattr_static(kind, name, None))}"
+
+
+def _is_public(base: type) -> bool:
+    """Whether users can name it; the other bases are how the house is built."""
+    plain = (object, Exception, BaseException)
+    builtin = base.__module__ == "builtins" and base not in plain
+    return builtin or base.__name__ in jobq.__all__
 
 
 def _members(kind: type) -> set[str]:

@@ -70,21 +70,18 @@ from jobq.backends.ops.read import (
 )
 from jobq.backends.ops.schedule_control import all_schedules, pause_schedule, resume_schedule
 from jobq.backends.ops.schedules import Round, declare_schedules, see_schedules, tick
-from jobq.backends.ops.search import (
+from jobq.backends.ops.search import Failures, Found, Search, failures, find, search
+from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_totals, spent
+from jobq.backends.ops.standing import (
     Closed,
     Depth,
-    Failures,
-    Found,
-    Search,
+    StepDone,
     closed_limits,
     depths,
-    failures,
-    find,
     paused_queues,
-    search,
     status_counts,
+    steps_done,
 )
-from jobq.backends.ops.spend import QUARTER, SpendRow, Which, record, spend_totals, spent
 from jobq.backends.ops.stats import add_stats, prune_stats, stats
 from jobq.backends.ops.steps import (
     Delivery,
@@ -128,6 +125,7 @@ __all__ = [
     "Round",
     "Search",
     "SpendRow",
+    "StepDone",
     "StepRow",
     "Which",
     "add_stats",
@@ -218,6 +216,7 @@ __all__ = [
     "stand",
     "stats",
     "status_counts",
+    "steps_done",
     "store_artifacts",
     "survey",
     "swept_artifacts",

@@ -18,7 +18,6 @@ from sqlalchemy import (
     and_,
     case,
     delete,
-    insert,
     or_,
     select,
     update,
@@ -96,7 +95,10 @@ def _begin(d: Dialect) -> Executable:
         "created_at": d.now(),
     }
     mine = select(*columns.values()).select_from(new.join(t.job, held(d, new)))
-    return insert(t.artifact).from_select(list(columns), mine).returning(*d.wires([a.created_at]))
+    new_row: Any = d.insert(t.artifact).from_select(list(columns), mine)
+    # Sent again, where the answer was lost.
+    same = new_row.on_conflict_do_update(index_elements=["id"], set_={"id": new_row.excluded.id})
+    return same.returning(*d.wires([a.created_at]))  # type: ignore[no-any-return]
 
 
 @statement
@@ -111,7 +113,7 @@ def _give_up(d: Dialect) -> Executable:
 
 
 def begin_artifact(
-    d: Dialect, row: dict[str, Any], *, apart: dict[str, Any]
+    d: Dialect, *, row: dict[str, Any], apart: dict[str, Any]
 ) -> Op[Artifact | None]:
     """Write down what is about to be uploaded; `None` where the claim is no longer valid.
 

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Executable,
     Integer,
     Text,
-    and_,
     delete,
     func,
     select,
@@ -124,7 +123,7 @@ def _end(d: Dialect, some: bool) -> Executable:
         which = which.where(b.id.in_(select(d.id(ids.c.id))))
     which = d.skip_locked(which)  # whoever has its row is ending it
     values = {"ended_at": d.now(), "prune_at": d.later(d.now(), param("keep", BigInteger))}
-    ended = update(t.batch).where(and_(b.ended_at.is_(None), b.id.in_(which))).values(values)
+    ended = update(t.batch).where(b.id.in_(which)).values(values)
     return ended.returning(*d.wires([b.then_row]))
 
 

@@ -26,6 +26,7 @@ def _heartbeat(d: Dialect) -> Executable:
         label=param("label"),
         host=param("host"),
         pid=param("pid", Integer),
+        version=param("version"),
         queues=d.json(param("queues")),
         types=d.json(param("types")),
         limits=d.json(param("limits")),
@@ -53,9 +54,15 @@ def _heartbeat(d: Dialect) -> Executable:
     )
 
 
-def heartbeat(d: Dialect, *, stats: Sequence[dict[str, Any]] = (), **worker: Any) -> Op[None]:
+def heartbeat(
+    d: Dialect,
+    *,
+    stats: Sequence[dict[str, Any]] = (),
+    version: str | None = None,
+    **worker: Any,
+) -> Op[None]:
     """Say that a worker is alive, what it is doing, and what became of its attempts."""
-    yield _heartbeat(d, **worker)
+    yield _heartbeat(d, version=version, **worker)
     if stats:
         yield from add_stats(d, worker["label"], stats)
 
@@ -98,6 +105,7 @@ COLUMNS = (
     w.abandoned,
     w.started_at,
     w.seen_at,
+    w.version,
 )
 
 
@@ -124,7 +132,8 @@ def workers(d: Dialect) -> Op[list[WorkerInfo]]:
             abandoned=row[8],
             started_at=instant(row[9]),  # type: ignore[arg-type]
             seen_at=instant(row[10]),  # type: ignore[arg-type]
-            alive=bool(row[11]),
+            version=row[11],
+            alive=bool(row[12]),
         )
         for row in rows
     ]

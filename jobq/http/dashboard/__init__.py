@@ -6,7 +6,7 @@ Knows no framework: adapters mount it as they mount the routes of `jobq.http`. N
 
 from jobq.http.dashboard.access import ACTIONS, Operator, Operators, Passwords
 from jobq.http.dashboard.api import Dashboard, DashboardOptions
-from jobq.http.dashboard.serve import serve
+from jobq.http.dashboard.server import serve
 
 __all__ = [
     "ACTIONS",

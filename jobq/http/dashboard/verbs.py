@@ -11,7 +11,7 @@ from jobq._model import MOVES, Attempt, Counts, Job, Stat
 from jobq._spend import SpendTotal
 from jobq._steps import Do
 from jobq._verbs import Verb, move_many
-from jobq.backends.ops import Closed, Depth, Failures, Found, Search
+from jobq.backends.ops import Closed, Depth, Failures, Found, Search, StepDone
 
 CAP = 10_000
 """How many jobs a bulk action moves at a time, and a count counts up to."""
@@ -46,6 +46,10 @@ def closed_limits(config: Config) -> Verb[list[Closed]]:  # noqa: ARG001
 
 def history(config: Config, id: str) -> Verb[list[Attempt]]:  # noqa: ARG001
     return (yield Do(backends.ops.history, id))  # type: ignore[no-any-return]
+
+
+def steps(config: Config, id: str) -> Verb[list[StepDone]]:  # noqa: ARG001
+    return (yield Do(backends.ops.steps_done, id))  # type: ignore[no-any-return]
 
 
 def activity(

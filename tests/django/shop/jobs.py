@@ -80,3 +80,8 @@ def draw(payload: dict[str, Any], job: jobq.SyncJobContext) -> str:
 @jobq.handler("shop.draw_async")
 async def draw_async(payload: dict[str, Any], job: jobq.JobContext) -> str:
     return (await job.save(payload["text"].encode(), name="label.txt")).sha256
+
+
+@jobq.handler("shop.frame")
+def frame(payload: dict[str, Any], job: jobq.SyncJobContext) -> str:
+    return job.step("draw", lambda: job.save(payload["text"].encode()).sha256)

@@ -110,8 +110,8 @@ MUTANTS = (
         name="ownership-of-jobs",
         promise="who asks for an owner's jobs sees those of no one else",
         file="backends/ops/read.py",
-        old='given = {"type": self.type, "queue": self.queue, "owner": self.owner}',
-        new='given = {"type": self.type, "queue": self.queue}',
+        old='names = ("type", "queue", "owner", "batch_id")',
+        new='names = ("type", "queue", "batch_id")',
         tests=(f"{READ}::test_filters_select_exactly_the_jobs_that_fit",),
     ),
 )

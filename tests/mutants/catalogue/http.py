@@ -23,8 +23,8 @@ MUTANTS = (
         name="anothers-job",
         promise="another owner's job is neither shown nor moved",
         file="http/access.py",
-        old="if self.owner is None or job.owner == self.owner:",
-        new="if self.owner is None or job.owner is not None:",
+        old="if self.owner is None or found.owner == self.owner:",
+        new="if self.owner is None or found.owner is not None:",
         tests=(
             f"{SHOW}::test_anothers_job_is_forbidden",
             f"{MOVES}::test_nobody_moves_anothers_job",

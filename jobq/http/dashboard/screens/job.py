@@ -12,6 +12,7 @@ from jobq import _artifact_verbs, _verbs
 from jobq._model import MOVES, Attempt, Job, JobStatus
 from jobq._spend import SpendTotal
 from jobq.artifacts import Artifact
+from jobq.backends.ops import StepDone
 from jobq.http import reading
 from jobq.http.dashboard import verbs
 from jobq.http.dashboard.formats import words
@@ -30,12 +31,14 @@ def job(visit: Visit) -> Operation:
     operator = yield from visit.admit()
     found: Job = yield Ask(_verbs.get, reading.id_of(visit.id))
     attempts: list[Attempt] = yield Ask(verbs.history, found.id)
+    steps: list[StepDone] = yield Ask(verbs.steps, found.id)
     saved: list[Artifact] = yield Ask(_artifact_verbs.artifacts, [found.id])
     paid: list[SpendTotal] = yield Ask(verbs.spend_of, found.id)
     return visit.page(
         operator,
         job=found,
         attempts=attempts[::-1],
+        steps=steps,
         artifacts=[one for one in saved if one.status == "stored"],
         pictures=PICTURES,
         paid=paid,
@@ -87,7 +90,9 @@ class Station:
 def timeline(job: Job, now: datetime) -> tuple[Station, ...]:
     """What a job has been through, and what is ahead of it."""
     points: list[tuple[str, datetime | None]] = [("created", job.created_at)]
-    if (job.run_at - job.created_at).total_seconds() >= 1 and job.attempts <= 1:
+    if (job.run_at - job.created_at).total_seconds() >= 1 and job.run_at <= (
+        job.started_at or job.run_at
+    ):
         points.append(("due", job.run_at))
     points.append(("started", job.started_at))
     points.append((_ending(job), job.completed_at))

@@ -41,13 +41,19 @@ def overview(visit: Visit) -> Operation:
         oldest=oldest(depths),
         alive=alive,
         slots=sum(worker.slots for worker in alive),
-        busy=sum(worker.busy for worker in alive),
+        busy=_busy(alive, counts["processing"]),
         running=running.jobs,
         failures=failures[:GROUPS],
         closed=closed,
         paused=paused,
         unknown=unknown_types(depths, alive),
     )
+
+
+def _busy(alive: Sequence[WorkerInfo], processing: int) -> int:
+    """Slots in use; workers say so every few seconds, and jobs at once."""
+    slots = sum(worker.slots for worker in alive)
+    return max(sum(worker.busy for worker in alive), min(processing, slots))
 
 
 def chart(stats: Sequence[Stat], *names: str) -> Chart:

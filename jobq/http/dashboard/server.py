@@ -17,6 +17,8 @@ from jobq.http.routes import Route
 from jobq.http.steps import Steps
 from jobq.observe import logger
 
+DISCARDED = 1024 * 1024
+"""Bytes of a form that is too large which are still read."""
 NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """What this machine may be called in the address of a page that needs no password."""
 
@@ -86,9 +88,11 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("content-length", "0")
         size = int(length) if length.isascii() and length.isdigit() else 0
         most = self.server.dashboard.largest_body
+        kept = self.rfile.read(min(size, most + 1))
         if size > most or "transfer-encoding" in self.headers:
             self.close_connection = True  # what is left of it is no next request
-        return self.rfile.read(min(size, most + 1))
+            self.rfile.read(min(size - len(kept), DISCARDED))  # so that the client hears why
+        return kept
 
     def log_message(self, format: str, *args: object) -> None:
         logger.debug("dashboard: " + format, *args)
