@@ -42,7 +42,7 @@ from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
 from jobq._clock import Clock
-from jobq.backends._tables import sqlite_predicate
+from jobq.backends._columns import sqlite_predicate
 
 Expression = ColumnElement[Any]
 

@@ -13,6 +13,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from jobq._errors import SchemaError
 from jobq.backends import _tables as t
+from jobq.backends._columns import Instant
 from jobq.backends._dialect import Dialect
 from jobq.backends._statement import Call, Op, atomic, reading
 
@@ -49,7 +50,7 @@ def _view(d: Dialect) -> Iterator[str]:
     """`jobq_jobs`: the jobs as a person reads them, the same columns on both databases."""
     if d.name == "sqlite":
         yield "DROP VIEW IF EXISTS jobq_jobs"
-        columns = ", ".join(_readable(column.name, column.type is t.Instant) for column in t.job.c)
+        columns = ", ".join(_readable(column.name, column.type is Instant) for column in t.job.c)
         yield f"CREATE VIEW jobq_jobs AS SELECT {columns} FROM jobq_job"  # noqa: S608
     else:
         yield "CREATE OR REPLACE VIEW jobq_jobs AS SELECT * FROM jobq_job"

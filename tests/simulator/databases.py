@@ -11,6 +11,7 @@ import psycopg
 
 from jobq.backends import _migrations
 from jobq.backends import _tables as t
+from jobq.backends._columns import Flag, Id, Instant, Json
 from jobq.backends._dialect import Dialect, PostgresDialect, SqliteDialect
 from jobq.backends._statement import Call, Row, marked
 from tests.simulator.clock import DatabaseClock, Time
@@ -148,8 +149,8 @@ def table(database: Database, name: str, *columns: str) -> Rows:
 def _spelled(database: Database, column: Any) -> str:
     if database.dialect.name == "sqlite":
         return str(column.name)
-    if column.type is t.Instant:
+    if column.type is Instant:
         return f"(extract(epoch FROM {column.name}) * 1000000)::bigint"
-    if column.type is t.Flag:
+    if column.type is Flag:
         return f"{column.name}::int"
-    return f"{column.name}::text" if column.type in (t.Json, t.Id) else str(column.name)
+    return f"{column.name}::text" if column.type in (Json, Id) else str(column.name)

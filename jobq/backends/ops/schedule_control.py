@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Executable, select, update
 from jobq._cron import Schedule, ScheduleInfo
 from jobq._model import instant
 from jobq.backends import _tables as t
+from jobq.backends._columns import Flag
 from jobq.backends._dialect import Dialect, number, param
 from jobq.backends._statement import Op, atomic, reading, statement
 from jobq.backends.ops._moves import clock
@@ -29,7 +30,7 @@ j = t.job.c
 @statement
 def _all(d: Dialect) -> Executable:
     alive = d.truth(s.seen_at > d.later(d.now(), number(-ALIVE)))
-    alive.type = t.Flag
+    alive.type = Flag
     columns = (*SPEC, s.paused, s.next_tick, s.last_tick, s.last_job, s.seen_at)
     query = select(*d.wires(columns), d.wire(alive), j.status)
     found = t.schedule.outerjoin(t.job, j.id == s.last_job)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Executable, Text, delete, select, update
+from sqlalchemy import Executable, Text, delete, func, select, update
 
 from jobq._model import Job, instant
 from jobq._payload import dumps
@@ -26,8 +26,11 @@ def _these(d: Dialect, query: Any, named: bool) -> Any:
     query = query.where(d.predicate(t.UNTOLD)).with_hint(t.job, *t.BY_WEBHOOK)
     if not named:
         return query
-    mine = d.rows("names", name=Text)
-    return query.where(j.webhook.in_(select(mine.c.name)))
+    names = select(d.rows("names", name=Text).c.name)
+    if not d.locks_rows:
+        return query.where(j.webhook.in_(names))
+    # As an array, so that PostgreSQL goes by the index whatever it thinks of their number.
+    return query.where(j.webhook == func.any(func.array(names.scalar_subquery())))
 
 
 def _names(names: Sequence[str] | None) -> dict[str, str]:
