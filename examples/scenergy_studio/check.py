@@ -130,7 +130,8 @@ def rush(trial: Trial, site: Site, gemini: FakeGemini, victim: Process) -> list[
     urgent: list[str] = []
     while not all(job.status.finished for job in trial.queue.get_many(jobs)):
         seconds = time.monotonic() - began
-        texts.append(trial.queue.enqueue("description", {"productId": f"prod-{len(texts)}"}).id)
+        text = {"type": "description", "payload": {"productId": f"prod-{len(texts)}"}}
+        texts.append(site.post("/api/jobs", json=text, headers=ADA).json()["jobId"])
         if seconds > 10 and victim.alive:
             victim.kill()
             urgent = enqueued(site, 5, "Quick", priority="urgent")
