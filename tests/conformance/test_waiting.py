@@ -577,3 +577,18 @@ def test_a_crash_on_the_way_back_uses_an_attempt_and_needs_the_limits_again(
     rescued = frozen.get(job)
     assert (rescued.status, rescued.attempts, rescued.crash_count) == ("pending", 1, 1)
     assert sql(frozen, "SELECT lane, start_lane FROM jobq_job") == [("all", None)]
+
+
+def test_lanes_of_a_paused_queue_are_not_looked_for_until_it_is_resumed(
+    frozen: jobq.Queue, router: jobq.Router
+) -> None:
+    @router.handler("h", limits=[jobq.RateLimit("gemini", 10, per=60)])
+    async def handle() -> None: ...
+
+    frozen.enqueue(handle)
+    lane = ("default", '["h",["gemini"]]')
+    assert run(frozen, ops.ready).lanes == (lane,)
+    frozen.pause("default")
+    assert run(frozen, ops.ready).lanes == ()
+    frozen.resume("default")
+    assert run(frozen, ops.ready).lanes == (lane,)

@@ -10,8 +10,10 @@ from jobq import MOVES, Job
 from jobq._clock import SECOND
 from jobq._errors import BackendUnavailable, UniqueViolation
 from jobq._model import FINISHED, LIVE
+from jobq._outcome import POLLED
 from tests.simulator.clock import BEGINNING
 from tests.simulator.databases import Database, table
+from tests.simulator.steps import Steps
 
 if TYPE_CHECKING:
     from jobq._worker.running import Running
@@ -57,7 +59,7 @@ VERBS = {
     "set_status": {"set_status"},
 }
 DISOWNING = {"retry", "set_status"}
-MORE_STARTS = {"retried", "crashed", "released", "snoozed", "rate_limited", "disowned"}
+MORE_STARTS = {"waiting", "retried", "crashed", "released", "snoozed", "rate_limited", "disowned"}
 PER = 10 * SECOND
 AROUND = 3 * SECOND
 """How far a start may lie from the claim that has reckoned with a limit's numbers."""
@@ -76,6 +78,9 @@ class Checker:
         self.claims: dict[tuple[str, int], int] = {}
         """How far the database's clock was off, by claim."""
         self.starts: Counter[tuple[str, int]] = Counter()
+        self.polled: set[tuple[str, int]] = set()
+        """Claims that only looked at what their jobs wait for: the history does not know them."""
+        self._steps = Steps(database)
         self.spent: dict[tuple[str, int], tuple[int, int, int]] = {}
         """When a limited job started, by the database's clock and in truth; its units of `rate`."""
         self.by_key: dict[str, list[tuple[int, int]]] = {}
@@ -143,6 +148,8 @@ class Checker:
         if op == "set_limit" and sent.kwargs["key"] == "daily":
             self.quota = None
         self._check_keys(op)
+        for promise, *facts in self._steps.changed(sent, self.jobs):
+            self.must(False, promise, *facts)
         self._check_places(op, before, time.database)
 
     def _check_error(self, sent: Sent, error: BaseException | None, *, late: bool) -> None:
@@ -221,7 +228,9 @@ class Checker:
         rows = table(self._database, "jobq_attempt", "job_id", "fence", "outcome")
         recorded = {(r["job_id"], r["fence"]): r["outcome"] for r in rows}
         for ending in _endings(sent):
-            if ending.id in done:
+            if ending.transition.outcome == POLLED:
+                self.polled.add((ending.id, ending.fence))
+            elif ending.id in done:
                 outcome = recorded.get((ending.id, ending.fence))
                 same = outcome == ending.transition.outcome
                 self.must(same, "an accepted outcome is in the history", ending, outcome)
@@ -278,7 +287,9 @@ class Checker:
         expires_at = running.job.expires_at
         in_time = expires_at is None or running.job.started_at < expires_at
         self.must(in_time, "no job is started that has expired", running.job)
-        self.daily += running.job.type == "daily"
+        self.daily += running.job.type == "daily" and not running.resumed
+        free = not running.resumed or running.debits.keys() <= {"places"}
+        self.must(free, "the way back from waiting debits nothing", running.job, running.debits)
         within = self.quota is None or self.daily <= self.quota
         self.must(within, "no day holds more than its quota", self.daily)
         moment = world.time.elapsed + self.claims.get((id, fence), 0)
@@ -292,9 +303,10 @@ class Checker:
 
     def given(self, running: Running, secret: str, world: World) -> None:
         """A handler asked for the key that it may use."""
-        assert running.start is not None
-        name = running.start.permit.keys["keys"]
+        name = running.chosen["keys"]
         self.must(secret == f"secret of {name}", "a job uses the key that it was granted", name)
+        if running.resumed:
+            return
         now, truly = world.time.elapsed + self.claims[_key(running)], world.time.elapsed
         near = [
             at
@@ -332,7 +344,9 @@ class Checker:
         for row in table(self._database, "jobq_attempt", "job_id", "fence", "outcome"):
             more[row["job_id"]] += row["outcome"] in MORE_STARTS
             recorded.add((row["job_id"], row["fence"]))
-        missing = set(self.claims) - recorded
+        for id, _ in self.polled:
+            more[id] += 1
+        missing = set(self.claims) - recorded - self.polled
         self.must(not missing, "each claim has its end in the history", missing)
         self.must(recorded <= set(self.claims), "the history is of claims", recorded)
         starts: Counter[str] = Counter()

@@ -11,6 +11,7 @@ from uuid import UUID
 import jobq
 from jobq import _enqueue
 from jobq._clock import to_datetime
+from jobq._model import LIVE
 from jobq.backends import ops
 from tests.simulator.checker import Checker
 from tests.simulator.clock import Time, virtual
@@ -136,6 +137,10 @@ class Play:
                 self.done[-1] += f" {attempt.job.id[-2:]}"
                 attempt.end.set_result(how)
 
+    def record(self, index: int, how: str) -> None:
+        """A handler does a step, or begins to wait."""
+        self.end(index, how)
+
     def _attempts(self) -> list[Attempt]:
         workers = [w for w in self._workers if not w.is_paused]
         return [attempt for worker in workers for attempt in worker.attempts]
@@ -255,6 +260,9 @@ class Play:
         self.done.append("recover")
         for process in self.world.processes:
             process.is_paused = False
+        for _ in range(3):  # a pause that was lost is sent again: not after the resume
+            self.go(64)
+            self.wait(1.0)
         self._knowing.call("resume", "default")
         self._knowing.call("resume_limit", "rate")
         self._knowing.call("set_limit", jobq.DailyQuota("daily", 1000, tz=DAILY.tz))
@@ -289,7 +297,7 @@ class Play:
 
     def _is_over(self) -> bool:
         jobs = self.world.checker.jobs.values()
-        live = [job for job in jobs if job["status"] in ("pending", "processing", "rate_limited")]
+        live = [job for job in jobs if job["status"] in LIVE]
         return not self.world.pending and all(job["type"] == STRANGER for job in live)
 
     def _take_apart(self) -> None:

@@ -193,7 +193,7 @@ async def handle(payload: dict[str, int], job: jobq.JobContext) -> str:
         process.attempts.remove(attempt)
 
 
-async def _goes_on(  # noqa: C901  a list of what handlers do
+async def _goes_on(  # noqa: C901, PLR0912  a list of what handlers do
     how: str, job: jobq.JobContext, process: WorkerProcess
 ) -> bool:
     """Do what the script says; whether the handler runs on after it."""
@@ -221,11 +221,21 @@ async def _goes_on(  # noqa: C901  a list of what handlers do
                 process.world.checker.settled(job._attempt, units)  # type: ignore[arg-type]
                 await job.settle(units, limit="rate")
             return True
+        case "steps":
+            await job.step(f"step:{len(job._attempt.book.used)}", _work, process.name)
+            return True
+        case "sleeps":
+            await job.sleep(6, name=f"nap:{len(job._attempt.book.used)}")
+            return True
         case "completes":
             completion = job._completion("by itself")
             accepted = await process.send(ops.complete, **completion)
             job._completed(completion, accepted=accepted)
     return False
+
+
+async def _work(name: str) -> str:
+    return name
 
 
 HOW = (
@@ -239,6 +249,8 @@ HOW = (
     "is refused",
     "progresses",
     "settles",
+    "steps",
+    "sleeps",
     "completes",
 )
 

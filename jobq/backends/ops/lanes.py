@@ -10,6 +10,7 @@ from sqlalchemy import Executable, Text, literal_column, null, select, union_all
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, param
 from jobq.backends._statement import Op, reading, statement
+from jobq.backends.ops.claim import is_paused
 
 j = t.job.c
 MOST = 1000
@@ -58,7 +59,9 @@ def _ready(d: Dialect) -> Executable:
     lanes = begun.cte("lanes", recursive=True)
     following = next_lane(lanes.c.queue, lanes.c.lane)
     found: Any = lanes.union_all(select(lanes.c.queue, following).where(lanes.c.lane.is_not(None)))
-    some: Any = select(found.c.queue, found.c.lane).where(found.c.lane.is_not(None))
+    # Those of a paused queue would be asked for in vain, again and again.
+    wanted = (found.c.lane.is_not(None), ~is_paused(d, found.c.queue))
+    some: Any = select(found.c.queue, found.c.lane).where(*wanted)
     some = some.order_by(found.c.lane).limit(number(MOST)).subquery("some")
     queues = select(unlimited.c.queue, null().label("lane")).where(unlimited.c.queue.is_not(None))
     return union_all(queues, select(some.c.queue, some.c.lane))
