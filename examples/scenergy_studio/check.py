@@ -130,7 +130,8 @@ def rush(trial: Trial, site: Site, gemini: FakeGemini, victim: Process) -> list[
     urgent: list[str] = []
     while not all(job.status.finished for job in trial.queue.get_many(jobs)):
         seconds = time.monotonic() - began
-        texts.append(trial.queue.enqueue("description", {"productId": f"prod-{len(texts)}"}).id)
+        text = {"type": "description", "payload": {"productId": f"prod-{len(texts)}"}}
+        texts.append(site.post("/api/jobs", json=text, headers=ADA).json()["jobId"])
         if seconds > 10 and victim.alive:
             victim.kill()
             urgent = enqueued(site, 5, "Quick", priority="urgent")
@@ -157,7 +158,7 @@ def rush(trial: Trial, site: Site, gemini: FakeGemini, victim: Process) -> list[
     table.at_most("requests billed", 305 + SLOTS, sum(entry.billed > 0 for entry in entries))
     table.at_most("requests", 305 + again + SLOTS, len(entries))
     table.at_most("urgent ones start after", 1 + 5 / 9.7, slowest(trial, urgent), " s")
-    table.at_most("texts wait (19 of 20)", 1, waits(trial, texts)[-max(1, len(texts) // 20)], " s")
+    table.at_most("texts wait (19 of 20)", 1, waits(trial, texts)[len(texts) * 19 // 20 - 1], " s")
     return jobs
 
 

@@ -26,7 +26,9 @@ async def current_user(x_user: Annotated[str | None, Header()] = None) -> str:
 
 User = Annotated[str, Depends(current_user)]
 app = FastAPI()
-app.include_router(jobs_router(queue, owner=current_user), prefix="/api/jobs")
+app.include_router(
+    jobs_router(queue, owner=current_user, allow=["description"]), prefix="/api/jobs"
+)
 
 
 @app.get("/")
