@@ -58,7 +58,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests on SQLite and PostgreSQL."""
     install(session, "tests")
-    session.run("pytest", "-n", "3", "--dist", "worksteal", *session.posargs)
+    session.run("pytest", "-n", "4", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session
@@ -222,13 +222,13 @@ def security(session: nox.Session) -> None:
 
 @nox.session
 def contract(session: nox.Session) -> None:
-    """Try what HTTP and Django promise on all pairs of adapter and database, not on one each."""
+    """Try HTTP, Django and real processes on all adapters and databases, not on one each."""
     install(session, "tests")
     every = {"JOBQ_EVERY_PAIR": "1"}
     session.install("gunicorn>=23")
     checks = ("tests/django/check_gunicorn.py", "tests/contract/check_dashboard_plans.py")
-    where = ("tests/contract", "tests/django", *checks)
-    session.run("pytest", *where, "-n", "2", *session.posargs, env=every)
+    where = ("tests/contract", "tests/django", "tests/processes", "tests/cli", *checks)
+    session.run("pytest", *where, "-n", "3", "--dist", "worksteal", *session.posargs, env=every)
 
 
 @nox.session

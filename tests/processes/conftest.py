@@ -10,8 +10,16 @@ import pytest
 import tests.faults.scenarios  # noqa: F401  fills SCENARIOS
 from jobq.testing._postgres import PostgresServer
 from tests.faults.lab import SCENARIOS, Lab, perform
+from tests.pairs import keep_one_each
 
 Play = Callable[[str], None]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    ours = [item for item in items if item.path.parent == Path(__file__).parent]
+    others = [item for item in items if item not in ours]
+    keep_one_each(config, ours, "url")
+    items[:] = [*others, *ours]
 
 
 def expect_no_miss(name: str, lab: Lab) -> None:

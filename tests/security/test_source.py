@@ -46,7 +46,7 @@ IMPORTS_BY_NAME = {
 }
 """The app that an operator names, modules of jobq itself, one of two HTTP clients, and where
 packages and their files lie."""
-LISTENS = {"http/dashboard/serve.py"}
+LISTENS = {"http/dashboard/server.py"}
 """What answers requests, and makes none."""
 
 RUNS_SQL = {"text", "literal_column", "Call", "execute", "executemany", "executescript", "copy"}

@@ -149,7 +149,7 @@ def _expression(mount: str, path: str) -> str:
     whole = f"{mount}{path}" if mount else path.removeprefix("/")
     for part in ("id", "name"):
         whole = whole.replace(f"{{{part}}}", f"(?P<{part}>[^/]+)")
-    return f"^{whole}/?$"
+    return f"^{whole}/?$" if whole else "^$"
 
 
 def _view(api: JobsApi, path: str) -> View:
