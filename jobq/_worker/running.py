@@ -340,16 +340,26 @@ class Running:
         self.waits = False
 
     def check_start(self) -> None:
-        """Raise `NotNow` where the start comes too late, or a limit has been closed meanwhile."""
+        """Raise `NotNow` where the start comes too late, or a limit has been closed meanwhile.
+
+        What it was debited is given back, as far as it can be: it used nothing.
+        """
+        if (reason := self._why_not_now()) is not None:
+            for limit in self.debits:
+                self.settle(limit, 0)
+            raise NotNow(reason)
+
+    def _why_not_now(self) -> str | None:
         if time.monotonic() > self.renewed_at + self.host.lease:
-            raise NotNow("its lease ended before it could start")
+            return "its lease ended before it could start"
         if self.start is None:
-            return
+            return None
         late = time.monotonic() - self.start.not_after
         if late > 0:
-            raise NotNow(f"its start came {late:.3f} s too late for its limits")
+            return f"its start came {late:.3f} s too late for its limits"
         if self.host.is_closed(self.start.permit.debits):
-            raise NotNow("a limit was closed before it started")
+            return "a limit was closed before it started"
+        return None
 
     @property
     def name(self) -> str:

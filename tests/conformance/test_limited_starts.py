@@ -63,6 +63,19 @@ def test_a_start_that_would_be_too_late_is_not_made_and_the_attempt_given_back(
     assert "too late for its limits" in (first.error or "")
 
 
+def test_a_start_that_is_not_made_uses_no_unit_of_a_day(
+    queue: jobq.Queue, router: jobq.Router, late: list[str]
+) -> None:
+    quota = jobq.DailyQuota("day", 2)
+    router.handler("t", limits=[SLOW, quota])(lambda payload: None)
+    first, second = (queue.enqueue("t").id for _ in range(2))
+    assert drain(queue) > 2
+    assert late
+    assert [queue.get(id).status for id in (first, second)] == ["completed"] * 2
+    [day] = [info for info in queue.limits() if info.key == "day"]
+    assert day.used == 2
+
+
 async def test_a_start_that_is_granted_ahead_waits_for_its_time(
     aqueue: jobq.AsyncQueue, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
