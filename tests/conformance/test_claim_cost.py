@@ -103,16 +103,16 @@ class Seed:
 
 BACKLOGS = {
     "future jobs, more urgent than those that are due": Seed(
-        count=500_000, ready=False, priority=100, rest="3600 + n % 86400"
+        count=150_000, ready=False, priority=100, rest="3600 + n % 86400"
     ),
-    "jobs of an unknown type": Seed(count=100_000, type="3", declared=False, ready=False),
-    "jobs of a type that only other workers know": Seed(count=100_000, type="3", priority=100),
-    "jobs of a paused queue": Seed(count=100_000, queue="images", priority=100),
+    "jobs of an unknown type": Seed(count=50_000, type="3", declared=False, ready=False),
+    "jobs of a type that only other workers know": Seed(count=50_000, type="3", priority=100),
+    "jobs of a paused queue": Seed(count=50_000, queue="images", priority=100),
     "jobs of another owner whose limit is closed": Seed(
-        count=100_000, priority=100, lane=f"'{LANE.replace('7', '8')}'"
+        count=50_000, priority=100, lane=f"'{LANE.replace('7', '8')}'"
     ),
     "finished jobs": Seed(
-        count=500_000,
+        count=150_000,
         ready=False,
         status="completed",
         rest="-n",

@@ -18,7 +18,7 @@ from tests.simulator.script import Script, scripts, seeded
 
 EXAMPLES = int(os.environ.get("JOBQ_SIMULATOR_EXAMPLES", "100"))
 SEEDS = int(os.environ.get("JOBQ_SIMULATOR_SEEDS", "6"))
-PARTS = int(os.environ.get("JOBQ_SIMULATOR_PARTS", "2"))
+PARTS = int(os.environ.get("JOBQ_SIMULATOR_PARTS", "1"))
 PART = 100
 RANDOM = {"jobq_job": {"fence"}, "jobq_attempt": {"fence"}, "jobq_limit": {"updated_at"}}
 """What the databases choose themselves: a column default is the time of their own clocks."""

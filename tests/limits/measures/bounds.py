@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,7 +83,7 @@ def several(lab: Lab, _: Any) -> Iterator[Figure]:
         mine = [(e["ns"], 1) for e in entered if f"tenant:{owner}" in e["units"]]
         yield lab.fullest(f"tenant:{owner}: fullest window", tenant, mine)
     rows = lab.sql("SELECT key, started FROM jobq_limit WHERE started > 0")
-    granted = dict(rows)
+    granted = Counter(dict(rows))
     tenants = sum(granted[f"tenant:{owner}"] for owner in owners)
     counts = {granted["rpm"], granted["tpm"], granted["rpd"], tenants}
     yield Figure(
