@@ -210,8 +210,12 @@ class Claimer:
         return jobs if self._quota is None else min(jobs, self._quota)
 
     def _jobs(self, group: Group, freed: int = 0) -> int:
-        """How many jobs of a group may be claimed now."""
-        ahead = not self._lanes.open() and self._groups.are_others_dry(group)
+        """How many jobs of a group may be claimed now.
+
+        None is held ahead where they are counted: it may be given back, and would be missing.
+        """
+        counted = self._quota is not None
+        ahead = not counted and not self._lanes.open() and self._groups.are_others_dry(group)
         if group.per_slot == 1 and ahead:
             return self._within_quota(self._room() + freed)
         return self._within_quota((self._free() + freed) * group.per_slot)

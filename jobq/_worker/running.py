@@ -13,7 +13,7 @@ from attrs import field, frozen
 from jobq._clock import SECOND
 from jobq._durable import Book
 from jobq._handler import Handler
-from jobq._limits import KeyPool, Lane, RateLimit
+from jobq._limits import DailyQuota, KeyPool, Lane, RateLimit
 from jobq._limits.admit import Permit
 from jobq._outcome import Standing
 from jobq._payload import loads
@@ -342,11 +342,13 @@ class Running:
     def check_start(self) -> None:
         """Raise `NotNow` where the start comes too late, or a limit has been closed meanwhile.
 
-        What it was debited is given back, as far as it can be: it used nothing.
+        Then it has used nothing of a day. Of a rate it has: what is given back late would be used
+        beside what was granted meanwhile.
         """
         if (reason := self._why_not_now()) is not None:
-            for limit in self.debits:
-                self.settle(limit, 0)
+            for limit in self.handler.limits:
+                if isinstance(limit, DailyQuota) and self.limit_key(limit.key) in self.debits:
+                    self.settle(self.limit_key(limit.key), 0)
             raise NotNow(reason)
 
     def _why_not_now(self) -> str | None:

@@ -68,6 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
             if name != "content-length":
                 self.send_header(name, value)
         self.send_header("content-length", str(len(answer.body)))
+        if self.close_connection:
+            self.send_header("connection", "close")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
