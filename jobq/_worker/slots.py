@@ -196,7 +196,7 @@ class Slots:
             return  # a handler has ended at its first step: the loop below goes on
         self._beginning = True
         try:
-            while self._line and self._executing < self._count:
+            while self._line and self._executing < self._count and not self._host.leaving():
                 self._begin(self._line[0])
                 self._line.popleft()  # now that nothing has kept it from beginning
         finally:

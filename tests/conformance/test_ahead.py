@@ -145,7 +145,8 @@ async def test_an_urgent_job_overtakes_those_that_are_held_ahead(
         if name == "50":
             await watched.enqueue(note, "urgent", priority="urgent")
 
-    await watched.enqueue_many([(note, str(n)) for n in range(1000)])
+    await watched.enqueue_many([(note, str(n)) for n in range(3000)])
     await jobq.Worker(watched, concurrency=1).run_once()
-    assert len(order) == 1001
-    assert order.index("urgent") < 900  # it was found late where the claims began at an edge
+    assert len(order) == 3001
+    # It was found late where the claims began at an edge; a thousand may be held ahead of it.
+    assert order.index("urgent") < 2500
