@@ -14,62 +14,6 @@ promises.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jobq._batch import Batch, BatchInfo
-from jobq._classify.failure import Failure, FailureKind
-from jobq._clock import Clock, SystemClock
-from jobq._config import Bounds
-from jobq._context import JobContext, SyncJobContext
-from jobq._cron import ScheduleInfo
-from jobq._enqueued import Outcome
-from jobq._errors import (
-    BackendError,
-    BackendUnavailable,
-    BatchNotFound,
-    ConfigurationError,
-    DuplicateJob,
-    HandlerError,
-    IllegalMove,
-    JobNotFound,
-    JobqError,
-    LeaseLost,
-    OptionError,
-    OutcomeUnknown,
-    OwnerLimitExceeded,
-    PayloadError,
-    ResultError,
-    SchemaError,
-    StepChanged,
-    StorageError,
-    StorageUnavailable,
-    UnknownType,
-    WaitTimeout,
-    WebhookError,
-    WorkerFailed,
-)
-from jobq._handler import Handler, Middleware
-from jobq._limits import Concurrency, DailyQuota, KeyPool, RateLimit, TokenBucket
-from jobq._model import (
-    MOVES,
-    Attempt,
-    Counts,
-    Job,
-    JobStatus,
-    LimitInfo,
-    Move,
-    NewJob,
-    Page,
-    Stat,
-    WaitingFor,
-    WorkerInfo,
-)
-from jobq._owners import PerOwner
-from jobq._queue import AsyncQueue, Queue
-from jobq._retry import Backoff, Exponential, Fixed, Retry
-from jobq._routing import Router, cron, handler
-from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze, WaitExpired
-from jobq._spend import Budget, BudgetExceeded, SpendTotal, Spent
-from jobq.observe import Observer
-
 if TYPE_CHECKING:
     from jobq._batch import Batch, BatchInfo
     from jobq._classify.classifier import classifier, classify
@@ -92,9 +36,11 @@ if TYPE_CHECKING:
         LeaseLost,
         OptionError,
         OutcomeUnknown,
+        OwnerLimitExceeded,
         PayloadError,
         ResultError,
         SchemaError,
+        StepChanged,
         StorageError,
         StorageUnavailable,
         UnknownType,
@@ -118,10 +64,11 @@ if TYPE_CHECKING:
         WaitingFor,
         WorkerInfo,
     )
+    from jobq._owners import PerOwner
     from jobq._queue import AsyncQueue, Queue
     from jobq._retry import Backoff, Exponential, Fixed, Retry
     from jobq._routing import Router, cron, handler
-    from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze
+    from jobq._signals import Cancel, Permanent, RateLimited, RetryAfter, Snooze, WaitExpired
     from jobq._spend import Budget, BudgetExceeded, SpendTotal, Spent
     from jobq._worker import Worker
     from jobq.observe import Observer
@@ -223,18 +170,19 @@ _LATER = {
     "jobq._errors": (
         "BackendError BackendUnavailable BatchNotFound ConfigurationError DuplicateJob "
         "HandlerError IllegalMove JobNotFound JobqError LeaseLost OptionError "
-        "OutcomeUnknown PayloadError ResultError SchemaError StorageError "
-        "StorageUnavailable UnknownType WaitTimeout WebhookError WorkerFailed"
+        "OutcomeUnknown OwnerLimitExceeded PayloadError ResultError SchemaError StepChanged "
+        "StorageError StorageUnavailable UnknownType WaitTimeout WebhookError WorkerFailed"
     ),
     "jobq._handler": "Handler Middleware",
     "jobq._limits": "Concurrency DailyQuota KeyPool RateLimit TokenBucket",
     "jobq._model": (
         "Attempt Counts Job JobStatus LimitInfo MOVES Move NewJob Page Stat WaitingFor WorkerInfo"
     ),
+    "jobq._owners": "PerOwner",
     "jobq._queue": "AsyncQueue Queue",
     "jobq._retry": "Backoff Exponential Fixed Retry",
     "jobq._routing": "Router cron handler",
-    "jobq._signals": "Cancel Permanent RateLimited RetryAfter Snooze",
+    "jobq._signals": "Cancel Permanent RateLimited RetryAfter Snooze WaitExpired",
     "jobq._spend": "Budget BudgetExceeded SpendTotal Spent",
     "jobq._worker": "Worker",
     "jobq.observe": "Observer",

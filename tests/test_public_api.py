@@ -185,3 +185,9 @@ def loaded_by(code):
         check=True,
     )
     return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+def test_importing_jobq_loads_none_of_its_parts():
+    code = "import sys, jobq; print([name for name in sys.modules if name.startswith('jobq.')])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
