@@ -11,7 +11,7 @@ from jobq._clock import from_datetime
 from jobq._model import statuses
 from jobq.backends.ops import Search
 from jobq.http.dashboard.visit import Visit
-from jobq.http.problems import Problem
+from jobq.http.reading import invalid
 
 WITHIN = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
 EQUAL = {"type": "type", "queue": "queue", "owner": "owner", "code": "error_code", "error": "error"}
@@ -64,7 +64,7 @@ def read(visit: Visit, *, of_form: bool = False) -> Filters:
 
 def _within(text: str) -> timedelta:
     if text not in WITHIN:
-        raise _invalid(f"within={text!r:.100} must be one of {', '.join(WITHIN)}")
+        raise invalid(f"within={text!r:.100} must be one of {', '.join(WITHIN)}")
     return WITHIN[text]
 
 
@@ -76,9 +76,5 @@ def _instant(given: dict[str, str], name: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _invalid(f"{name}={text!r:.100} must be an instant as 2026-01-31T12:00") from None
+        raise invalid(f"{name}={text!r:.100} must be an instant as 2026-01-31T12:00") from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _invalid(detail: str) -> Problem:
-    return Problem(422, "invalid_value", detail)

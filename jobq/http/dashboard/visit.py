@@ -15,6 +15,7 @@ from jobq.http.dashboard.access import READ, Operator, operator_of
 from jobq.http.dashboard.cookie import Cookie, check_forgery
 from jobq.http.messages import Request, Response
 from jobq.http.problems import Problem
+from jobq.http.reading import invalid
 from jobq.http.steps import Steps
 from jobq.observe import logger
 
@@ -82,7 +83,7 @@ class Visit:
         """A field of the form that must be there."""
         value = self.given(name).strip()
         if not value:
-            raise Problem(422, "invalid_value", f"fill in {name.replace('_', ' ')}")
+            raise invalid(f"fill in {name.replace('_', ' ')}")
         return value
 
     def now(self) -> datetime:
@@ -101,7 +102,7 @@ class Visit:
         check_forgery(self.request, self.given("token"))
         action = self.given("action")
         if action not in actions:
-            raise Problem(422, "invalid_value", f"{action!r:.50} is nothing that can be done here")
+            raise invalid(f"{action!r:.50} is nothing that can be done here")
         operator = yield from self.admit(action)
         return action, operator
 

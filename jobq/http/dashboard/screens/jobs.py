@@ -11,7 +11,7 @@ from jobq.backends.ops import Found
 from jobq.http.dashboard import filters, verbs
 from jobq.http.dashboard.formats import count
 from jobq.http.dashboard.visit import Visit
-from jobq.http.problems import Problem
+from jobq.http.reading import invalid
 from jobq.http.steps import Ask, Operation, Steps
 
 PAGE = 50
@@ -46,7 +46,7 @@ def _id(text: str) -> str:
     try:
         return job_id(text)
     except OptionError:
-        raise Problem(422, "invalid_value", f"{text!r:.100} is not a job id (a UUID)") from None
+        raise invalid(f"{text!r:.100} is not a job id (a UUID)") from None
 
 
 # --- many at once -------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def confirm(visit: Visit) -> Operation:
     """Say how many jobs would be moved, and ask whether they are to be."""
     verb = visit.asked("verb")
     if verb not in verbs.BULK:
-        raise Problem(422, "invalid_value", f"{verb!r:.50} is nothing that is done to many jobs")
+        raise invalid(f"{verb!r:.50} is nothing that is done to many jobs")
     operator = yield from visit.admit(verb)
     which = filters.read(visit)
     selected = visit.query.get("id", [])
@@ -80,7 +80,7 @@ def _ids(verb: str, which: filters.Filters, selected: list[str], visit: Visit) -
         some = yield Ask(verbs.selected, verb, [_id(id) for id in selected[:MOST_SELECTED]])
         return [job.id for job in some]
     if not (visit.query.get("verb") or visit.form.get("all")):
-        raise Problem(422, "invalid_value", "select at least one job")
+        raise invalid("select at least one job")
     return (yield Ask(verbs.movable, verb, which.search))  # type: ignore[no-any-return]
 
 

@@ -12,6 +12,7 @@ from jobq._errors import ConfigurationError
 from jobq._model import LimitInfo
 from jobq.http.dashboard.visit import Visit
 from jobq.http.problems import Problem
+from jobq.http.reading import invalid
 from jobq.http.steps import Ask, Operation, Steps
 
 DONE = {
@@ -61,7 +62,7 @@ def _changed(visit: Visit, key: str) -> Steps[Any]:
     try:
         return evolve(info.limit, **numbers)
     except ConfigurationError as error:
-        raise Problem(422, "invalid_value", str(error)) from None
+        raise invalid(str(error)) from None
 
 
 def _number(visit: Visit, name: str) -> float:
@@ -70,7 +71,7 @@ def _number(visit: Visit, name: str) -> float:
         return float(text) if name == "per" else int(text)
     except ValueError:
         kind = "a number of seconds" if name == "per" else "a whole number"
-        raise Problem(422, "invalid_value", f"{name}={text!r:.50} must be {kind}") from None
+        raise invalid(f"{name}={text!r:.50} must be {kind}") from None
 
 
 def _until(visit: Visit) -> Any:
@@ -78,5 +79,5 @@ def _until(visit: Visit) -> Any:
     if not minutes:
         return None
     if not (minutes.isascii() and minutes.isdigit() and 0 < int(minutes) < 1_000_000):
-        raise Problem(422, "invalid_value", f"minutes={minutes!r:.50} must be a whole number")
+        raise invalid(f"minutes={minutes!r:.50} must be a whole number")
     return visit.now() + timedelta(minutes=int(minutes))

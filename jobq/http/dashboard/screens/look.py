@@ -9,7 +9,7 @@ from attrs import evolve
 from jobq.http.dashboard import assets
 from jobq.http.dashboard.cookie import THEMES, Cookie, check_forgery
 from jobq.http.dashboard.visit import Visit
-from jobq.http.problems import Problem
+from jobq.http.reading import invalid
 from jobq.http.steps import Operation
 
 
@@ -23,7 +23,7 @@ def theme(visit: Visit) -> Operation:
     check_forgery(visit.request, visit.given("token"))
     chosen = visit.given("theme")
     if chosen not in THEMES:
-        raise Problem(422, "invalid_value", f"{chosen!r:.50} is not one of {', '.join(THEMES)}")
+        raise invalid(f"{chosen!r:.50} is not one of {', '.join(THEMES)}")
     cookie = evolve(Cookie.of(visit.request).with_token(), theme=chosen)
     return visit.redirect(_back(visit), cookie)
     yield  # a generator, as every operation

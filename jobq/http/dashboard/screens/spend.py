@@ -9,7 +9,7 @@ from jobq import _spend_verbs
 from jobq._spend import SpendTotal
 from jobq.http.dashboard.charts import Chart, stacked
 from jobq.http.dashboard.visit import Visit
-from jobq.http.problems import Problem
+from jobq.http.reading import invalid
 from jobq.http.steps import Ask, Operation
 
 BY = ("type", "owner", "provider", "model", "queue", "day")
@@ -22,7 +22,7 @@ def spend(visit: Visit) -> Operation:
     operator = yield from visit.admit()
     by, period = visit.asked("by") or "type", visit.asked("period") or "30d"
     if by not in BY or period not in PERIODS:
-        raise Problem(422, "invalid_value", f"by={by!r:.50}, period={period!r:.50} are not known")
+        raise invalid(f"by={by!r:.50}, period={period!r:.50} are not known")
     now = visit.now()
     groups: list[SpendTotal] = yield _totals(by, now - PERIODS[period])
     days: list[SpendTotal] = yield _totals("day", now - PERIODS["30d"])
