@@ -185,6 +185,18 @@ def refusal(budget: Budget | None, now: Sums, *, asked: int = 0) -> BudgetExceed
     return None
 
 
+def question(job: Any, budget: Budget) -> dict[str, Any]:
+    """The arguments of the op that looks what has been spent."""
+    return {"job_id": job.id, "owner": job.owner, "budget": budget}
+
+
+def afford(budget: Budget, sums: Sums, asked: int = 0) -> None:
+    """Raise `BudgetExceeded` where nothing more may be spent, or not so many micro-dollars."""
+    refused = refusal(budget, sums, asked=asked)
+    if refused is not None:
+        raise refused
+
+
 @frozen
 class Recorded:
     """What became of a record; `earlier` is the amount that was recorded for it before."""

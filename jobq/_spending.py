@@ -14,8 +14,10 @@ from jobq._spend import (
     Request,
     Spent,
     Sums,
+    afford,
     dollars,
     micros,
+    question,
     refusal,
     request,
 )
@@ -86,16 +88,6 @@ class _Spending:
             over=over is not None,
         )
 
-    def _question(self) -> dict[str, Any]:
-        """The arguments of the op that looks what has been spent."""
-        job = self._attempt.job
-        return {"job_id": job.id, "owner": job.owner, "budget": self._attempt.budget}
-
-    def _afforded(self, sums: Sums, usd: Dollars) -> None:
-        refused = refusal(self._attempt.budget, sums, asked=micros(usd))
-        if refused is not None:
-            raise refused
-
 
 class Spending(_Spending):
     """Verbs of an `async def` handler's context."""
@@ -137,13 +129,14 @@ class Spending(_Spending):
         """
         micros(usd)
         if self._attempt.budget is not None:
-            self._afforded(await self._sums(), usd)
+            afford(self._attempt.budget, await self._sums(), micros(usd))
 
     async def _recorded(self, asked: Request) -> Recorded:
         return await self._attempt.run(backends.ops.record, **self._record(asked))  # type: ignore[no-any-return]
 
     async def _sums(self) -> Sums:
-        return await self._attempt.run(backends.ops.spent, **self._question())  # type: ignore[no-any-return]
+        payer = self._attempt
+        return await payer.run(backends.ops.spent, **question(payer.job, payer.budget))  # type: ignore[no-any-return]
 
 
 class SyncSpending(_Spending):
@@ -166,10 +159,11 @@ class SyncSpending(_Spending):
         """Raise `BudgetExceeded` where a budget is used up; see `JobContext.afford`."""
         micros(usd)
         if self._attempt.budget is not None:
-            self._afforded(self._sums(), usd)
+            afford(self._attempt.budget, self._sums(), micros(usd))
 
     def _recorded(self, asked: Request) -> Recorded:
         return self._attempt.run_here(backends.ops.record, **self._record(asked))  # type: ignore[no-any-return]
 
     def _sums(self) -> Sums:
-        return self._attempt.run_here(backends.ops.spent, **self._question())  # type: ignore[no-any-return]
+        payer = self._attempt
+        return payer.run_here(backends.ops.spent, **question(payer.job, payer.budget))  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from jobq._errors import LeaseLost, OptionError, StepChanged
 from jobq._payload import encode_step, loads
 from jobq._saving import within
 from jobq._signals import Permanent, Signal
-from jobq._spend import refusal
+from jobq._spend import afford, question
 from jobq._steps import Do, Step
 
 if TYPE_CHECKING:
@@ -128,10 +128,7 @@ def _afford(run: Run) -> Verb[None]:
     """Raise `BudgetExceeded` where nothing more may be spent."""
     if run.budget is None:
         return
-    asked = {"job_id": run.job.id, "owner": run.job.owner, "budget": run.budget}
-    refused = refusal(run.budget, (yield Do(backends.ops.spent, **asked)))
-    if refused is not None:
-        raise refused
+    afford(run.budget, (yield Do(backends.ops.spent, **question(run.job, run.budget))))
 
 
 def _of_the_last_time(
