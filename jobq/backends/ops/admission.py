@@ -79,8 +79,6 @@ class Grant:
     refused: list[str] = field(factory=list)
     ranked: list[At] = field(factory=list)
     """Where more lanes are as urgent than a claim looks into: all those, in turn."""
-    outranked: bool = False
-    """Whether more urgent jobs without limits are to go first."""
 
 
 def wanted_keys(lanes: Sequence[At], pools: Pools) -> dict[str, str]:
@@ -165,9 +163,7 @@ def claim_limited(d: Dialect, request: Request) -> Op[Grant]:
     grant.empty = [at for at in open_lanes if at not in heads]
     if rival is not None:
         least = rival + 1 if request.yields else rival
-        below = [at for at, some in heads.items() if some[0].priority < least]
-        grant.outranked = bool(below)
-        heads = {at: some for at, some in heads.items() if at not in below}
+        heads = {at: some for at, some in heads.items() if some[0].priority >= least}
     admission = admit(
         states,
         heads,
