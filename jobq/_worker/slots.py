@@ -196,13 +196,19 @@ class Slots:
             return  # a handler has ended at its first step: the loop below goes on
         self._beginning = True
         try:
-            while self._line and self._executing < self._count and not self._host.leaving():
+            while self._line and self._executing < self._count:
                 self._begin(self._line[0])
                 self._line.popleft()  # now that nothing has kept it from beginning
         finally:
             self._beginning = False
             if self._line and self._patience is None:
                 self._patience = self._loop.call_later(PATIENCE, self._give_back_late)
+
+    def _end_one(self) -> None:
+        """A slot is free: for the next in line, unless the worker is about to end."""
+        self._executing -= 1
+        if not self._host.leaving():
+            self._begin_next()
 
     def _give_back_late(self) -> None:
         """Jobs that no slot came free for in time are for other workers."""
@@ -270,8 +276,7 @@ class Slots:
             for running, outcome in outcomes.items():
                 self._deliver(running, outcome)
         finally:
-            self._executing -= 1
-            self._begin_next()
+            self._end_one()
 
     async def _execute(self, running: Running) -> None:
         running.begun = True
@@ -294,9 +299,8 @@ class Slots:
             )
             self._deliver(running, outcome)
         finally:
-            self._executing -= 1
             self._ahead.ended(time.monotonic() - began)
-            self._begin_next()
+            self._end_one()
 
     def _deliver(self, running: Running, outcome: Outcome | None) -> None:
         if running.finishing:
@@ -315,8 +319,7 @@ class Slots:
         if not running.begun:
             for one in [running] if running.call is None else running.call.members:
                 one.begun = True
-            self._executing -= 1
-            self._begin_next()
+            self._end_one()
         if running in self.abandoned:
             self.abandoned.discard(running)
             self._on_freed()
