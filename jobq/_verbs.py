@@ -45,6 +45,8 @@ from jobq._wakeup import wake
 T = TypeVar("T")
 Verb = Generator["Step", Any, T]
 MANY = 100_000
+LOOK_EVERY = 0.15
+"""Seconds between looks at most, while somebody waits for a job."""
 
 
 # --- enqueue ------------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ def wait(config: Config, id: Any, timeout: float | None) -> Verb[Job]:
             return job
         if deadline is not None and time.monotonic() >= deadline:
             raise WaitTimeout(job.id, job.status, timeout or 0.0)
-        rest = min(rest * 1.5, 0.5)
+        rest = min(rest * 1.5, LOOK_EVERY)
         left = rest if deadline is None else max(0.0, deadline - time.monotonic())
         yield Rest(min(rest, left))
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 
-from examples.carousel.jobs import CarouselCreation, carousel_creation, queue
+from examples.carousel.jobs import CarouselCreation, carousel_creation, customer, queue
+from examples.carousel.reel import CarouselReel, carousel_reel
 from jobq.contrib.fastapi import accepted, drive_router, jobs_router
 
 
@@ -34,3 +35,13 @@ async def submit(
     key = f"wizard:{id}"
     job = await queue.enqueue(carousel_creation, payload, owner=user, idempotency_key=key)
     return accepted(request, job, queue=queue)  # in development, runs it right away
+
+
+@app.post("/api/reels", status_code=202)
+async def make_reel(
+    request: Request, payload: CarouselReel, user: Annotated[str, Depends(current_user)]
+) -> Response:
+    """Make a reel, and tell the customer's own server when it has ended."""
+    webhook = user if await customer(user) else None
+    job = await queue.enqueue(carousel_reel, payload, owner=user, webhook=webhook)
+    return accepted(request, job, queue=queue)

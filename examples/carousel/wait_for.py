@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 
 from examples.carousel.jobs import queue
 from jobq.http import atrigger_worker
@@ -10,7 +11,9 @@ from jobq.http import atrigger_worker
 
 async def wait_for(job: str, milliseconds: float = 120_000) -> None:
     async with queue:
-        print(json.dumps(await atrigger_worker(queue, job, milliseconds)))
+        began = time.monotonic()
+        answer = await atrigger_worker(queue, job, milliseconds)
+        print(json.dumps({**answer, "seconds": time.monotonic() - began, "at": time.time()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Results out of nothing: small pictures, a video file, texts. The same prompt gives the same."""
+"""Results out of nothing: small pictures, a video file, texts. The same name gives the same."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _WORDS = (
 )
 
 
-def png(prompt: str, width: int = 64, height: int = 64) -> bytes:
-    """A picture in the prompt's colour, darker towards its foot."""
-    red, green, blue = sha256(prompt.encode()).digest()[:3]
+def png(name: str, width: int = 64, height: int = 64) -> bytes:
+    """A picture in its name's colour, darker towards its foot."""
+    red, green, blue = sha256(name.encode()).digest()[:3]
     rows = bytearray()
     for y in range(height):
         light = 1 - 0.6 * y / height

@@ -152,7 +152,7 @@ class Provider:
         self, api: Api, call: Call, entry: Entry, outcome: Outcome, text: str | None
     ) -> Answer:
         """Do what was asked, bill it, and answer in the way that was decided."""
-        made = self._made(call, entry.project, outcome, text)
+        made = self._made(call, entry, outcome, text)
         billed = self.options.prices.of(call, made)
         if outcome in {Outcome.HANG, Outcome.RESET}:
             self._finish(entry, outcome, billed=billed, operation=made.operation)
@@ -163,16 +163,17 @@ class Provider:
         )
         return response
 
-    def _made(self, call: Call, project: str, outcome: Outcome, text: str | None) -> Made:
+    def _made(self, call: Call, entry: Entry, outcome: Outcome, text: str | None) -> Made:
         if call.kind == "video":
-            return self._started(call, project, outcome)
+            return self._started(call, entry.project, outcome)
         if outcome is Outcome.REFUSED:
             return Made(outcome, call.tokens)
         if call.kind == "text":
             return Made(outcome, call.tokens, text=text if text is not None else _text(call))
         if outcome is Outcome.NO_IMAGE:
             return Made(outcome, call.tokens, text=text or made_up.words(call.prompt))
-        images = [made_up.png(f"{call.prompt}/{n}", *call.size) for n in range(call.count)]
+        name = f"{call.prompt}/{entry.number}"
+        images = [made_up.png(f"{name}/{n}", *call.size) for n in range(call.count)]
         return Made(outcome, call.tokens, text=text, images=images)
 
     def _started(self, call: Call, project: str, outcome: Outcome) -> Made:

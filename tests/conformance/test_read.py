@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 import jobq
-from jobq import JobStatus
+from jobq import JobStatus, _steps, _verbs
 from jobq.backends.ops import read
 from jobq.testing import FrozenClock
 from tests.conformance.situations import (
@@ -340,6 +340,17 @@ def test_wait_gives_up_after_its_timeout_and_says_where_the_job_is(queue: jobq.Q
     assert str(caught.value) == f"job {job.id} is still 'pending' after 0.01 s"
     assert isinstance(caught.value, TimeoutError)
     assert (caught.value.job_id, caught.value.status) == (job.id, "pending")
+
+
+def test_wait_looks_again_soon_however_long_it_has_lasted(queue: jobq.Queue) -> None:
+    job = queue.enqueue("t", {})
+    looks = _verbs.wait(queue._config, job.id, None)
+    rests, step = [], next(looks)
+    while len(rests) < 50:
+        if isinstance(step, _steps.Rest):
+            rests.append(step.seconds)
+        step = looks.send(None if isinstance(step, _steps.Rest) else job)
+    assert max(rests) <= 0.15
 
 
 async def test_a_job_that_is_not_kept_is_not_found_after_its_completion(

@@ -62,9 +62,11 @@ def test_a_text_comes_with_its_usage(http):
     assert usage["totalTokenCount"] == 3 + usage["candidatesTokenCount"]
 
 
-def test_the_same_prompt_gives_the_same_and_another_gives_another(http):
-    assert png_of(picture(http)) == png_of(picture(http))
-    assert png_of(picture(http)) != png_of(picture(http, "a blue door"))
+def test_every_picture_is_another_one_also_of_the_same_prompt(http):
+    assert len({png_of(picture(http)) for _ in range(3)}) == 3
+
+
+def test_the_same_prompt_gives_the_same_text_and_another_gives_another(http):
     assert first(content(http)) == first(content(http))
     assert first(content(http)) != first(content(http, "a blue door"))
 

@@ -59,6 +59,7 @@ def test_the_apps_can_be_imported_and_have_the_types_of_their_documents(tmp_path
             "ai_image_generation",
             "ai_text_generation",
             "carousel_creation",
+            "carousel_reel",
             "scheduled_publish",
             "social_publish_facebook",
             "social_publish_instagram",
