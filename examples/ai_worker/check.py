@@ -132,7 +132,7 @@ def frozen(trial: Trial, site: Site, gemini: FakeGemini, machine: Process) -> No
     gemini.script(*["held"] * 12)
     jobs = enqueued(site, 24, "a window")
     wait_until(lambda: len(holding(trial, "b")) > 2 and under_way(gemini) > 4)
-    machine.freeze()
+    trial.freeze(machine)
     theirs = holding(trial, "b")
     with letting_go(gemini):
         seconds = trial.until_done(theirs)

@@ -231,7 +231,7 @@ def frozen(trial: Trial, site: Site, gemini: FakeGemini) -> tuple[list[str], Pro
     pictures = [create(site, "ai_image_generation", {"prompt": f"Cup {n}"}) for n in range(3)]
     machine = trial.worker(APP, JOBQ_LEASE="3")
     wait_until(lambda: under_way(gemini) == 3)
-    machine.freeze()
+    trial.freeze(machine)
     return pictures, machine
 
 

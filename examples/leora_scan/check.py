@@ -179,7 +179,7 @@ def killed(trial: Trial, claude: FakeGemini) -> None:
     first, *others = [serve(trial) for _ in range(6)]
     frozen = first.process
     frozen_call, jobs = under_way_at(first, claude)
-    frozen.freeze()
+    trial.freeze(frozen)
     for site in others:
         jobs += under_way_at(site, claude)[1]
         site.process.kill()

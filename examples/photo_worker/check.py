@@ -123,7 +123,7 @@ def daemons(trial: Trial, site: Site, gemini: FakeGemini) -> None:
     enqueued(site, 20, name="a window")
     wait_until(lambda: under_way(gemini) >= 10)
     held = {row[5] for row in trial.rows(PROCESSING)}
-    frozen.freeze()
+    trial.freeze(frozen)
     trial.worker(APP, WORKER_ID="photo-b", JOBQ_LEASE="3")
     trial.table.equal("locked by", {"photo-a"}, held)
     seconds = wait_until(lambda: {row[5] for row in trial.rows(PROCESSING)} == {"photo-b"})

@@ -5,24 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import boto3
 import httpx
-from botocore.config import Config
 
 import jobq
 from examples.fakegemini import Entry, FakeGemini, Faults, Options, most_within
-from examples.trial import (
-    Process,
-    Site,
-    Trial,
-    answers,
-    free_port,
-    letting_go,
-    under_way,
-    wait_until,
-)
+from examples.scenergy_studio.bucket import Bucket
+from examples.trial import Process, Site, Trial, letting_go, under_way, wait_until
 
 APP = "examples.scenergy_studio.app:queue"
 ADA = {"x-user": "ada"}
@@ -31,15 +21,19 @@ MINUTE = 60 / SPEED
 FAULTS = Faults(error=0.03, overloaded=0.02, refused=0.01)
 PROJECTS = {"key-a": "studio", "key-b": "studio", "key-c": "lab"}
 ONE_PROJECT = "studio=key-a,studio=key-b"
+VICTIM = "victim"
 TWO_PROJECTS = "studio=key-a,lab=key-c"
 
 
 def check(trial: Trial) -> None:
-    gemini = prepare(trial)
+    bucket = Bucket(trial)
+    gemini = prepare(trial, bucket)
     site = trial.serve("examples.scenergy_studio.web:app")
-    first, second = worker(trial, ONE_PROJECT), worker(trial, ONE_PROJECT)
+    first, second = worker(trial, ONE_PROJECT), worker(trial, ONE_PROJECT, VICTIM)
     trial.hurry(SPEED)
-    jobs = rush(trial, site, gemini, second)
+    left: list[int] = []
+    jobs = rush(trial, site, gemini, lambda: left.append(killed(trial, bucket, second)))
+    orphans(trial, bucket, gemini, *left)
     documented(trial, site, jobs)
     frozen(trial, site, gemini, worker(trial, ONE_PROJECT))
     stopped(trial, site, gemini, first)
@@ -48,13 +42,13 @@ def check(trial: Trial) -> None:
 
 
 def play(trial: Trial) -> None:
-    prepare(trial)
+    prepare(trial, Bucket(trial))
     site = trial.serve("examples.scenergy_studio.web:app")
     worker(trial, ONE_PROJECT)
     print(f"Open {site.url}")
 
 
-def prepare(trial: Trial) -> FakeGemini:
+def prepare(trial: Trial, bucket: Bucket) -> FakeGemini:
     gemini = trial.provider(
         Options(
             rpm=RPM,
@@ -66,40 +60,13 @@ def prepare(trial: Trial) -> FakeGemini:
             seed=4,
         )
     )
-    trial.env(GEMINI_RPM=str(RPM), WORKER_CONCURRENCY=str(SLOTS), JOBQ_LEASE="5", **bucket(trial))
+    trial.env(GEMINI_RPM=str(RPM), WORKER_CONCURRENCY=str(SLOTS), JOBQ_LEASE="5", **bucket.env)
     trial.run("examples.scenergy_studio.migrate")
     return gemini
 
 
-def bucket(trial: Trial) -> dict[str, str]:
-    """A bucket, on a server of S3 of our own; how the workers find it."""
-    port = str(free_port())
-    trial.start("moto.server", "-p", port)
-    endpoint = f"http://127.0.0.1:{port}"
-    wait_until(lambda: answers(endpoint))
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="made-up",
-        aws_secret_access_key="made-up",
-        config=Config(retries={"mode": "standard"}),
-    )
-    s3.create_bucket(Bucket="assets")
-    everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
-    policy = {"Version": "2012-10-17", "Statement": [everybody | {"Resource": "*"}]}
-    s3.put_bucket_policy(Bucket="assets", Policy=json.dumps(policy))
-    return {
-        "R2_ENDPOINT": endpoint,
-        "R2_BUCKET_NAME": "assets",
-        "R2_PUBLIC_URL": f"{endpoint}/assets",
-        "R2_ACCESS_KEY_ID": "made-up",
-        "R2_SECRET_ACCESS_KEY": "made-up",
-    }
-
-
-def worker(trial: Trial, keys: str) -> Process:
-    return trial.worker(APP, GOOGLE_AI_STUDIO_API_KEY=keys)
+def worker(trial: Trial, keys: str, name: str = "worker") -> Process:
+    return trial.worker(APP, GOOGLE_AI_STUDIO_API_KEY=keys, WORKER_ID=name)
 
 
 def enqueued(site: Site, count: int, prompt: str, priority: str = "normal") -> list[str]:
@@ -122,7 +89,7 @@ def images(gemini: FakeGemini, start: int = 0) -> list[Entry]:
     return [entry for entry in gemini.ledger.entries[start:] if "image" in entry.model]
 
 
-def rush(trial: Trial, site: Site, gemini: FakeGemini, victim: Process) -> list[str]:
+def rush(trial: Trial, site: Site, gemini: FakeGemini, kill: Callable[[], None]) -> list[str]:
     """300 images and a text every two seconds; a worker is killed on the way."""
     began = time.monotonic()
     jobs = enqueued(site, 300, "Modern living room with sofa")
@@ -132,8 +99,8 @@ def rush(trial: Trial, site: Site, gemini: FakeGemini, victim: Process) -> list[
         seconds = time.monotonic() - began
         text = {"type": "description", "payload": {"productId": f"prod-{len(texts)}"}}
         texts.append(site.post("/api/jobs", json=text, headers=ADA).json()["jobId"])
-        if seconds > 10 and victim.alive:
-            victim.kill()
+        if seconds > 10 and not urgent:
+            kill()
             urgent = enqueued(site, 5, "Quick", priority="urgent")
         if seconds > 60:
             break
@@ -158,8 +125,37 @@ def rush(trial: Trial, site: Site, gemini: FakeGemini, victim: Process) -> list[
     table.at_most("requests billed", 305 + SLOTS, sum(entry.billed > 0 for entry in entries))
     table.at_most("requests", 305 + again + SLOTS, len(entries))
     table.at_most("urgent ones start after", 1 + 5 / 9.7, slowest(trial, urgent), " s")
+    table.equal("and normal ones before them", 0, overtaking(trial, urgent, found))
     table.at_most("texts wait (19 of 20)", 1, waits(trial, texts)[len(texts) * 19 // 20 - 1], " s")
     return jobs
+
+
+def killed(trial: Trial, bucket: Bucket, victim: Process) -> int:
+    """A worker, when images of its are in the bucket and it does not know so yet; how many."""
+    uploading = "SELECT id FROM jobq_artifact WHERE status = 'uploading'"
+    theirs = f"""{uploading} AND job_id IN (SELECT id FROM jobq_job WHERE worker IN
+        (SELECT id FROM jobq_worker WHERE label = '{VICTIM}'))"""
+
+    def all_there() -> bool:
+        held = bucket.hold()
+        return len(trial.rows(theirs)) >= 2 and len(trial.rows(uploading)) == held
+
+    wait_until(all_there)
+    victim.kill()
+    bucket.release()
+    return len(trial.rows(theirs))
+
+
+def orphans(trial: Trial, bucket: Bucket, gemini: FakeGemini, left: int) -> None:
+    """What was paid for and is recorded nowhere: the sweeper knows what of it is in the bucket."""
+    recorded = {url for (url,) in trial.rows("SELECT url FROM generated_image")}
+    there = bucket.urls() - recorded
+    sweep = ("artifacts", "sweep", "--older-than", "0", "--json")
+    swept = json.loads(trial.run("jobq", *sweep, "--url", trial.url))["objects"]
+    check = "orphans of the killed worker: in the bucket, by the sweeper"
+    trial.table.equal(check, (left, left), (len(there), swept))
+    billed = sum(entry.billed > 0 for entry in images(gemini))
+    trial.table.at_most("billed, in neither", SLOTS, billed - len(recorded) - len(there))
 
 
 def possible(trial: Trial) -> float:
@@ -179,6 +175,14 @@ def waits(trial: Trial, jobs: list[str]) -> list[float]:
     """Seconds from enqueueing to the start, the longest last."""
     found = trial.queue.get_many(jobs)
     return sorted((j.started_at - j.created_at).total_seconds() for j in found if j.started_at)
+
+
+def overtaking(trial: Trial, urgent: list[str], normal: Sequence[jobq.Job]) -> int:
+    """Normal jobs that started while urgent ones were waiting."""
+    waiting = trial.queue.get_many(urgent)
+    began = max(job.created_at for job in waiting)
+    ended = max(job.started_at or began for job in waiting)
+    return sum(job.attempts == 1 and began < (job.started_at or began) < ended for job in normal)
 
 
 def slowest(trial: Trial, jobs: list[str]) -> float:
@@ -213,7 +217,7 @@ def frozen(trial: Trial, site: Site, gemini: FakeGemini, machine: Process) -> No
     gemini.script(*["held"] * 16)
     jobs = enqueued(site, 24, "A lamp")
     wait_until(lambda: under_way(gemini) >= 16)
-    machine.freeze()
+    trial.freeze(machine)
     with letting_go(gemini):
         trial.until_done(jobs)
         machine.thaw()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -120,6 +121,18 @@ class Trial:
         process = self.start("jobq", "worker", app, *arguments, **env)
         wait_until(lambda: {worker.id for worker in self.alive()} - known)
         return process
+
+    def freeze(self, process: Process) -> None:
+        """Let a process do nothing until it thaws: a long pause of its machine.
+
+        Never while it writes to a SQLite file: nobody else could write until then.
+        """
+        if not self.url.startswith("sqlite"):
+            process.freeze()
+            return
+        with closing(sqlite3.connect(self.folder / "jobs.db", timeout=30)) as ours:
+            ours.execute("BEGIN IMMEDIATE")
+            process.freeze()
 
     def alive(self) -> list[jobq.WorkerInfo]:
         """The workers that are."""
