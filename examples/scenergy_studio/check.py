@@ -172,9 +172,10 @@ def pace(entries: Sequence[Entry]) -> float:
 
 
 def waits(trial: Trial, jobs: list[str]) -> list[float]:
-    """Seconds from enqueueing to the start, the longest last."""
-    found = trial.queue.get_many(jobs)
-    return sorted((j.started_at - j.created_at).total_seconds() for j in found if j.started_at)
+    """Seconds from enqueueing to the first start, the longest last."""
+    starts = [min(one.started_at for one in trial.queue.history(job)) for job in jobs]
+    enqueued = [job.created_at for job in trial.queue.get_many(jobs)]
+    return sorted((s - e).total_seconds() for s, e in zip(starts, enqueued, strict=True))
 
 
 def overtaking(trial: Trial, urgent: list[str], normal: Sequence[jobq.Job]) -> int:
