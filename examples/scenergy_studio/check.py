@@ -138,7 +138,7 @@ def killed(trial: Trial, bucket: Bucket, victim: Process) -> int:
 
     def all_there() -> bool:
         held = bucket.hold()
-        return len(trial.rows(theirs)) >= 2 and len(trial.rows(uploading)) == held
+        return bool(trial.rows(theirs)) and len(trial.rows(uploading)) == held
 
     wait_until(all_there)
     victim.kill()
