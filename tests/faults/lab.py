@@ -180,7 +180,7 @@ class Lab:
         timeout: float = 30.0,
         jobs: Collection[str] | None = None,
     ) -> None:
-        """Wait until an event was noted so often: by one actor or by all, of any jobs or of some."""
+        """Wait until an event was noted so often: by one actor or all, of some jobs or any."""
 
         def fits(one: Event) -> bool:
             theirs = by is None or one.actor == by.name
