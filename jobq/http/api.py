@@ -21,7 +21,7 @@ from jobq.http.hosts import AsyncHost, Host, Passed
 from jobq.http.keys import Keys
 from jobq.http.messages import Request, Response, Stream
 from jobq.http.operations import Call
-from jobq.http.problems import Problem, problem_of
+from jobq.http.problems import not_allowed, problem_of
 from jobq.http.routes import DRIVE_ALONE, ROUTES, Route, by_path
 from jobq.http.steps import Operation
 from jobq.http.trigger import triggers_itself
@@ -206,10 +206,4 @@ def _route(methods: Mapping[str, Route], method: str) -> Route:
     wanted = "GET" if method == "HEAD" and looks else method
     if wanted in methods:
         return methods[wanted]
-    allowed = sorted({*methods, *(["HEAD"] if looks else [])})
-    raise Problem(
-        405,
-        "method_not_allowed",
-        f"{method} is not possible here",
-        headers={"allow": ", ".join(allowed)},
-    )
+    raise not_allowed(method, {*methods, *(["HEAD"] if looks else [])})
