@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from jobq._queue import Queue
 from jobq._routing import Router
-from jobq.http import Request
+from jobq.http import AllOf, Anonymous, Request
 from jobq.http.dashboard import Dashboard, Passwords
 
 USERS = {"ada": "correct horse battery", "zoë": "ein schöner Schlüssel"}
@@ -27,11 +29,17 @@ def basic(name: str, password: str) -> dict[str, str]:
     return {"authorization": "Basic " + b64encode(f"{name}:{password}".encode()).decode()}
 
 
-def status(dashboard: Dashboard, headers: dict[str, str], path: str = "", query: str = "") -> int:
-    """What a page is answered with."""
-    asked = Request(method="GET", path=f"/ops{path}", query=query, headers=headers)
-    answered: Any = dashboard.handle(path, asked)
-    return int(answered.status)
+def visit(dashboard: Dashboard, path: str = "", method: str = "GET", **sent: Any) -> Any:
+    """What a page, or a form, is answered with."""
+    if "form" in sent:
+        method, sent["body"] = "POST", urlencode({"token": "t", **sent.pop("form")}).encode()
+    headers = {"cookie": "jobq_dashboard=token=t", **sent.pop("headers", {})}
+    asked = Request(method=method, path=f"/ops{path}", headers=headers, debug=True, **sent)
+    return dashboard.handle(path, asked)
+
+
+def status(dashboard: Dashboard, headers: dict[str, str]) -> int:
+    return int(visit(dashboard, headers=headers).status)
 
 
 @pytest.mark.parametrize("password", ["\0", "", "correct horse battery"])
@@ -51,3 +59,36 @@ def test_a_password_may_have_letters_of_any_alphabet(queue: Queue, name: str) ->
 def test_what_is_no_name_and_password_is_asked_for_again(queue: Queue, sent: str) -> None:
     dashboard = Dashboard(queue, access=Passwords(USERS))
     assert status(dashboard, {"authorization": sent}) == 401
+
+
+def test_a_name_is_kept_where_several_policies_agree(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="jobq")
+    dashboard = Dashboard(queue, access=AllOf(Anonymous(), Passwords(USERS)))
+    form = {"action": "pause_queue", "queue": "slow"}
+    visit(dashboard, "/queues", form=form, headers=basic("ada", USERS["ada"]))
+    assert caplog.messages == ["dashboard: ada: pause_queue queue slow"]
+
+
+def test_a_reader_sees_no_button_where_several_policies_agree(queue: Queue) -> None:
+    queue.pause("slow")
+    for readers, shown in (([], True), (["ada"], False)):
+        access = AllOf(Anonymous(), Passwords(USERS, readers=readers))
+        page = visit(Dashboard(queue, access=access), "/queues", headers=basic("ada", USERS["ada"]))
+        assert (b"resume_queue" in page.body) is shown
+
+
+def test_a_query_or_form_that_no_page_has_is_refused(queue: Queue) -> None:
+    dashboard = Dashboard(queue, access=Anonymous())
+    assert visit(dashboard, "/jobs", query="&a=1" * 501).status == 400
+    assert visit(dashboard, "/queues", method="POST", body=b"&a=1" * 501).status == 400
+    assert visit(dashboard, "/queues", method="POST", body=b"\xff").status == 400
+    pause = {"action": "pause_limit", "key": "provider", "minutes": "1" * 5000}
+    assert visit(dashboard, "/limits", form=pause).status == 422
+
+
+@pytest.mark.parametrize("path, allowed", [("/queues", "GET, HEAD, POST"), ("/theme", "POST")])
+def test_a_page_says_which_methods_it_takes(queue: Queue, path: str, allowed: str) -> None:
+    answered = visit(Dashboard(queue, access=Anonymous()), path, method="DELETE")
+    assert (answered.status, answered.headers["allow"]) == (405, allowed)
