@@ -27,7 +27,7 @@ from jobq.http.steps import Operation
 from jobq.http.trigger import triggers_itself
 
 ENVELOPE = 64 * 1024
-"""Bytes that a request's body may have beside the payload."""
+"""Bytes that a request's body may have beside the payload, or an event."""
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
@@ -112,7 +112,8 @@ class JobsApi:
     @property
     def largest_body(self) -> int:
         """Bytes that the body of a request may have."""
-        return self.config.bounds.payload + ENVELOPE
+        bounds = self.config.bounds
+        return max(bounds.payload, bounds.step) + ENVELOPE
 
     def triggers(self, request: Request) -> bool:
         """Whether new jobs are to be run on the side."""

@@ -84,7 +84,8 @@ class Dashboard(JobsApi):
         visit = Visit(api=self, request=request, base=base, screen=screen, id=id, name=name)
         try:
             if route is None:
-                raise not_allowed(request.method, {*methods, *(["HEAD"] if "GET" in methods else [])})
+                looks = ["HEAD"] if "GET" in methods else []
+                raise not_allowed(request.method, {*methods, *looks})
             operation: Callable[[Any], Operation] = route.operation
             return (yield from operation(visit))
         except Passed:
