@@ -58,7 +58,7 @@ def test_every_candidate_is_compared_in_constant_time(
     assert compared == [key.encode() for key in candidates]
 
 
-@pytest.mark.parametrize("key", ["", "x" * 15, "dev-secret-change-in-production"])
+@pytest.mark.parametrize("key", ["", "x" * 15, *keys.IN_DEVELOPMENT])
 def test_a_weak_key_is_refused_outside_of_development(key: str) -> None:
     assert keys.usable([key, "s" * 16], debug=False) == ["s" * 16]
 
