@@ -13,8 +13,8 @@ import pytest
 
 from jobq._queue import Queue
 from jobq._routing import Router
-from jobq.http import AllOf, Anonymous, Request
-from jobq.http.dashboard import Dashboard, Passwords
+from jobq.http import AllOf, Anonymous, Owner, Request
+from jobq.http.dashboard import Dashboard, Operator, Operators, Passwords
 
 USERS = {"ada": "correct horse battery", "zoë": "ein schöner Schlüssel"}
 
@@ -92,3 +92,11 @@ def test_a_query_or_form_that_no_page_has_is_refused(queue: Queue) -> None:
 def test_a_page_says_which_methods_it_takes(queue: Queue, path: str, allowed: str) -> None:
     answered = visit(Dashboard(queue, access=Anonymous()), path, method="DELETE")
     assert (answered.status, answered.headers["allow"]) == (405, allowed)
+
+
+def test_who_may_see_his_own_jobs_only_sees_no_dashboard(queue: Queue) -> None:
+    only_his = Operators(lambda _: Operator(name="ada", owner="ada"))
+    both = AllOf(Owner(lambda _: "ada"), Passwords(USERS))
+    for access in (only_his, both):
+        dashboard = Dashboard(queue, access=access)
+        assert status(dashboard, basic("ada", USERS["ada"])) == 403

@@ -147,12 +147,10 @@ def _asking() -> Problem:
 
 
 def operator_of(scope: Scope) -> Operator:
-    """Who a policy of another kind has let in."""
-    if isinstance(scope, Operator):
-        return scope
+    """Who a policy, also one of another kind, has let in."""
     if scope.owner is not None:
         raise forbidden("the dashboard shows everybody's jobs: give it access=Operators(…)")
-    return Operator()
+    return scope if isinstance(scope, Operator) else Operator()
 
 
 def policy_of(access: Any) -> Policy | None:
