@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 from attrs import evolve
 
-from jobq._errors import ConfigurationError
+from jobq._checks import priority_number
+from jobq._errors import ConfigurationError, OptionError
 from jobq._model import Job, JobStatus
 from jobq._queue import Queue
 from jobq._routing import Router
@@ -87,6 +88,12 @@ def test_a_key_is_sent_in_either_of_two_headers(headers: dict[str, str], key: st
 def test_the_environment_may_name_several_keys() -> None:
     environ = {"WORKER_SECRET": " a , b,", "CRON_SECRET": "c", "OTHER": "d"}
     assert keys.keys_of(environ) == ["a", "b", "c"]
+
+
+def test_a_refusal_repeats_only_the_beginning_of_a_value() -> None:
+    with pytest.raises(OptionError) as refused:
+        priority_number("x" * 10_000)
+    assert len(str(refused.value)) < 300
 
 
 # --- budgets ------------------------------------------------------------------------------------
