@@ -55,11 +55,11 @@ class Options:
     hide: bool = False
     allow: Iterable[Handler[Any, Any] | str] = ()
     drive: bool = True
-    keys: Iterable[str] | None = None
+    keys: Iterable[str] | None = attrs.field(default=None, repr=False)
     time_budget: float | None = None
     concurrency: int | None = None
     auto_trigger: bool | None = None
-    webhooks: Mapping[str, ProviderWebhook | str] | None = None
+    webhooks: Mapping[str, ProviderWebhook | str] | None = attrs.field(default=None, repr=False)
     longest_wait: float = 25.0
     longest_stream: float = 25.0
     heartbeat: float = 15.0

@@ -26,6 +26,7 @@ from jobq.http.messages import Request
 from jobq.http.polling import etag, is_known, poll_after
 from jobq.http.routes import ROUTES, by_path
 from jobq.http.trigger import triggers_itself
+from jobq.webhooks import new_secret
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 JOB = Job(
@@ -232,6 +233,12 @@ def test_what_is_no_id_is_no_owner(user: Any) -> None:
 def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         Options(**options)
+
+
+def test_options_do_not_show_their_secrets() -> None:
+    options = Options(keys=["a key that is secret"], webhooks={"openai": (secret := new_secret())})
+    assert "a key" not in repr(options)
+    assert secret not in repr(options)
 
 
 @pytest.mark.parametrize("text, debug", [("1", True), ("true", True), ("0", False), ("", False)])
