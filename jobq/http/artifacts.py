@@ -132,7 +132,10 @@ class Asked(Protocol):
 def content(call: Asked, one: Artifact, headers: dict[str, str]) -> Operation:
     """The bytes of an artifact, or those of them that were asked for."""
     storage = yield Aside(lambda: call.api.config.storage)
-    start, end = wanted(call.request.headers.get("range"), one.bytes)
+    sent = call.request.headers
+    # What a client has of something else, that has had this name, is not to be continued.
+    same = sent.get("if-range", headers["etag"]) == headers["etag"]
+    start, end = wanted(sent.get("range") if same else None, one.bytes)
     try:  # at the first bytes it shows whether they are there
         yield Aside(partial(storage.read, one.key, start, 1))
     except FileNotFoundError:

@@ -92,6 +92,8 @@ def check_size(request: Request, *, largest: int) -> None:
 def json_of(request: Request, *, largest: int) -> Any:
     """Any JSON in a request's body, whatever it is said to be; an empty one is null."""
     check_size(request, largest=largest)
+    if len(request.body) < _announced(request.headers):
+        raise Problem(400, "malformed", "the body ends before the length that was announced")
     return parsed(request.body) if request.body else None
 
 

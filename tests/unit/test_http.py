@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 from attrs import evolve
 
-from jobq._errors import ConfigurationError
+from jobq._checks import priority_number
+from jobq._errors import ConfigurationError, OptionError
 from jobq._model import Job, JobStatus
 from jobq._queue import Queue
 from jobq._routing import Router
@@ -25,6 +26,7 @@ from jobq.http.messages import Request
 from jobq.http.polling import etag, is_known, poll_after
 from jobq.http.routes import ROUTES, by_path
 from jobq.http.trigger import triggers_itself
+from jobq.webhooks import new_secret
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 JOB = Job(
@@ -58,7 +60,7 @@ def test_every_candidate_is_compared_in_constant_time(
     assert compared == [key.encode() for key in candidates]
 
 
-@pytest.mark.parametrize("key", ["", "x" * 15, "dev-secret-change-in-production"])
+@pytest.mark.parametrize("key", ["", "x" * 15, *keys.IN_DEVELOPMENT])
 def test_a_weak_key_is_refused_outside_of_development(key: str) -> None:
     assert keys.usable([key, "s" * 16], debug=False) == ["s" * 16]
 
@@ -87,6 +89,12 @@ def test_a_key_is_sent_in_either_of_two_headers(headers: dict[str, str], key: st
 def test_the_environment_may_name_several_keys() -> None:
     environ = {"WORKER_SECRET": " a , b,", "CRON_SECRET": "c", "OTHER": "d"}
     assert keys.keys_of(environ) == ["a", "b", "c"]
+
+
+def test_a_refusal_repeats_only_the_beginning_of_a_value() -> None:
+    with pytest.raises(OptionError) as refused:
+        priority_number("x" * 10_000)
+    assert len(str(refused.value)) < 300
 
 
 # --- budgets ------------------------------------------------------------------------------------
@@ -225,6 +233,12 @@ def test_what_is_no_id_is_no_owner(user: Any) -> None:
 def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         Options(**options)
+
+
+def test_options_do_not_show_their_secrets() -> None:
+    options = Options(keys=["a key that is secret"], webhooks={"openai": (secret := new_secret())})
+    assert "a key" not in repr(options)
+    assert secret not in repr(options)
 
 
 @pytest.mark.parametrize("text, debug", [("1", True), ("true", True), ("0", False), ("", False)])
