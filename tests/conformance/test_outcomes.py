@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pydantic
 import pytest
 
 import jobq
@@ -359,7 +360,31 @@ async def test_an_error_text_that_databases_refuse_is_stored_without_what_they_r
     assert (await aqueue.get(job.id)).error == "RuntimeError: ab?c"
 
 
+async def test_an_exception_that_cannot_be_shown_ends_its_attempt_all_the_same(
+    aqueue: jobq.AsyncQueue, router: jobq.Router
+) -> None:
+    @router.handler("h")
+    async def handle() -> None:
+        raise SyntaxError("bad", ("file", 1, 1, 42))  # type: ignore[arg-type]  as C code may
+
+    job = await aqueue.enqueue(handle, max_attempts=1)
+    await jobq.Worker(aqueue).run_once()
+    failed = await aqueue.get(job.id)
+    assert (failed.status, failed.error_code) == ("failed", "SyntaxError")
+    assert (failed.error or "").startswith("SyntaxError: bad")
+
+
 # --- results ------------------------------------------------------------------------------------
+
+
+class Share(pydantic.BaseModel):
+    of: int
+
+    @pydantic.computed_field
+    @property
+    def share(self) -> float:
+        return 1 / self.of
+
 
 UNSTORABLE: dict[str, tuple[Any, str]] = {
     "set": ({"a": {1}}, "result: {1} is a set, which JSON has not (at $.a)"),
@@ -367,6 +392,7 @@ UNSTORABLE: dict[str, tuple[Any, str]] = {
     "NaN": ([float("nan")], "result: nan is not a JSON number (at $[0])"),
     "NUL": ("\x00", "result: text contains a NUL character, which PostgreSQL cannot store (at $)"),
     "surrogate": ("\ud800", r"result: text contains a lone surrogate: '\ud800' (at $)"),
+    "broken": (Share(of=0), "result: ZeroDivisionError('division by zero') (at $)"),
     "too large": (
         "x" * 1024 * KILOBYTE,
         (
