@@ -163,7 +163,13 @@ class Finisher:
             limits = self._config.limits_of(running.handler, running.job.queue)
             keys = dumps(running.chosen) if running.chosen else None
             outcome = evolve(outcome, lane=running.lane.on_return(limits).text, keys=keys)
-        return decide(outcome, running.standing, running.handler.retry, random.random())
+        retry = running.handler.retry
+        try:
+            return decide(outcome, running.standing, retry, random.random())
+        except Exception:  # the app's own backoff; the outcomes beside this one are not to suffer
+            logger.exception("the backoff of %s is broken: the usual one counts", running.name)
+            own = retry.without_own_backoffs()
+            return decide(outcome, running.standing, own, random.random())
 
     async def _close(self, closings: Sequence[Closing]) -> None:
         """Close limits before the jobs go back that found them closed."""

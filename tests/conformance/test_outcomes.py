@@ -360,6 +360,39 @@ async def test_an_error_text_that_databases_refuse_is_stored_without_what_they_r
     assert (await aqueue.get(job.id)).error == "RuntimeError: ab?c"
 
 
+class Broken:
+    """A backoff of an app."""
+
+    def __init__(self, delay: Any) -> None:
+        self._delay = delay
+
+    def delay(self, attempt: int, rand: float) -> float:
+        return self._delay() if callable(self._delay) else self._delay  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("delay", [lambda: 1 / 0, float("nan"), float("inf"), None])
+async def test_a_broken_backoff_costs_neither_its_job_nor_another_one_the_outcome(
+    sqlite: str, router: jobq.Router, delay: Any
+) -> None:
+    @router.handler("h", retry=jobq.Retry(backoff=Broken(delay)))
+    async def handle() -> None:
+        raise KeyError("k")
+
+    @router.handler("rule", retry=jobq.Retry(rules={LookupError: Broken(delay)}))
+    async def by_rule() -> None:
+        raise KeyError("k")
+
+    @router.handler("good")
+    async def good() -> None: ...
+
+    async with jobq.AsyncQueue(sqlite, router=router) as queue:
+        jobs = await queue.enqueue_many([(handle, None), (by_rule, None), (good, None)])
+        assert await jobq.Worker(queue).run_once() == 3
+        for job, status in zip(jobs, ("pending", "pending", "completed"), strict=True):
+            assert (await queue.get(job.id)).status == status
+        assert (await queue.get(jobs[0].id)).error == "KeyError: 'k'"
+
+
 async def test_an_exception_that_cannot_be_shown_ends_its_attempt_all_the_same(
     aqueue: jobq.AsyncQueue, router: jobq.Router
 ) -> None:
