@@ -166,7 +166,7 @@ class Finisher:
         retry = running.handler.retry
         try:
             return decide(outcome, running.standing, retry, random.random())
-        except Exception:  # the app's own backoff; the outcomes beside this one are not to suffer
+        except Exception:  # noqa: BLE001  the app's own backoff: others must not suffer
             logger.exception("the backoff of %s is broken: the usual one counts", running.name)
             own = retry.without_own_backoffs()
             return decide(outcome, running.standing, own, random.random())
