@@ -276,7 +276,7 @@ class Worker:
             await end(services)
             keeper.stop()
             await asyncio.to_thread(keeper.join, 2.0)
-            await self._leave(store)
+            await self._leave(store, slots)
             logger.info("worker %s has ended after %d jobs", self._label, slots.started)
 
     async def _claim_until_done(
@@ -331,9 +331,10 @@ class Worker:
             service.add_done_callback(self._service_ended)
         return services
 
-    async def _leave(self, store: backends.AsyncStore) -> None:
+    async def _leave(self, store: backends.AsyncStore, slots: Slots) -> None:
         keep = self._config.keep
         with suppress(JobqError):
+            await slots.finisher.last_try()  # or else what was done would go back as not begun
             if await leave(store, self.id, label=self._label, tally=self._tally, keep=keep):
                 self._requeued(set())
             await self._relay.round()
