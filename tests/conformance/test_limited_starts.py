@@ -39,6 +39,38 @@ def late(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return missed
 
 
+def test_a_call_of_many_jobs_that_waits_too_long_for_a_thread_is_not_made(
+    sqlite: str, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts, until = claimer._starts, []
+
+    def granted(grant: Any, config: Any) -> Any:
+        found = starts(grant, config)
+        if not until:
+            until.append(time.monotonic() + 0.3)
+            return {id: evolve(start, not_after=until[0]) for id, start in found.items()}
+        return found
+
+    monkeypatch.setattr(claimer, "_starts", granted)
+    entered: list[float] = []
+
+    @router.handler("other")
+    def other() -> None:
+        while not until or time.monotonic() <= until[0]:
+            time.sleep(0.001)
+
+    @router.handler("calls", batch=2, limits=[SLOW])
+    def calls(payloads: list[dict]) -> None:
+        entered.append(time.monotonic())
+
+    with jobq.Queue(sqlite, router=router) as queue:
+        queue.enqueue(other, priority="urgent")
+        jobs = [queue.enqueue(calls, {}).id for _ in range(2)]
+        asyncio.run(jobq.Worker(queue, concurrency=3, threads=1).run_once())
+        assert len(entered) == 1
+        assert [queue.get(id).released_count for id in jobs] == [1, 1]
+
+
 @pytest.mark.parametrize("is_async", [True, False])
 def test_a_start_that_would_be_too_late_is_not_made_and_the_attempt_given_back(
     queue: jobq.Queue, router: jobq.Router, late: list[str], is_async: bool
