@@ -8,6 +8,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from attrs import evolve
 
@@ -37,6 +38,26 @@ def late(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(claimer, "_starts", granted)
     return missed
+
+
+async def test_a_job_that_an_apps_transaction_holds_keeps_no_other_of_its_limit_waiting(
+    postgres: str, router: jobq.Router
+) -> None:
+    done: list[int] = []
+
+    @router.handler("t", limits=[SLOW])
+    async def handle(payload: dict) -> None:
+        done.append(payload["n"])
+
+    async with jobq.AsyncQueue(postgres, router=router) as queue:
+        for n in range(3):
+            await queue.enqueue(handle, {"n": n}, unique_key=f"{n}")
+        async with await psycopg.AsyncConnection.connect(postgres) as app:
+            await queue.enqueue(handle, {"n": 0}, unique_key="0", connection=app)
+            async with asyncio.timeout(20):
+                assert await jobq.Worker(queue).run_once() == 2
+        assert await jobq.Worker(queue).run_once() == 1
+    assert done == [1, 2, 0]
 
 
 def test_a_call_of_many_jobs_that_waits_too_long_for_a_thread_is_not_made(
