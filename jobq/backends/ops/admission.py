@@ -235,7 +235,7 @@ def _write(
             "picks": dumps([{"id": id} for id in admission.permits]),
         }
         changed = sorted(admission.debited)
-        debits = debit_rows((states[key] for key in changed), started)
+        debits = debit_rows((states[key] for key in changed), grant.now, started)
         turns = {at: grant.now + n for n, at in enumerate(admission.served, 1)}
         served = dumps([{"queue": q, "lane": n, "at": at} for (q, n), at in turns.items()])
         if d.writes_in_ctes:
