@@ -221,7 +221,6 @@ class Worker:
             corrections=Corrections(store, lanes.close),
             recorder=Recorder(store),
             leaving=lambda: "the worker was shutting down" if self._stop_requested else None,
-            run=store.run,
             freed=self._wake_claimer,
             stuck=self._every_slot_hangs,
         )
