@@ -28,7 +28,13 @@ from jobq._worker.health import exposition, health_server
 from jobq._worker.lanes import Lanes
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.limits import declare_limits, warn_of_few_slots
-from jobq._worker.options import check_handlers, check_numbers, check_queues, check_whole
+from jobq._worker.options import (
+    check_bounds,
+    check_handlers,
+    check_numbers,
+    check_queues,
+    check_whole,
+)
 from jobq._worker.progress import ProgressWriter
 from jobq._worker.recorder import Recorder
 from jobq._worker.relay import Relay
@@ -162,6 +168,7 @@ class Worker:
         self, window: float | None, max_jobs: int | None, max_seconds: float | None
     ) -> int:
         check_handlers(self._router)
+        check_bounds(max_jobs, max_seconds)
         self._closing = self._at_once = False
         name_jobs_in_log_records()
         hide_environment()
@@ -282,7 +289,8 @@ class Worker:
         self, slots: Slots, claimer: Claimer, max_seconds: float | None
     ) -> None:
         # Not a cancellation: a claim under way must be answered, its jobs are ours already.
-        budget = self._loop.call_later(max_seconds, claimer.stop) if max_seconds else None
+        limited = max_seconds is not None
+        budget = self._loop.call_later(max_seconds or 0, claimer.stop) if limited else None
         try:
             await claimer.run()
         except asyncio.CancelledError:

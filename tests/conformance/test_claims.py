@@ -347,6 +347,23 @@ async def test_max_jobs_ends_a_worker_that_would_run_for_ever(
     assert (await aqueue.counts())["pending"] == 2
 
 
+async def test_a_run_of_no_seconds_ends_at_once_and_of_less_than_none_is_refused(
+    sqlite: str, router: jobq.Router
+) -> None:
+    @router.handler("h")
+    async def handle() -> None: ...
+
+    async with jobq.AsyncQueue(sqlite, router=router) as queue:
+        worker = jobq.Worker(queue)
+        async with asyncio.timeout(20):
+            await worker.run(max_seconds=0)
+            for wrong in ({"max_seconds": -1}, {"max_seconds": float("nan")}, {"max_jobs": -1}):
+                with pytest.raises(
+                    jobq.ConfigurationError, match=r"Worker\(max_\w+=(-1|nan)\) must"
+                ):
+                    await worker.run(**wrong)  # type: ignore[arg-type]
+
+
 async def test_max_seconds_ends_a_worker_and_loses_nothing(
     aqueue: jobq.AsyncQueue, router: jobq.Router
 ) -> None:
