@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from jobq import _artifact_verbs as verbs
 from jobq._steps import Aside
+from jobq.http import reading
 from jobq.http.messages import Request, Response, Stream, answer
 from jobq.http.problems import Problem
 from jobq.http.steps import Ask, Operation, Steps
@@ -104,7 +105,7 @@ def download(call: Call) -> Operation:
         return Response(status=302, headers={"location": one.url, "cache-control": "no-store"})
     etag = f'"{one.sha256}"'
     headers = SAFE | {"etag": etag, "content-disposition": disposition(one)}
-    if etag in call.request.headers.get("if-none-match", ""):
+    if reading.is_known(etag, call.request):
         return Response(status=304, headers=headers)
     return (yield from content(call, one, headers))
 

@@ -23,7 +23,8 @@ from jobq.http.api import Options
 from jobq.http.budget import Budget, concurrency_of, seconds_of
 from jobq.http.debug import in_debug
 from jobq.http.messages import Request
-from jobq.http.polling import etag, is_known, poll_after
+from jobq.http.polling import etag, poll_after
+from jobq.http.reading import is_known, wait_of
 from jobq.http.routes import ROUTES, by_path
 from jobq.http.trigger import triggers_itself
 from jobq.webhooks import new_secret
@@ -181,9 +182,26 @@ def test_a_client_is_told_when_there_may_be_news(
 
 @pytest.mark.parametrize("tags", ['W/"1"', '"1"', 'W/"7", W/"1"', "*"])
 def test_a_version_is_known_by_its_tag(tags: str) -> None:
-    assert is_known(JOB, tags)
-    assert not is_known(evolve(JOB, version=2), tags.replace("*", ""))
+    asked = Request(method="GET", path="/", headers={"if-none-match": tags})
+    assert is_known(etag(JOB), asked)
+    assert is_known(etag(evolve(JOB, version=2)), asked) == (tags == "*")
     assert etag(JOB) == 'W/"1"'
+
+
+@pytest.mark.parametrize(
+    "prefer, seconds",
+    [
+        ("wait=10", 10),
+        ("respond-async, wait=10", 10),
+        ('Wait = "10"; foo', 10),
+        ("wait=soon", None),
+        ("wait=-1", None),
+        ("await=10", None),
+        ("", None),
+    ],
+)
+def test_a_preference_that_is_not_understood_is_none(prefer: str, seconds: float | None) -> None:
+    assert wait_of(Request(method="GET", path="/", headers={"prefer": prefer})) == seconds
 
 
 # --- who, and when ------------------------------------------------------------------------------
