@@ -14,7 +14,7 @@ def priority_number(value: int | str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and -32768 <= value <= 32767:
         return value
     raise OptionError(
-        f"priority={value!r} must be 'urgent', 'normal', 'batch' "
+        f"priority={value!r:.100} must be 'urgent', 'normal', 'batch' "
         f"or an integer from -32768 to 32767 (larger first)"
     )
 

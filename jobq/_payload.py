@@ -181,13 +181,15 @@ class Codec:
                 return value
             return {} if value is None else self._untyped(value)
         check_json(value, typed=True)
-        return _to_builtins(self._convert(self._untyped(value, deep=True)))
+        return self._untyped(self._convert(self._untyped(value, deep=True)), deep=True)
 
     def _untyped(self, value: Any, *, deep: bool = False) -> Any:
         try:
             return _to_builtins(value) if deep else as_builtins(value)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise PayloadError(str(error) or repr(error), type=self.type_name) from None
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001  the value's own class may raise any
+            raise PayloadError(_reason(error), type=self.type_name) from None
 
     def _convert(self, builtins: Any) -> Any:
         try:
@@ -201,11 +203,17 @@ class Codec:
             raise self._refused(error, reason, "$") from None
 
     def _refused(self, error: BaseException, reason: str, path: str) -> PayloadError:
-        details = getattr(error, "errors", None)
-        if not callable(details):
-            return PayloadError(reason, path=path, type=self.type_name)
-        first = details()[0]
-        return PayloadError(first["msg"], path=path + _steps(first["loc"]), type=self.type_name)
+        try:  # as pydantic's has it
+            first = error.errors()[0]  # type: ignore[attr-defined]
+            reason, path = first["msg"], path + _steps(first["loc"])
+        except Exception:  # noqa: BLE001, S110  then it says no more than its text
+            pass
+        return PayloadError(reason, path=path, type=self.type_name)
+
+
+def _reason(error: Exception) -> str:
+    known = isinstance(error, TypeError | ValueError | NotImplementedError)
+    return (str(error) if known else "") or repr(error)
 
 
 def _located(error: msgspec.ValidationError) -> tuple[str, str]:
@@ -243,8 +251,8 @@ def encode_step(value: Any, *, limit: int | None = None) -> str:
     """
     try:
         text = _encode(_to_builtins(value))
-    except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
-        raise ResultError(str(error) or repr(error)) from None
+    except Exception as error:  # noqa: BLE001  the value's own class may raise any
+        raise ResultError(_reason(error)) from None
     return encode_result(loads(text), limit=limit)
 
 
@@ -261,8 +269,8 @@ def encode_result(value: Any, *, limit: int | None = None) -> str:
         encoded = _encode(builtins)
     except NotJson as error:
         raise ResultError(error.reason, path=error.path) from None
-    except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
-        raise ResultError(str(error) or repr(error)) from None
+    except Exception as error:  # noqa: BLE001  the value's own class may raise any
+        raise ResultError(_reason(error)) from None
     if limit is not None and len(encoded) > limit:
         raise ResultError(
             f"{len(encoded)} bytes of JSON are more than the {limit} allowed; store the data "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from jobq._errors import ConfigurationError
 
@@ -120,3 +120,9 @@ class Retry:
             if base in self.rules:
                 return self.rules[base]
         return self.backoff
+
+    def without_own_backoffs(self) -> Retry:
+        """The same, where one of its backoffs is broken: with the usual rests."""
+        usual = Exponential()
+        rules = {k: None if own is None else usual for k, own in self.rules.items()}
+        return evolve(self, backoff=usual, rules=rules)

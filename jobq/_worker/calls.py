@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from jobq._worker.execute import (
     ended,
     stored,
 )
-from jobq._worker.running import Running
+from jobq._worker.running import NotNow, Running
 from jobq.observe import current_job
 
 Outcomes = dict[Running, Outcome | None]
@@ -102,6 +102,7 @@ async def _handle(
     def call() -> Any:
         if all(running.stopping is not None for running in taking_part):
             raise NotStarted  # while they waited for a thread
+        _check_starts(taking_part)
         for running in taking_part:
             running.in_thread = running.entered = True
         contexts = [SyncJobContext(running) for running in taking_part]
@@ -112,6 +113,18 @@ async def _handle(
                 running.in_thread = False
 
     return await in_thread(call)
+
+
+def _check_starts(some: Iterable[Running]) -> None:
+    """One moment is right for all: where it has passed for one of them, none starts."""
+    late: list[NotNow] = []
+    for running in some:
+        try:
+            running.check_start()
+        except NotNow as error:
+            late.append(error)
+    if late:
+        raise late[0]
 
 
 def _outcomes(taking_part: Sequence[Running], results: Any, bounds: Bounds) -> Outcomes:

@@ -22,6 +22,8 @@ from jobq.observe import logger
 
 LOOK_EVERY = 0.2
 """While limits are closed, and hints come one after the other: look at limits so often at most."""
+TRIES = 8
+"""How often in a row a burst finds due jobs held by others until it ends without them."""
 SURVEY_EVERY = 1.0
 """While every claim comes back full: look for undeclared and due jobs this often, in seconds."""
 
@@ -95,6 +97,8 @@ class Claimer:
         at_once = lanes.have_places or burst_window is not None
         self._look_every = 0.0 if at_once else LOOK_EVERY
         self._owes_look = False
+        self._in_vain = 0
+        """How often in a row jobs were due whose rows other transactions held."""
         self.worked_at = time.monotonic()
         """When there was last something to claim."""
 
@@ -291,7 +295,11 @@ class Claimer:
         if survey.undeclared or survey.unfit:
             changed = await declare(self._store, self._config, self._types) > 0
         if survey.next_run_at is not None and survey.next_run_at <= survey.now:
-            changed = await self._store.run(backends.ops.promote) > 0 or changed
+            promoted = await self._store.run(backends.ops.promote) > 0
+            self._in_vain = 0 if promoted else self._in_vain + 1
+            changed = promoted or changed
+        else:
+            self._in_vain = 0
         changed = await self._look() or changed
         return survey, changed
 
@@ -333,12 +341,18 @@ class Claimer:
     def _until_next(self, survey: Any) -> float:
         """Seconds until the next thing that is known to happen; a hint may come before."""
         moments = [m for m in (survey.next_run_at, survey.next_resume) if m is not None]
-        rest = min([(moment - survey.now) / SECOND for moment in moments], default=float("inf"))
+        rests = [(moment - survey.now) / SECOND for moment in moments]
+        rest = min([max(rest, self._patience) for rest in rests], default=float("inf"))
         now = time.monotonic()
         rest = min(rest + 0.0005, self._lanes.next_ask - now)
         if self._owes_look:
             rest = min(rest, self._look_at - now)
         return max(0.001, min(rest, self._fallback() * random.uniform(0.9, 1.0)))
+
+    @property
+    def _patience(self) -> float:
+        """Seconds to leave jobs alone that others hold: longer and longer, up to a second."""
+        return 0.001 * 2 ** min(self._in_vain, 10) if self._in_vain else 0.0
 
     async def _sleep(self, seconds: float) -> None:
         if seconds > 0:
@@ -355,11 +369,12 @@ class Claimer:
             backends.ops.due_within, types=self._types, queues=self._chosen, within=within
         )
         opens = self._lanes.next_ask - time.monotonic()
-        rest = min(opens, float("inf") if due is None else due / SECOND)
+        later = due is None or self._in_vain > TRIES
+        rest = min(opens, float("inf") if later else (due or 0) / SECOND)
         if rest > (self._burst_window or 0.0):
             self.stop()
         else:
-            await self._sleep(max(0.001, rest))
+            await self._sleep(max(0.001, self._patience, rest))
 
 
 def _starts(grant: Any, config: Config) -> dict[str, Start]:

@@ -31,7 +31,7 @@ async def declare(
                 good.append(_derived(config, job, handler))
             except PayloadError as error:
                 bad.append(_refused(job, "invalid_payload", error))
-            except OptionError as error:
+            except Exception as error:  # noqa: BLE001  one job must not keep others from being run
                 bad.append(_refused(job, "invalid_options", error))
         if good:
             ids = await store.run(backends.ops.declare, good)

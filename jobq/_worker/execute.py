@@ -275,7 +275,7 @@ def raised(error: BaseException, bounds: Bounds) -> Raised:
     code = error.code if isinstance(error, Permanent) else type(error).__name__
     text = _text(error)
     named = text if isinstance(error, Permanent) else f"{type(error).__name__}: {text}"
-    lines = "".join(tracebacks.format_exception(error))
+    lines = _lines(error)
     failure = _own_failure(error) if isinstance(error, Signal | JobqError) else classify(error)
     return Raised(error, bounded(named, bounds), code, bounded(lines, bounds, tail=True), failure)
 
@@ -291,6 +291,13 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001  a broken __str__ must not cost the job its outcome
         return "(its text cannot be shown)"
+
+
+def _lines(error: BaseException) -> str:
+    try:
+        return "".join(tracebacks.format_exception(error))
+    except Exception:  # noqa: BLE001  as above: a SyntaxError may have a line that is no text
+        return "".join(tracebacks.format_tb(error.__traceback__))
 
 
 def bounded(text: str, bounds: Bounds, *, tail: bool = False) -> str:

@@ -130,8 +130,21 @@ class Finisher:
             finally:
                 if self._claimer is not None and loan is not None:
                     self._claimer.take_back(loan, claimed, self._asked_at)
+        except asyncio.CancelledError:
+            if self._writing:
+                self._waiting = [*batch, *self._waiting]  # for `last_try`
+            raise
         finally:
             self._writing = 0
+
+    async def last_try(self) -> None:
+        """Write what is left at the end, if the database answers now."""
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            endings = [self._ending(running, outcome) for running, outcome in batch]
+            op = backends.ops.finish_and_delete
+            done = await self._store.run(op, endings, keep=self._keep, again=True)
+            self._settle(batch, endings, done)
 
     def _ending(self, running: Running, outcome: Outcome) -> Any:
         transition = (
@@ -163,7 +176,13 @@ class Finisher:
             limits = self._config.limits_of(running.handler, running.job.queue)
             keys = dumps(running.chosen) if running.chosen else None
             outcome = evolve(outcome, lane=running.lane.on_return(limits).text, keys=keys)
-        return decide(outcome, running.standing, running.handler.retry, random.random())
+        retry = running.handler.retry
+        try:
+            return decide(outcome, running.standing, retry, random.random())
+        except Exception:  # noqa: BLE001  the app's own backoff: others must not suffer
+            logger.exception("the backoff of %s is broken: the usual one counts", running.name)
+            own = retry.without_own_backoffs()
+            return decide(outcome, running.standing, own, random.random())
 
     async def _close(self, closings: Sequence[Closing]) -> None:
         """Close limits before the jobs go back that found them closed."""

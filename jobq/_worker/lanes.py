@@ -20,6 +20,8 @@ LOOK_AHEAD = 1.0
 """How far ahead of their time starts are granted, in seconds."""
 HELD_LOOK = SECOND // 4
 """How soon a lane is asked for again that waits for a job of another one, in microseconds."""
+MOST_PATIENCE = 0.25
+"""How long a lane is left alone at most whose only jobs other transactions hold, in seconds."""
 FOR_EVER = float("inf")
 At = tuple[str, str]
 
@@ -40,6 +42,8 @@ class Lanes:
         self._openings: dict[At, int] = {}
         """When closed lanes open, by the database's clock."""
         self._costs: dict[At, Mapping[str, int]] = {}
+        self._in_vain: dict[At, int] = {}
+        """How often in a row lanes had nothing to take that had been seen to have jobs."""
         self._closed: dict[str, float] = {}
         """Limits that a provider or an operator has closed, and until when."""
         self._after = ""
@@ -94,9 +98,17 @@ class Lanes:
         seen = {at for at in ready.lanes if self._is_mine(at)}
         if not self._after and not ready.after:  # the look was at all of them
             self._asks = {at: ask for at, ask in self._asks.items() if at in seen}
+            self._in_vain = {at: times for at, times in self._in_vain.items() if at in seen}
+            self._openings = {at: opens for at, opens in self._openings.items() if at in seen}
+            self._costs = {at: costs for at, costs in self._costs.items() if at in seen}
         for at in seen:
-            self._asks.setdefault(at, 0.0)
+            self._asks.setdefault(at, self._patience(at))
         self._after = ready.after
+
+    def _patience(self, at: At) -> float:
+        """Until when to leave a lane alone, where others hold its jobs: longer and longer."""
+        times = self._in_vain.get(at, 0)
+        return 0.0 if times < 2 else time.monotonic() + min(0.001 * 2**times, MOST_PATIENCE)
 
     def _is_mine(self, at: At) -> bool:
         lane = Lane.parse(at[1])
@@ -144,6 +156,9 @@ class Lanes:
         for at in grant.empty:
             self._asks.pop(at, None)
             self._costs.pop(at, None)
+            self._in_vain[at] = min(self._in_vain.get(at, 0) + 1, 10)
+        for job, _ in grant.jobs:
+            self._in_vain.pop((job.queue, job.lane), None)
         self._ranking.heard(grant, time.monotonic())
         self._costs |= grant.costs
         self._openings |= grant.openings
@@ -178,7 +193,7 @@ class Lanes:
             held = self._held_back(at, lane, states)
             self._openings[at] = max(opening, held)
             ask = max(opening, min(held, now + HELD_LOOK))
-            self._asks[at] = self._moment(ask, now, ahead=ahead)
+            self._asks[at] = max(self._moment(ask, now, ahead=ahead), self._patience(at))
 
     def _held_back(self, at: At, lane: Lane, states: Mapping[str, State]) -> int:
         """Until when a lane must wait, as it was told, for a job of another lane that saves up.

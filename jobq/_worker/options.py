@@ -29,6 +29,18 @@ def check_whole(name: str, value: int, *, least: int = 1) -> None:
         raise ConfigurationError(f"Worker({name}={value!r}) must be an integer from {least}")
 
 
+def check_bounds(max_jobs: int | None, max_seconds: float | None) -> None:
+    """Raise `ConfigurationError` where a run could never come to its end, or not begin."""
+    if max_jobs is not None:
+        check_whole("max_jobs", max_jobs, least=0)
+    if max_seconds is not None:
+        number = isinstance(max_seconds, int | float) and not isinstance(max_seconds, bool)
+        if not (number and 0 <= max_seconds <= LONGEST):
+            raise ConfigurationError(
+                f"Worker(max_seconds={max_seconds!r}) must be from 0 s to 30 days"
+            )
+
+
 def check_queues(queues: Sequence[str] | None) -> None:
     """Raise `ConfigurationError` for anything but names."""
     if queues is None:

@@ -72,6 +72,8 @@ class Relay:
         self._wake.clear()
         while await self._store.run(backends.ops.untold, courier.names):
             new = await self._store.run(backends.ops.relay, courier.names, courier.delivery)
+            if not new:
+                break  # others hold their rows: they are being told of, or looked at later
             count += len(new)
             wake(self._config.backend.identity)
             for job in new:

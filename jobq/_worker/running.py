@@ -85,8 +85,6 @@ class Host:
     """Told of a job that is no longer ours."""
     budget: Budget | None = None
     """The queue's."""
-    run: Callable[..., Coroutine[Any, Any, Any]] | None = None
-    """Runs an op on the worker's connection."""
     from_thread: Callable[[Coroutine[Any, Any, Any]], Any] = _nothing
     """Does something in the worker's loop, for a thread."""
     storage: Callable[[], Storage] | None = None
@@ -237,12 +235,11 @@ class Running:
 
     @property
     def run(self) -> Callable[..., Coroutine[Any, Any, Any]]:
-        assert self.host.run is not None
-        return self.host.run
+        return self.place.run
 
     def run_here(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run an op from a thread."""
-        return self.host.from_thread(self.run(op, *args, **kwargs))
+        return self.thread_place.run(op, *args, **kwargs)
 
     @property
     def storage(self) -> Storage:

@@ -16,9 +16,11 @@ async def leave(
 ) -> bool:
     """Be forgotten. Whether a cancelled claim had left us jobs, which go back."""
     await write(store, label, tally)
-    left = await store.run(backends.ops.give_back, id, after_release, keep=keep)
+    left = False
+    while await store.run(backends.ops.give_back, id, after_release, keep=keep):
+        left = True
     await store.run(backends.ops.forget_worker, id)
-    return bool(left)
+    return left
 
 
 async def end(tasks: Sequence[asyncio.Task[None]]) -> None:

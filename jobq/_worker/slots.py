@@ -69,7 +69,6 @@ class Slots:
         corrections: Corrections,
         recorder: Recorder,
         leaving: Callable[[], str | None],
-        run: Callable[..., Coroutine[Any, Any, Any]],
         freed: Callable[[], None],
         stuck: Callable[[list[str]], None],
     ) -> None:
@@ -94,7 +93,6 @@ class Slots:
             leaving=leaving,
             lost=self.lost,
             budget=config.budget,
-            run=run,
             from_thread=partial(config.from_thread, loop=asyncio.get_running_loop()),
             storage=lambda: config.storage,
             upload_threads=CapacityLimiter(UPLOADS),

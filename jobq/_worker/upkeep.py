@@ -72,6 +72,7 @@ class Upkeep:
                 await self._tidy()
                 if rounds % 12 == 0:
                     await self._store.run(backends.ops.prune_limits)
+                    await self._store.run(backends.ops.forget_worker)
                     await self.warn()
                     if rounds and self._declare_limits is not None:
                         await self._declare_limits()
@@ -101,6 +102,7 @@ class Upkeep:
         await self.end_batches()
         await self._store.run(backends.ops.prune_limits)
         await self._store.run(backends.ops.prune_stats)
+        await self._store.run(backends.ops.forget_worker)
         await self._prune(once=True)
 
     async def rescue(self) -> int:

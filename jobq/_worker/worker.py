@@ -28,7 +28,13 @@ from jobq._worker.health import exposition, health_server
 from jobq._worker.lanes import Lanes
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.limits import declare_limits, warn_of_few_slots
-from jobq._worker.options import check_handlers, check_numbers, check_queues, check_whole
+from jobq._worker.options import (
+    check_bounds,
+    check_handlers,
+    check_numbers,
+    check_queues,
+    check_whole,
+)
 from jobq._worker.progress import ProgressWriter
 from jobq._worker.recorder import Recorder
 from jobq._worker.relay import Relay
@@ -162,6 +168,7 @@ class Worker:
         self, window: float | None, max_jobs: int | None, max_seconds: float | None
     ) -> int:
         check_handlers(self._router)
+        check_bounds(max_jobs, max_seconds)
         self._closing = self._at_once = False
         name_jobs_in_log_records()
         hide_environment()
@@ -221,7 +228,6 @@ class Worker:
             corrections=Corrections(store, lanes.close),
             recorder=Recorder(store),
             leaving=lambda: "the worker was shutting down" if self._stop_requested else None,
-            run=store.run,
             freed=self._wake_claimer,
             stuck=self._every_slot_hangs,
         )
@@ -276,14 +282,15 @@ class Worker:
             await end(services)
             keeper.stop()
             await asyncio.to_thread(keeper.join, 2.0)
-            await self._leave(store)
+            await self._leave(store, slots)
             logger.info("worker %s has ended after %d jobs", self._label, slots.started)
 
     async def _claim_until_done(
         self, slots: Slots, claimer: Claimer, max_seconds: float | None
     ) -> None:
         # Not a cancellation: a claim under way must be answered, its jobs are ours already.
-        budget = self._loop.call_later(max_seconds, claimer.stop) if max_seconds else None
+        limited = max_seconds is not None
+        budget = self._loop.call_later(max_seconds or 0, claimer.stop) if limited else None
         try:
             await claimer.run()
         except asyncio.CancelledError:
@@ -331,9 +338,10 @@ class Worker:
             service.add_done_callback(self._service_ended)
         return services
 
-    async def _leave(self, store: backends.AsyncStore) -> None:
+    async def _leave(self, store: backends.AsyncStore, slots: Slots) -> None:
         keep = self._config.keep
         with suppress(JobqError):
+            await slots.finisher.last_try()  # or else what was done would go back as not begun
             if await leave(store, self.id, label=self._label, tally=self._tally, keep=keep):
                 self._requeued(set())
             await self._relay.round()

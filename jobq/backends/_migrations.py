@@ -98,7 +98,7 @@ installed = reading(_installed)
 
 
 @atomic
-def migrate(d: Dialect, *, upto: int = t.SCHEMA_VERSION) -> Op[list[int]]:
+def migrate(d: Dialect, *, upto: int | None = None) -> Op[list[int]]:
     """Run the missing steps, one process at a time; their numbers."""
     if d.name == "postgresql":
         yield Call("SET LOCAL lock_timeout = '10s'", {})
@@ -106,7 +106,7 @@ def migrate(d: Dialect, *, upto: int = t.SCHEMA_VERSION) -> Op[list[int]]:
     version, compatible_from = yield from _installed(d)
     if compatible_from > t.SCHEMA_VERSION:
         raise SchemaError(_too_new(version, compatible_from))
-    steps = list(range(version + 1, upto + 1))
+    steps = list(range(version + 1, (t.SCHEMA_VERSION if upto is None else upto) + 1))
     for step in steps:
         for line in statements(d, step):
             yield Call(line, {})

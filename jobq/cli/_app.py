@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,21 +18,25 @@ from jobq._errors import ConfigurationError
 from jobq._masking import mask
 from jobq._queue import AsyncQueue, Queue
 from jobq._settings import Settings
+from jobq.backends._options import SqliteOptions, parse
 
 
 @contextmanager
-def opened(args: Namespace) -> Iterator[Queue]:
+def opened(args: Namespace, *, new: bool = False) -> Iterator[Queue]:
     """The queue of `--url`, `--app` or the environment, closed at the end."""
     logging.getLogger("psycopg").addHandler(logging.NullHandler())  # the error is told once
-    queue = find_queue(args.url, args.app)
+    queue = find_queue(args.url, args.app, new=new)
     try:
         yield queue
     finally:
         queue.close()
 
 
-def find_queue(url: str | None, app: str | None) -> Queue:
-    """The queue at a URL or in an app; without either, where the environment says."""
+def find_queue(url: str | None, app: str | None, *, new: bool = False) -> Queue:
+    """The queue at a URL or in an app; without either, where the environment says.
+
+    A SQLite file that is not there is taken for mistyped, unless a `new` one is to be made.
+    """
     if url is None and app is None:
         settings = Settings.from_environment()
         app = settings.app
@@ -39,6 +44,9 @@ def find_queue(url: str | None, app: str | None) -> Queue:
     if app is not None:
         return load_queue(app).sync
     if url is not None:
+        where = parse(url, {})
+        if isinstance(where, SqliteOptions) and not new and not Path(where.path).exists():
+            raise ConfigurationError(f"there is no file {where.path!r}; `jobq migrate` makes one")
         return Queue(url)
     raise ConfigurationError(
         "which queue? Give --url or --app, or set JOBQ_APP, JOBQ_DATABASE_URL or DATABASE_URL"

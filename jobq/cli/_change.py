@@ -104,7 +104,7 @@ def enqueue(args: Namespace) -> int:
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if args.no_timeout:
         chosen["timeout"] = None
-    with opened(args) as queue:
+    with opened(args, new=True) as queue:
         job = queue.enqueue(args.type, payload, **chosen)
     if args.json:
         print_json(job.to_dict())

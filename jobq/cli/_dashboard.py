@@ -63,11 +63,17 @@ def dashboard(args: Namespace) -> int:
 
 def users_of(text: str) -> dict[str, str]:
     """The names and passwords that an environment variable holds."""
+    from jobq.http.keys import SHORTEST
+
     users: dict[str, str] = {}
     for pair in filter(None, (part.strip() for part in text.split(","))):
         name, colon, password = pair.partition(":")
         if not (name and colon and password):
             raise ConfigurationError(f"{VARIABLE} must be name:password, with commas between pairs")
+        if len(password) < SHORTEST:
+            raise ConfigurationError(
+                f"{VARIABLE}: the password of {name!r:.50} must have at least {SHORTEST} letters"
+            )
         users[name] = password
     return users
 

@@ -77,9 +77,9 @@ def migrate(args: Namespace) -> int:
     SQLite files need no migration: they are brought up to date when they are opened.
     """
     if args.sql:
-        print(find_queue(args.url, args.app)._config.backend.script())  # noqa: SLF001
+        print(find_queue(args.url, args.app, new=True)._config.backend.script())  # noqa: SLF001
         return 0
-    with opened(args) as queue:
+    with opened(args, new=True) as queue:
         steps = queue.migrate()
     if args.json:
         print_json({"steps": steps})

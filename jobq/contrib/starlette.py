@@ -15,6 +15,7 @@ from jobq.contrib import missing
 try:
     from starlette.applications import Starlette
     from starlette.background import BackgroundTask
+    from starlette.datastructures import URL
     from starlette.requests import ClientDisconnect
     from starlette.requests import Request as NativeRequest
     from starlette.responses import Response as NativeResponse
@@ -105,12 +106,16 @@ async def respond(
     api: JobsApi, path: str, request: NativeRequest, *, user: Any = None
 ) -> NativeResponse:
     """Answer a request to a path of the route table."""
+    try:
+        body = await _body(request, api.largest_body)
+    except ClientDisconnect:  # half a body is no request, and nobody hears the answer
+        return NativeResponse(status_code=400)
     asked = Request(
         method=request.method,
-        path=request.url.path,
-        query=request.url.query,
+        path=URL(scope={**request.scope, "query_string": b""}).path,
+        query=request.scope["query_string"].decode("latin-1"),  # whatever bytes were sent
         headers={name.lower(): value for name, value in request.headers.items()},
-        body=await _body(request, api.largest_body),
+        body=body,
         debug=is_debug(request),
         user=user,
         native=request,
@@ -132,14 +137,11 @@ async def _body(request: NativeRequest, largest: int) -> bytes:
     if request.method in ("GET", "HEAD"):
         return b""
     kept, seen = bytearray(), 0
-    try:
-        async for chunk in request.stream():
-            seen += len(chunk)
-            kept += chunk[: max(0, largest + 1 - len(kept))]
-            if seen > largest + DISCARDED:
-                break
-    except ClientDisconnect:
-        return b""  # nobody hears the answer
+    async for chunk in request.stream():
+        seen += len(chunk)
+        kept += chunk[: max(0, largest + 1 - len(kept))]
+        if seen > largest + DISCARDED:
+            break
     return bytes(kept)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 from uuid import UUID
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from jobq._batch import BatchInfo
 from jobq._errors import ConfigurationError
@@ -157,7 +157,10 @@ class AllOf:
         owners = {scope.owner for scope in scopes if scope.owner is not None}
         if len(owners) > 1:
             raise forbidden("the policies know the caller under different ids")
-        return Scope(next(iter(owners), None), any(scope.hides for scope in scopes))
+        # One that knows more than a scope, as a dashboard's operator does, goes on knowing it.
+        most = next((scope for scope in scopes if type(scope) is not Scope), scopes[0])
+        hides = any(scope.hides for scope in scopes)
+        return evolve(most, owner=next(iter(owners), None), hides=hides)
 
 
 class AnyOf:

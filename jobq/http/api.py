@@ -21,13 +21,13 @@ from jobq.http.hosts import AsyncHost, Host, Passed
 from jobq.http.keys import Keys
 from jobq.http.messages import Request, Response, Stream
 from jobq.http.operations import Call
-from jobq.http.problems import Problem, problem_of
+from jobq.http.problems import not_allowed, problem_of
 from jobq.http.routes import DRIVE_ALONE, ROUTES, Route, by_path
 from jobq.http.steps import Operation
 from jobq.http.trigger import triggers_itself
 
 ENVELOPE = 64 * 1024
-"""Bytes that a request's body may have beside the payload."""
+"""Bytes that a request's body may have beside the payload, or an event."""
 
 
 @attrs.frozen(kw_only=True, slots=False, eq=False)
@@ -55,11 +55,11 @@ class Options:
     hide: bool = False
     allow: Iterable[Handler[Any, Any] | str] = ()
     drive: bool = True
-    keys: Iterable[str] | None = None
+    keys: Iterable[str] | None = attrs.field(default=None, repr=False)
     time_budget: float | None = None
     concurrency: int | None = None
     auto_trigger: bool | None = None
-    webhooks: Mapping[str, ProviderWebhook | str] | None = None
+    webhooks: Mapping[str, ProviderWebhook | str] | None = attrs.field(default=None, repr=False)
     longest_wait: float = 25.0
     longest_stream: float = 25.0
     heartbeat: float = 15.0
@@ -112,7 +112,8 @@ class JobsApi:
     @property
     def largest_body(self) -> int:
         """Bytes that the body of a request may have."""
-        return self.config.bounds.payload + ENVELOPE
+        bounds = self.config.bounds
+        return max(bounds.payload, bounds.step) + ENVELOPE
 
     def triggers(self, request: Request) -> bool:
         """Whether new jobs are to be run on the side."""
@@ -206,10 +207,4 @@ def _route(methods: Mapping[str, Route], method: str) -> Route:
     wanted = "GET" if method == "HEAD" and looks else method
     if wanted in methods:
         return methods[wanted]
-    allowed = sorted({*methods, *(["HEAD"] if looks else [])})
-    raise Problem(
-        405,
-        "method_not_allowed",
-        f"{method} is not possible here",
-        headers={"allow": ", ".join(allowed)},
-    )
+    raise not_allowed(method, {*methods, *(["HEAD"] if looks else [])})

@@ -13,10 +13,10 @@ from jobq.observe import logger
 VARIABLES = ("JOB_PROCESSOR_API_KEY", "WORKER_SECRET", "CRON_SECRET")
 """Where the keys of the drive endpoint are looked for; commas separate several."""
 SHORTEST = 16
-KNOWN_TO_ALL = frozenset({"dev-secret-change-in-production"})
-"""Placeholders that stand in published documents: they open nothing in production."""
 IN_DEVELOPMENT = ("dev-secret-change-in-production", "your-secret-key", "your-secret-key-here")
 """What opens the drive endpoint in development, where no key is set."""
+KNOWN_TO_ALL = frozenset(IN_DEVELOPMENT)
+"""Placeholders that stand in published documents: they open nothing in production."""
 
 
 class Keys:

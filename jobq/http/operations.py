@@ -20,7 +20,7 @@ from jobq.http import reading
 from jobq.http.access import Scope, forbidden
 from jobq.http.artifacts import mentions, shown
 from jobq.http.messages import Request, Response, answer
-from jobq.http.polling import accepted, ask_again, etag, is_known
+from jobq.http.polling import accepted, ask_again, etag
 from jobq.http.shapes import HealthView
 from jobq.http.steps import Ask, Operation, Steps, Trigger, Watch
 
@@ -110,15 +110,16 @@ def _allowed(allow: Mapping[str, Any], name: Any) -> Any:
 def show(call: Call) -> Operation:
     job = yield from call.job()
     wait = reading.wait_of(call.request)
-    known = call.request.headers.get("if-none-match")
-    if wait and not job.status.finished and (known is None or is_known(job, known)):
+    asks_anew = "if-none-match" not in call.request.headers
+    is_known = reading.is_known(etag(job), call.request)
+    if wait and not job.status.finished and (asks_anew or is_known):
         seconds = min(wait, call.api.options.longest_wait)
-        job = (yield Watch(job, seconds, until_finished=known is None)) or job
+        job = (yield Watch(job, seconds, until_finished=asks_anew)) or job
     headers = {"etag": etag(job), "cache-control": "private, no-cache", **call.polling(job)}
     if wait is not None and "prefer" in call.request.headers:
         headers["preference-applied"] = f"wait={min(wait, call.api.options.longest_wait):g}"
     # An address may be good for some time only: it is told anew.
-    if known is not None and is_known(job, known) and not mentions(job.result):
+    if reading.is_known(etag(job), call.request) and not mentions(job.result):
         return Response(status=304, headers=headers)
     [shape] = yield from shown(call, [job])
     return answer(shape, headers=headers)

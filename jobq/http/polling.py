@@ -46,9 +46,3 @@ def accepted(job: Job, place: str, now: datetime) -> Response:
 def etag(job: Job) -> str:
     """The entity tag of a job. A weak one: places and estimates change between versions."""
     return f'W/"{job.version}"'
-
-
-def is_known(job: Job, if_none_match: str) -> bool:
-    """Whether a client has this version already."""
-    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return "*" in tags or f'"{job.version}"' in tags

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -71,6 +71,11 @@ class Problem(Exception):
 def not_found(id: str, what: str = "job") -> Problem:
     """The same words for a job or batch that is unknown, and for one that is hidden."""
     return Problem(404, "not_found", f"there is no {what} {id!r:.100}")
+
+
+def not_allowed(method: str, allowed: Iterable[str]) -> Problem:
+    headers = {"allow": ", ".join(sorted(allowed))}
+    return Problem(405, "method_not_allowed", f"{method} is not possible here", headers=headers)
 
 
 def problem_of(error: Exception) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -67,21 +68,31 @@ def whole(request: Request, name: str, *, default: int, least: int, most: int) -
 
 
 def wait_of(request: Request) -> float | None:
-    """How long the client would wait for news, in seconds: `?wait=20` or `Prefer: wait=20`."""
-    text, where = request.parameters.get("wait"), "wait"
+    """How long the client would wait for news, in seconds: `?wait=20` or `Prefer: wait=20`.
+
+    A preference that is not understood is none (RFC 7240, 2).
+    """
+    text = request.parameters.get("wait")
     if text is None:
-        preferences = request.headers.get("prefer", "").split(",")
-        named = [p.strip() for p in preferences if p.strip().lower().startswith("wait=")]
-        if not named:
-            return None
-        text, where = named[0][5:], "Prefer: wait"
+        found = _PREFERS.search(request.headers.get("prefer", ""))
+        return None if found is None else float(found[1])
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 86400:
-        raise invalid(f"{where}={text!r:.100} must be a number of seconds")
+        raise invalid(f"wait={text!r:.100} must be a number of seconds")
     return seconds
+
+
+_PREFERS = re.compile(r"""(?i)(?:^|,)\s*wait\s*=\s*"?(\d{1,5}(?:\.\d{1,9})?)"?\s*(?=$|[,;])""")
+
+
+def is_known(etag: str, request: Request) -> bool:
+    """Whether the client has this version already, as `If-None-Match` says."""
+    known = request.headers.get("if-none-match")
+    tags = {tag.strip().removeprefix("W/") for tag in (known or "").split(",")}
+    return known is not None and ("*" in tags or etag.removeprefix("W/") in tags)
 
 
 def check_size(request: Request, *, largest: int) -> None:
@@ -92,6 +103,8 @@ def check_size(request: Request, *, largest: int) -> None:
 def json_of(request: Request, *, largest: int) -> Any:
     """Any JSON in a request's body, whatever it is said to be; an empty one is null."""
     check_size(request, largest=largest)
+    if len(request.body) < _announced(request.headers):
+        raise Problem(400, "malformed", "the body ends before the length that was announced")
     return parsed(request.body) if request.body else None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from playwright.async_api import Page
 
 pytestmark = [
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(180),
+    pytest.mark.asyncio(loop_scope="session"),
     # Nothing else runs in a test's loop, which may as well be blocked.
     pytest.mark.filterwarnings("ignore:a synchronous jobq verb"),
 ]
@@ -83,7 +85,7 @@ def served(adapter: str, queue: jobq.Queue) -> Iterator[str]:
         yield mounts.dashboard
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def ada(visitor: Visitor) -> Page:
     """The page of somebody who may do everything."""
     return await visitor(extra_http_headers=OPERATOR, viewport=DESKTOP)

@@ -12,7 +12,7 @@ import jobq
 from tests.browser.conftest import PATIENCE_MS, Visitor
 from tests.servers import Servers
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
 expect.set_options(timeout=PATIENCE_MS)
 EXAMPLE = "examples.browser_page"
 

@@ -2,6 +2,8 @@
 
 Tests are asynchronous, so that what they start from fixtures meets no running event loop.
 
+One browser, in one event loop, serves all tests of a process.
+
 - `page` is a fresh page of a visitor of its own; a test fails where its console shows an error.
 - `errors` is what consoles have shown so far: a test that expects something takes it out.
 - `visitor` makes a page of one more visitor.
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from tests.pairs import keep_one_each
 from tests.servers import Servers
@@ -38,7 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [*others, *ours]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     """The browser of Debian's package `chromium`, or the one that JOBQ_CHROMIUM names."""
     from playwright.async_api import async_playwright
@@ -60,8 +63,8 @@ def errors() -> Iterator[list[str]]:
     assert not found, f"the console shows {found}"
 
 
-@pytest.fixture
-def visitor(chromium: Browser, errors: list[str]) -> Visitor:
+@pytest_asyncio.fixture(loop_scope="session")
+async def visitor(chromium: Browser, errors: list[str]) -> AsyncIterator[Visitor]:
     """Make the page of another visitor: with cookies of his own; the options are the context's."""
 
     async def make(**options: Any) -> Page:
@@ -72,10 +75,12 @@ def visitor(chromium: Browser, errors: list[str]) -> Visitor:
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
 
-    return make
+    yield make
+    for context in chromium.contexts:
+        await context.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(visitor: Visitor) -> Page:
     """A page of a visitor."""
     made: Page = await visitor()

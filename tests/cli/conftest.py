@@ -68,6 +68,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture
 def on(run: Run, queue: jobq.Queue, url: str) -> Run:
     """Run a command line on an empty queue, on each database in turn."""
+    queue.migrate()
     return lambda command, *argv: run(command, "--url", url, *argv)
 
 

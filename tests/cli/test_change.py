@@ -280,3 +280,13 @@ def test_the_jobs_of_a_batch_can_be_named_together(on: Run, queue: jobq.Queue) -
     assert len(json.loads(on("list", "--batch", batch.id, "--json").out)["jobs"]) == 2
     assert on("cancel", "--batch", batch.id).code == 0
     assert queue.batch(batch).progress == 100
+
+
+def test_a_mistyped_file_is_an_error_and_is_not_made(tmp_path: Path, run: Run) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    assert run("migrate", "--url", url).code == 0
+    mistyped = tmp_path / "jbos.db"
+    ran = run("status", "--url", f"sqlite:///{mistyped}")
+    assert ran.code == 2
+    assert f"there is no file '{mistyped}'; `jobq migrate` makes one" in ran.err
+    assert not mistyped.exists()

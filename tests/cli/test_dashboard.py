@@ -40,11 +40,17 @@ def test_an_app_and_a_url_are_one_too_many(run: Run) -> None:
 
 
 def test_names_and_passwords_are_read_from_the_environment() -> None:
-    assert users_of("ada:correct:horse, bob:staple") == {"ada": "correct:horse", "bob": "staple"}
+    ada, bob = "correct:horse:battery", "staple horse correct"
+    assert users_of(f"ada:{ada}, bob:{bob}") == {"ada": ada, "bob": bob}
     assert users_of("") == {}
     for wrong in ("ada", "ada:", ":secret"):
         with pytest.raises(jobq.ConfigurationError, match="name:password"):
             users_of(wrong)
+
+
+def test_a_password_that_would_open_nothing_is_refused_at_once() -> None:
+    with pytest.raises(jobq.ConfigurationError, match="'bob' must have at least 16 letters"):
+        users_of("ada:correct horse battery,bob:hunter2")
 
 
 def test_on_this_machine_it_answers_under_no_name_of_another_site(queue: jobq.Queue) -> None:

@@ -65,7 +65,7 @@ def test_what_is_said_on_the_command_line_comes_first_then_the_app_then_the_url(
 ) -> None:
     for name in variables:
         monkeypatch.setenv(name, ENVIRONMENT[name])
-    assert url_of(find_queue(*given)) == expected
+    assert url_of(find_queue(*given, new=True)) == expected
 
 
 def test_without_any_the_ways_to_name_it_are_listed(run: Run) -> None:

@@ -51,7 +51,7 @@ LANE = '["work",[["tenant:{owner}","tenant:7"]]]'
 def heads(dialect: Any) -> Any:
     """The look of a limited claim at the heads of one lane."""
     lanes = dumps([{"queue": "default", "lane": LANE}])
-    rows = yield heads_of(dialect, True, lanes=lanes, queues="[]", types="[]", each=SLOTS)
+    rows = yield heads_of(dialect, True, True, lanes=lanes, queues="[]", types="[]", each=SLOTS)
     return rows
 
 

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
+import psycopg
 import pytest
 
 import jobq
+from jobq._worker.claimer import Claimer
 from jobq.backends import ops
-from jobq.testing import FrozenClock
+from jobq.testing import FrozenClock, adrain
 from tests.conformance.situations import LEASE, MARGIN, claim, run, sql
 
 # --- order --------------------------------------------------------------------------------------
@@ -297,6 +300,35 @@ async def test_a_burst_leaves_what_it_cannot_take(
     assert await jobq.Worker(aqueue, queues=["default", "paused"]).run(burst=True) == 0
 
 
+async def test_a_due_job_whose_row_somebody_holds_is_looked_at_less_and_less_often(
+    postgres: str, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    survey = Claimer._survey
+
+    async def counted(self: Claimer) -> Any:
+        nonlocal looks
+        looks += 1
+        return await survey(self)
+
+    monkeypatch.setattr(Claimer, "_survey", counted)
+
+    @router.handler("h")
+    async def handle() -> None: ...
+
+    async with jobq.AsyncQueue(postgres, router=router) as queue:
+        job = await queue.enqueue(handle, delay=3600)
+        with psycopg.connect(postgres) as other:
+            other.execute("UPDATE jobq_job SET run_at = now()")
+            other.commit()
+            other.execute("SELECT id FROM jobq_job FOR UPDATE")
+            async with asyncio.timeout(20):
+                assert await jobq.Worker(queue).run_once() == 0
+        assert looks < 20
+        assert await adrain(queue) == 1
+        assert (await queue.get(job.id)).status == "completed"
+
+
 @pytest.mark.parametrize("limit", [1, 3, 7])
 async def test_max_jobs_is_how_many_are_run(
     aqueue: jobq.AsyncQueue, known: jobq.Handler[dict, dict], limit: int
@@ -313,6 +345,23 @@ async def test_max_jobs_ends_a_worker_that_would_run_for_ever(
     await aqueue.enqueue_many((known, {}) for _ in range(5))
     assert await jobq.Worker(aqueue).run(max_jobs=3) == 3
     assert (await aqueue.counts())["pending"] == 2
+
+
+async def test_a_run_of_no_seconds_ends_at_once_and_of_less_than_none_is_refused(
+    sqlite: str, router: jobq.Router
+) -> None:
+    @router.handler("h")
+    async def handle() -> None: ...
+
+    async with jobq.AsyncQueue(sqlite, router=router) as queue:
+        worker = jobq.Worker(queue)
+        async with asyncio.timeout(20):
+            await worker.run(max_seconds=0)
+            for wrong in ({"max_seconds": -1}, {"max_seconds": float("nan")}, {"max_jobs": -1}):
+                with pytest.raises(
+                    jobq.ConfigurationError, match=r"Worker\(max_\w+=(-1|nan)\) must"
+                ):
+                    await worker.run(**wrong)  # type: ignore[arg-type]
 
 
 async def test_max_seconds_ends_a_worker_and_loses_nothing(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pydantic
 import pytest
 
 import jobq
-from jobq.testing import FrozenClock
+from jobq.testing import FrozenClock, drain
 from tests.conformance.situations import claim, finish, job_in, run, sql
 
 NOON = datetime(2031, 1, 1, 12, tzinfo=UTC)
@@ -30,6 +31,17 @@ class Poison:
 
     def __post_init__(self) -> None:
         raise KeyError(self.key)
+
+
+class Share(pydantic.BaseModel):
+    """A payload that cannot always be put back into JSON."""
+
+    of: int
+
+    @pydantic.computed_field
+    @property
+    def share(self) -> float:
+        return 1 / self.of
 
 
 # --- options ------------------------------------------------------------------------------------
@@ -435,6 +447,38 @@ async def test_an_undeclared_job_whose_payload_does_not_fit_fails_with_the_path(
     assert "$.width" in (refused.error or "")
     assert (refused.attempts, refused.completed_at is None) == (0, False)
     assert (await aqueue.get(good.id)).status == "completed"
+
+
+async def test_an_undeclared_job_that_cannot_be_read_keeps_no_other_from_being_run(
+    aqueue: jobq.AsyncQueue, router: jobq.Router
+) -> None:
+    bad = await aqueue.enqueue("share", {"of": 0})
+    good = await aqueue.enqueue("share", {"of": 2})
+
+    @router.handler("share")
+    async def share(payload: Share) -> None: ...
+
+    assert await jobq.Worker(aqueue).run_once() == 1
+    refused = await aqueue.get(bad.id)
+    assert (refused.status, refused.error_code) == ("failed", "invalid_payload")
+    assert "division by zero" in (refused.error or "")
+    assert (await aqueue.get(good.id)).status == "completed"
+
+
+def test_costs_that_somebody_wrote_by_hand_and_are_no_json_fail_their_job_alone(
+    sqlite: str, router: jobq.Router
+) -> None:
+    with jobq.Queue(sqlite, router=router) as queue:
+        bad, good = queue.enqueue("tick", {}), queue.enqueue("tick", {})
+        sql(queue, f"UPDATE jobq_job SET costs = '{{nope' WHERE id = '{bad.id}'")
+
+        @router.handler("tick")
+        async def tick(payload: dict) -> None: ...
+
+        assert drain(queue) == 1
+        refused = queue.get(bad.id)
+        assert (refused.status, refused.error_code) == ("failed", "invalid_options")
+        assert queue.get(good.id).status == "completed"
 
 
 async def test_more_undeclared_jobs_than_a_batch_are_all_declared(

@@ -8,6 +8,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from attrs import evolve
 
@@ -37,6 +38,58 @@ def late(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(claimer, "_starts", granted)
     return missed
+
+
+async def test_a_job_that_an_apps_transaction_holds_keeps_no_other_of_its_limit_waiting(
+    postgres: str, router: jobq.Router
+) -> None:
+    done: list[int] = []
+
+    @router.handler("t", limits=[SLOW])
+    async def handle(payload: dict) -> None:
+        done.append(payload["n"])
+
+    async with jobq.AsyncQueue(postgres, router=router) as queue:
+        for n in range(3):
+            await queue.enqueue(handle, {"n": n}, unique_key=f"{n}")
+        async with await psycopg.AsyncConnection.connect(postgres) as app:
+            await queue.enqueue(handle, {"n": 0}, unique_key="0", connection=app)
+            async with asyncio.timeout(20):
+                assert await jobq.Worker(queue).run_once() == 2
+        assert await jobq.Worker(queue).run_once() == 1
+    assert done == [1, 2, 0]
+
+
+def test_a_call_of_many_jobs_that_waits_too_long_for_a_thread_is_not_made(
+    sqlite: str, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts, until = claimer._starts, []
+
+    def granted(grant: Any, config: Any) -> Any:
+        found = starts(grant, config)
+        if not until:
+            until.append(time.monotonic() + 0.3)
+            return {id: evolve(start, not_after=until[0]) for id, start in found.items()}
+        return found
+
+    monkeypatch.setattr(claimer, "_starts", granted)
+    entered: list[float] = []
+
+    @router.handler("other")
+    def other() -> None:
+        while not until or time.monotonic() <= until[0]:
+            time.sleep(0.001)
+
+    @router.handler("calls", batch=2, limits=[SLOW])
+    def calls(payloads: list[dict]) -> None:
+        entered.append(time.monotonic())
+
+    with jobq.Queue(sqlite, router=router) as queue:
+        queue.enqueue(other, priority="urgent")
+        jobs = [queue.enqueue(calls, {}).id for _ in range(2)]
+        asyncio.run(jobq.Worker(queue, concurrency=3, threads=1).run_once())
+        assert len(entered) == 1
+        assert [queue.get(id).released_count for id in jobs] == [1, 1]
 
 
 @pytest.mark.parametrize("is_async", [True, False])

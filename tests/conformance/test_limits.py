@@ -752,3 +752,54 @@ def test_a_job_whose_handler_is_not_known_is_not_ready_to_be_claimed(frozen: job
     frozen.enqueue_many([("t", None)])
     ready = sql(frozen, "SELECT ready FROM jobq_job")
     assert [bool(row[0]) for row in ready] == [False, False]
+
+
+# --- a clock that is set back: F21 ---------------------------------------------------------------
+
+
+class Slipping(FrozenClock):
+    """A clock that is set back by an hour once it has been read so many times."""
+
+    reads_left = 0
+
+    def now(self) -> int:
+        self.reads_left -= 1
+        if self.reads_left == 0:
+            self.set(self.time - timedelta(hours=1))
+        return super().now()
+
+
+def test_a_clock_that_is_set_back_at_any_moment_locks_no_limit(
+    url: str, router: jobq.Router
+) -> None:
+    clock = Slipping()
+    with jobq.Queue(url, router=router, clock=clock) as queue:
+        for reads in range(1, 60, 2):
+            limit = RateLimit(f"p{reads}", 60, per=60)
+            handler = router.handler(f"t{reads}", limits=[limit])(lambda payload: None)
+            queue.enqueue_many((handler, None) for _ in range(3))
+            clock.reads_left = reads
+            drain(queue)
+            for _ in range(9):
+                clock.advance(0.5)
+                drain(queue)
+            assert queue.counts()["pending"] == 0, f"set back at read {reads}"
+
+
+def test_a_refusal_just_after_the_clock_was_set_back_locks_no_limit(
+    frozen: jobq.Queue, clock: FrozenClock, router: jobq.Router
+) -> None:
+    refusals = [jobq.RateLimited(2.0), None, None]
+
+    @router.handler("t", limits=[RateLimit("p", 60, per=60)])
+    async def refused() -> None:
+        if (refusal := refusals.pop(0)) is not None:
+            clock.set(clock.time - timedelta(hours=1))
+            raise refusal
+
+    frozen.enqueue_many((refused, None) for _ in range(2))
+    drain(frozen)
+    for _ in range(5):
+        clock.advance(1.5)
+        drain(frozen)
+    assert frozen.counts()["completed"] == 2

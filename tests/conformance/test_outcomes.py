@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pydantic
 import pytest
 
 import jobq
@@ -359,7 +360,64 @@ async def test_an_error_text_that_databases_refuse_is_stored_without_what_they_r
     assert (await aqueue.get(job.id)).error == "RuntimeError: ab?c"
 
 
+class Broken:
+    """A backoff of an app."""
+
+    def __init__(self, delay: Any) -> None:
+        self._delay = delay
+
+    def delay(self, attempt: int, rand: float) -> float:
+        return self._delay() if callable(self._delay) else self._delay  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("delay", [lambda: 1 / 0, float("nan"), float("inf"), None])
+async def test_a_broken_backoff_costs_neither_its_job_nor_another_one_the_outcome(
+    sqlite: str, router: jobq.Router, delay: Any
+) -> None:
+    @router.handler("h", retry=jobq.Retry(backoff=Broken(delay)))
+    async def handle() -> None:
+        raise KeyError("k")
+
+    @router.handler("rule", retry=jobq.Retry(rules={LookupError: Broken(delay)}))
+    async def by_rule() -> None:
+        raise KeyError("k")
+
+    @router.handler("good")
+    async def good() -> None: ...
+
+    async with jobq.AsyncQueue(sqlite, router=router) as queue:
+        jobs = await queue.enqueue_many([(handle, None), (by_rule, None), (good, None)])
+        assert await jobq.Worker(queue).run_once() == 3
+        for job, status in zip(jobs, ("pending", "pending", "completed"), strict=True):
+            assert (await queue.get(job.id)).status == status
+        assert (await queue.get(jobs[0].id)).error == "KeyError: 'k'"
+
+
+async def test_an_exception_that_cannot_be_shown_ends_its_attempt_all_the_same(
+    aqueue: jobq.AsyncQueue, router: jobq.Router
+) -> None:
+    @router.handler("h")
+    async def handle() -> None:
+        raise SyntaxError("bad", ("file", 1, 1, 42))  # type: ignore[arg-type]  as C code may
+
+    job = await aqueue.enqueue(handle, max_attempts=1)
+    await jobq.Worker(aqueue).run_once()
+    failed = await aqueue.get(job.id)
+    assert (failed.status, failed.error_code) == ("failed", "SyntaxError")
+    assert (failed.error or "").startswith("SyntaxError: bad")
+
+
 # --- results ------------------------------------------------------------------------------------
+
+
+class Share(pydantic.BaseModel):
+    of: int
+
+    @pydantic.computed_field
+    @property
+    def share(self) -> float:
+        return 1 / self.of
+
 
 UNSTORABLE: dict[str, tuple[Any, str]] = {
     "set": ({"a": {1}}, "result: {1} is a set, which JSON has not (at $.a)"),
@@ -367,6 +425,7 @@ UNSTORABLE: dict[str, tuple[Any, str]] = {
     "NaN": ([float("nan")], "result: nan is not a JSON number (at $[0])"),
     "NUL": ("\x00", "result: text contains a NUL character, which PostgreSQL cannot store (at $)"),
     "surrogate": ("\ud800", r"result: text contains a lone surrogate: '\ud800' (at $)"),
+    "broken": (Share(of=0), "result: ZeroDivisionError('division by zero') (at $)"),
     "too large": (
         "x" * 1024 * KILOBYTE,
         (

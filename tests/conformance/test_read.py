@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,10 @@ import pytest
 
 import jobq
 from jobq import JobStatus, _steps, _verbs
+from jobq._worker.upkeep import Upkeep
+from jobq.backends import ops
 from jobq.backends.ops import read
+from jobq.observe import Observers
 from jobq.testing import FrozenClock
 from tests.conformance.situations import (
     COMPLETED,
@@ -20,6 +24,7 @@ from tests.conformance.situations import (
     claim,
     finish,
     job_in,
+    run,
     sql,
 )
 
@@ -403,6 +408,20 @@ def test_queues_show_their_live_jobs_and_pauses(
     assert states["slow"].paused_until == NOON + timedelta(hours=1)
     clock.advance(3600)
     assert not {state.queue: state for state in frozen.queues()}["slow"].paused
+
+
+async def test_a_worker_that_was_killed_is_forgotten_an_hour_later_though_no_other_leaves(
+    frozen: jobq.Queue, afrozen: jobq.AsyncQueue, clock: FrozenClock
+) -> None:
+    killed = {name: name for name in ("id", "label", "host", "version")}
+    lists = dict.fromkeys(("queues", "types", "limits", "pools"), "[]")
+    counts = dict.fromkeys(("pid", "slots", "busy", "abandoned", "lease"), 1)
+    run(frozen, ops.heartbeat, **killed, **lists, **counts)
+    for minutes, left in ((59, 1), (2, 0)):
+        clock.advance(timedelta(minutes=minutes))
+        async with aclosing(afrozen._config.async_store()) as store:
+            await Upkeep(store, lease=30, keep=None, observers=Observers(), rescued=set).share()
+        assert len(await afrozen.workers()) == left
 
 
 async def test_a_worker_is_listed_while_it_runs(

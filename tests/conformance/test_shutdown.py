@@ -6,12 +6,17 @@ import asyncio
 import os
 import signal
 import threading
+from contextlib import aclosing
 from typing import Any
 
+import psycopg
 import pytest
 
 import jobq
-from tests.conformance.situations import sql
+from jobq._worker import slots
+from jobq._worker.services import leave
+from jobq._worker.tally import Tally
+from tests.conformance.situations import claim, sql
 
 
 async def assert_nothing_is_leased(aqueue: jobq.AsyncQueue) -> None:
@@ -253,6 +258,48 @@ async def test_a_job_that_waits_for_a_thread_is_given_back_unstarted(
         let_go.set()
     assert started == [first.id]
     assert (await aqueue.get(second.id)).released_count == 1
+    await assert_nothing_is_leased(aqueue)
+
+
+async def test_what_could_not_be_written_until_the_last_moment_is_not_given_back_as_undone(
+    postgres: str, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "FLUSH", 0.1)
+    entered, answered = asyncio.Event(), asyncio.Event()
+
+    @router.handler("pay", on_ambiguous="fail")
+    async def pay() -> str:
+        entered.set()
+        await answered.wait()
+        return "paid"
+
+    with psycopg.connect(postgres) as other:
+
+        class Late(jobq.Worker):
+            """The database answers again just before it leaves."""
+
+            async def _leave(self, *args: Any) -> None:
+                other.rollback()
+                await super()._leave(*args)
+
+        async with jobq.AsyncQueue(postgres, router=router) as queue:
+            job = await queue.enqueue(pay)
+            async with Late(queue, grace=0.1).running():
+                await entered.wait()
+                other.execute("SELECT id FROM jobq_job FOR UPDATE")
+                answered.set()
+            done = await queue.get(job.id)
+            assert (done.status, done.result, done.released_count) == ("completed", "paid", 0)
+            await assert_nothing_is_leased(queue)
+
+
+async def test_a_worker_that_leaves_gives_back_all_that_it_has_claimed(
+    queue: jobq.Queue, aqueue: jobq.AsyncQueue, known: jobq.Handler[dict, dict]
+) -> None:
+    await aqueue.enqueue_many((known, {}) for _ in range(501))
+    assert len(claim(queue, slots=600, worker="w")) == 501
+    async with aclosing(queue._config.async_store()) as store:
+        assert await leave(store, "w", label="w", tally=Tally(), keep=None)
     await assert_nothing_is_leased(aqueue)
 
 

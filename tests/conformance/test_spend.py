@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 
 import jobq
@@ -171,6 +172,33 @@ async def test_what_a_handler_spends_that_has_lost_its_job_is_spent_all_the_same
         while not await aqueue.spend("job"):
             await asyncio.sleep(0.01)
     assert (await aqueue.get(job.id)).error == "by hand"
+
+
+async def test_what_a_handler_records_as_it_is_cancelled_is_spent_all_the_same(postgres, router):
+    release = asyncio.Event()
+
+    @router.handler("h", timeout=0.2, retry=jobq.Retry(max_attempts=1))
+    async def handle(job: jobq.JobContext) -> None:
+        watch = asyncio.create_task(until_cancelled(job))
+        await job.spend(usd="0.04", provider="p")
+        await watch
+
+    async def until_cancelled(job: jobq.JobContext) -> None:
+        while not job.cancelled:
+            await asyncio.sleep(0)
+        release.set()
+
+    with psycopg.connect(postgres) as other:
+        async with jobq.AsyncQueue(postgres, router=router) as queue:
+            job = await queue.enqueue(handle)
+            other.execute("LOCK TABLE jobq_spend IN EXCLUSIVE MODE")
+            working = asyncio.create_task(jobq.Worker(queue).run_once())
+            await release.wait()
+            other.rollback()
+            assert await working == 1
+            assert (await queue.get(job.id)).error_code == "timeout"
+            [total] = await queue.spend()
+    assert (total.micros, total.requests) == (40_000, 1)
 
 
 def test_failed_and_repeated_attempts_count_and_are_told_apart(queue, router):

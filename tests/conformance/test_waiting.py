@@ -11,6 +11,7 @@ import pytest
 
 import jobq
 import jobq.testing
+from jobq._clock import SECOND
 from jobq._limits.lanes import Lane
 from jobq._outcome import Parked, Standing, decide
 from jobq._worker.upkeep import after_crash
@@ -378,6 +379,25 @@ async def test_a_job_that_is_cancelled_while_it_waits_cancels_the_work_once(
     assert (done.status, done.error_code) == ("cancelled", "cancelled")
     assert studio.cancelled == ["operation of a cat"]
     assert (studio.begun, studio.asked) == (["a cat"], [])
+
+
+async def test_a_worker_that_dies_on_its_way_to_cancel_the_work_leaves_that_to_the_next(
+    frozen: jobq.Queue,
+    afrozen: jobq.AsyncQueue,
+    router: jobq.Router,
+    clock: FrozenClock,
+    studio: Studio,
+) -> None:
+    job = await afrozen.enqueue(video_handler(router, studio), "a cat")
+    await adrain(afrozen)
+    await afrozen.cancel(job.id)
+    (dead,) = claim(frozen, types=("video",))
+    assert dead.cancel_requested
+    clock.advance(LEASE / SECOND + 1)
+    run(frozen, ops.rescue, after_crash, keep=None)
+    await adrain(afrozen)
+    assert (await afrozen.get(job.id)).status == "cancelled"
+    assert studio.cancelled == ["operation of a cat"]
 
 
 async def test_a_job_that_sleeps_is_cancelled_at_once(

@@ -215,6 +215,18 @@ async def test_a_running_worker_delivers_at_once(url, router, shop):
 # --- deliveries ---------------------------------------------------------------------------------
 
 
+async def test_a_job_whose_row_somebody_holds_is_told_of_when_it_is_free(postgres, router, shop):
+    async with jobq.AsyncQueue(postgres, router=router, webhooks={"shop": hook(shop)}) as queue:
+        job = await queue.enqueue("edit", {}, webhook="shop")
+        await queue.cancel(job.id)
+        with psycopg.connect(postgres) as other:
+            other.execute("SELECT id FROM jobq_job FOR UPDATE")
+            async with asyncio.timeout(10):  # it would look again and again, also at its end
+                assert await jobq.Worker(queue).run_once() == 0
+        assert await adrain(queue) == 1
+    assert len(shop.requests) == 1
+
+
 def test_a_delivery_that_fails_follows_the_published_schedule(sqlite, router, clock, shop):
     minutes = (5, 30, 2 * 60, 5 * 60, 10 * 60, 14 * 60, 20 * 60, 24 * 60)
     rests = [5, *(60 * count for count in minutes)]

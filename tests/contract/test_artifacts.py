@@ -138,6 +138,16 @@ def test_a_part_can_be_asked_for(client: httpx.Client, painted: jobq.Job) -> Non
         assert (answer.status_code, answer.content) == (200, FILM), asked
 
 
+def test_what_a_client_has_of_something_else_is_not_continued(
+    client: httpx.Client, painted: jobq.Job
+) -> None:
+    path = f"/{painted.id}/artifacts/film.bin"
+    tag = client.head(path).headers["etag"]
+    for known, status in ((tag, 206), ('"another"', 200), (f"W/{tag}", 200)):
+        answer = client.get(path, headers={"range": "bytes=9-", "if-range": known})
+        assert answer.status_code == status
+
+
 def test_a_part_that_is_not_there_is_416(client: httpx.Client, painted: jobq.Job) -> None:
     for asked in (f"bytes={len(FILM)}-", "bytes=-0"):
         answer = client.get(f"/{painted.id}/artifacts/film.bin", headers={"range": asked})

@@ -34,7 +34,8 @@ def test_the_list_is_filtered_and_searched(admin: Client, queue: DjangoQueue) ->
     edit = queue.enqueue("edit", None, queue="slow")
     queue.cancel(edit.id)
     assert all(job.id in admin.get(JOBS).content.decode() for job in (mail, edit))
-    for query in ("status=cancelled", "queue=slow", "q=edit", f"q={edit.id[:13]}&status=cancelled"):
+    begins = f"q={edit.id[:13]}&status=cancelled"
+    for query in ("status=cancelled", "queue=slow", "type=edit", "q=edit", begins):
         page = admin.get(f"{JOBS}?{query}").content.decode()
         assert (edit.id in page, mail.id in page) == (True, False), query
     since = (datetime.now(UTC) - timedelta(days=1)).isoformat(sep=" ").replace("+", "%2B")

@@ -31,6 +31,9 @@ ROOT = Path(__file__).parent.parent.parent
         ({"OBSERVERS": ["no.such.module"]}, "cannot be imported"),
         ({"LIFESPAN": "tests.django.shop.nothing"}, "cannot be imported"),
         ({"BOUNDS": 5}, "bounds must be"),
+        ({"OWNER": "no.such.owner"}, "cannot be imported"),
+        ({"TIME_BUDGET": 0}, "time budget"),
+        ({"ALLOW": "shop.total"}, "allow='shop.total'"),
     ],
 )
 def test_a_bad_setting_is_an_error_of_the_checks(setting: Any, said: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.db import connections
+from django.middleware.csrf import CSRF_SESSION_KEY
 from django.test import AsyncClient, Client, TestCase, override_settings
 from django.urls import clear_url_caches, include, path
 
@@ -64,6 +65,16 @@ def test_whoever_is_known_by_a_cookie_sends_djangos_token_along(
     client.cookies["csrftoken"] = token
     assert create(client, **{"X-CSRFToken": token}).status_code == 202
     assert client.get("/jobs").status_code == 200
+
+
+def test_djangos_token_may_be_in_the_session(urls: Any, queue: DjangoQueue) -> None:
+    with override_settings(CSRF_USE_SESSIONS=True):
+        client = signed_in(enforce_csrf_checks=True)
+        assert create(client).json()["code"] == "csrf"
+        session, token = client.session, "t" * 32
+        session[CSRF_SESSION_KEY] = token
+        session.save()
+        assert create(client, **{"X-CSRFToken": token}).status_code == 202
 
 
 def test_a_synchronous_owner_may_use_the_orm_under_asgi(urls: Any, queue: DjangoQueue) -> None:

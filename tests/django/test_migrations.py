@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.management import call_command
+from django.core.management.sql import emit_post_migrate_signal
 from django.db import connections
 from django.db.migrations.exceptions import IrreversibleError
 from django.test import override_settings
@@ -164,3 +165,9 @@ def test_migrate_removes_no_job(queue: Any, alias: str) -> None:
     queue.enqueue("shop.fail", None)
     migrate(alias)
     assert len(queue.list().jobs) == 1
+
+
+def test_asking_for_permissions_anew_removes_no_job(queue: Any, alias: str) -> None:
+    queue.enqueue("shop.total", {"using": alias})
+    emit_post_migrate_signal(verbosity=0, interactive=False, db=alias)
+    assert queue.counts()["pending"] == 1

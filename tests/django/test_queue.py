@@ -360,3 +360,13 @@ def test_the_webhooks_of_a_project_are_told(alias: str) -> None:
     [(_, headers, body)] = shop.requests
     webhooks.verify(headers, body, secret)
     assert shop.events[0]["type"] == "job.cancelled"
+
+
+def test_a_transaction_that_is_broken_already_is_told_of_by_django(
+    queue: DjangoQueue, alias: str
+) -> None:
+    with transaction.atomic(using=alias):
+        transaction.set_rollback(True, using=alias)
+        with pytest.raises(transaction.TransactionManagementError) as raised:
+            queue.enqueue("shop.total", {"using": alias})
+    assert raised.value.__cause__ is not raised.value

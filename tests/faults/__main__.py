@@ -1,9 +1,9 @@
 """Play the scenarios and print what they found: `python -m tests.faults quick kill F6`.
 
 Words: `quick` for the short run; `sqlite` or `postgresql` for one database only; scenarios by their
-names or by the codes of their faults, as F6. `--write FILE` puts the table into a Markdown file,
-between its two marks. The exit code is 1 where a promise was broken, or a fault hit too seldom to
-tell.
+names or by the codes of their faults, as F6. `--write FILE` puts their lines into the table of a
+Markdown file, between its two marks. The exit code is 1 where a promise was broken, or a fault hit
+too seldom to tell.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ def play(plan: Plan) -> list[Result]:
             print(f"\n{scenario.name}{codes} on {database}: {scenario.promise}", flush=True)
             result = play_one(scenario, database, plan.size, server)
             results.append(result)
+            if plan.report is not None:
+                write(plan.report, [result], plan.size)
             if result.findings.not_run:
                 print(f"  not run: {result.findings.not_run}", flush=True)
             for check in result.findings.checks:
@@ -122,8 +124,6 @@ def main() -> int:
     plan = Plan.parse(sys.argv[1:])
     results = play(plan)
     print(f"\n{table(results)}")
-    if plan.report is not None:
-        write(plan.report, results, plan.size)
     missed = [result for result in results if result.findings.misses]
     for result in missed:
         for check in result.findings.misses:

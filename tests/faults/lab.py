@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -18,7 +18,7 @@ from tests.faults import checker
 from tests.faults.actors import Actor, NeverHappened
 from tests.faults.app import router
 from tests.faults.checker import Check
-from tests.faults.history import Histories, History
+from tests.faults.history import Event, Histories, History
 
 T = TypeVar("T")
 Size = Literal["full", "quick", "tiny"]
@@ -173,23 +173,35 @@ class Lab:
         return met
 
     def until_noted(
-        self, event: str, count: int, by: Actor | None = None, timeout: float = 30.0
+        self,
+        event: str,
+        count: int,
+        by: Actor | None = None,
+        timeout: float = 30.0,
+        jobs: Collection[str] | None = None,
     ) -> None:
-        """Wait until an event was noted so often, by one actor or by all."""
+        """Wait until an event was noted so often: by one actor or all, of some jobs or any."""
+
+        def fits(one: Event) -> bool:
+            theirs = by is None or one.actor == by.name
+            return theirs and (jobs is None or one["job"] in jobs)
 
         def enough() -> bool:
             self.histories.refresh()
-            fits = self.histories.of(event, where=lambda e: by is None or e.actor == by.name)
-            return len(fits) >= count
+            return len(self.histories.of(event, where=fits)) >= count
 
         self.until(enough, timeout, f"{by.name if by else 'actors'} note {event!r} x{count}")
 
     def until_finished(self, timeout: float) -> None:
         """The liveness phase: wait until no job is open any more."""
+        self.until(self.all_finished, timeout, "all jobs are finished")
+
+    def all_finished(self) -> bool:
+        """Whether no job is open any more."""
         sql = (
             "SELECT count(*) FROM jobq_job WHERE status NOT IN ('completed', 'failed', 'cancelled')"
         )
-        self.until(lambda: self.sql(sql) == [(0,)], timeout, "all jobs are finished")
+        return self.sql(sql) == [(0,)]
 
     def until_jobs_end_again(self, since: float) -> float:
         """Wait until a job that was started after a moment has ended; the seconds between."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +13,23 @@ from pathlib import Path
 import psycopg
 from attrs import field, frozen
 
-from tests.faults.lab import Findings, Scenario, Size
+from tests.faults.lab import SCENARIOS, Findings, Scenario, Size
 from tests.pages import between, lines
 
 BEGIN = "<!-- results: what `nox -s faults` wrote, not to be edited -->"
 END = "<!-- results: end -->"
 HEAD = ("scenario", "database", "trials", "hits", "checked", "broken", "seconds", "figures")
+COLUMNS = (
+    "fault",
+    "promise",
+    "database",
+    "trials",
+    "hits",
+    "checked",
+    "broken",
+    "figures",
+    "day",
+)
 
 
 @frozen
@@ -61,37 +72,52 @@ def table(results: Sequence[Result]) -> str:
 
 
 def write(path: Path, results: Sequence[Result], size: Size) -> None:
-    """Put the results between the marks of a Markdown file; it is made where it is missing."""
+    """Put the results between the marks of a Markdown file; it is made where it is missing.
+
+    What is there of other scenarios stays: each line says of which day it is.
+    """
     text = path.read_text() if path.exists() else f"{BEGIN}\n{END}\n"
-    path.write_text(between(text, BEGIN, END, markdown(results, size), path))
+    path.write_text(between(text, BEGIN, END, markdown(results, size, text), path))
 
 
-def markdown(results: Sequence[Result], size: Size) -> str:
-    """The results with the versions that they are true of."""
-    head = ("fault", "promise", "database", "trials", "hits", "checked", "broken", "figures")
-    rows: list[tuple[str, ...]] = [head, ("---", "---", "---", "--:", "--:", "--:", "--:", "---")]
-    for result in results:
-        numbers = [""] * 4 if result.findings.not_run else [*map(str, result.numbers)]
-        rows.append((_fault(result.scenario), result.scenario.promise, result.database, *numbers,
-                     result.figures))  # fmt: skip
-    return f"{_versions(results, size)}\n\n{lines(rows)}"
+def markdown(results: Sequence[Result], size: Size, before: str = "") -> str:
+    """The results with the versions that they are true of, and others `before` them."""
+    found = {(_fault(one.scenario), one.database): _row(one, size) for one in results}
+    kept = {(cells[0], cells[2].partition(" ")[0].lower()): cells for cells in _cells(before)}
+    places = [(_fault(one), where) for one in SCENARIOS.values() for where in one.databases]
+    known = {**kept, **found}
+    rows = [known[place] for place in places if place in known]
+    marks = ("---", "---", "---", "--:", "--:", "--:", "--:", "---", "---")
+    return f"{_versions()}\n\n{lines([COLUMNS, marks, *rows])}"
+
+
+def _row(result: Result, size: Size) -> tuple[str, ...]:
+    numbers = [""] * 4 if result.findings.not_run else [*map(str, result.numbers)]
+    day = f"{datetime.now(UTC).date()}{'' if size == 'full' else f', {size}'}"
+    scenario = result.scenario
+    return (_fault(scenario), scenario.promise, result.version, *numbers, result.figures, day)
+
+
+def _cells(page: str) -> Iterator[tuple[str, ...]]:
+    """The cells of each line of the table that a page has."""
+    _, _, rest = page.partition(BEGIN)
+    for line in rest.partition(END)[0].splitlines():
+        if "`" in line.partition(" | ")[0]:
+            yield tuple(line.removeprefix("| ").removesuffix(" |").split(" | "))
 
 
 def _fault(scenario: Scenario) -> str:
     return " ".join((*scenario.codes, f"`{scenario.name}`"))
 
 
-def _versions(results: Sequence[Result], size: Size) -> str:
-    databases = sorted({result.version for result in results if result.version})
+def _versions() -> str:
     parts = [
         f"jobq {version('jobq')}",
         f"Python {platform.python_version()}",
-        *databases,
         f"psycopg {psycopg.__version__}",
         f"{platform.system()} on {os.cpu_count()} CPUs",
     ]
-    day = datetime.now(UTC).date()
-    return f"A {size} run of {day}: {', '.join(parts)}."
+    return f"With {', '.join(parts)}."
 
 
 def database_version(url: str) -> str:

@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 from attrs import evolve
 
-from jobq._errors import ConfigurationError
+from jobq._checks import priority_number
+from jobq._errors import ConfigurationError, OptionError
 from jobq._model import Job, JobStatus
 from jobq._queue import Queue
 from jobq._routing import Router
@@ -22,9 +23,11 @@ from jobq.http.api import Options
 from jobq.http.budget import Budget, concurrency_of, seconds_of
 from jobq.http.debug import in_debug
 from jobq.http.messages import Request
-from jobq.http.polling import etag, is_known, poll_after
+from jobq.http.polling import etag, poll_after
+from jobq.http.reading import is_known, wait_of
 from jobq.http.routes import ROUTES, by_path
 from jobq.http.trigger import triggers_itself
+from jobq.webhooks import new_secret
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 JOB = Job(
@@ -58,7 +61,7 @@ def test_every_candidate_is_compared_in_constant_time(
     assert compared == [key.encode() for key in candidates]
 
 
-@pytest.mark.parametrize("key", ["", "x" * 15, "dev-secret-change-in-production"])
+@pytest.mark.parametrize("key", ["", "x" * 15, *keys.IN_DEVELOPMENT])
 def test_a_weak_key_is_refused_outside_of_development(key: str) -> None:
     assert keys.usable([key, "s" * 16], debug=False) == ["s" * 16]
 
@@ -87,6 +90,12 @@ def test_a_key_is_sent_in_either_of_two_headers(headers: dict[str, str], key: st
 def test_the_environment_may_name_several_keys() -> None:
     environ = {"WORKER_SECRET": " a , b,", "CRON_SECRET": "c", "OTHER": "d"}
     assert keys.keys_of(environ) == ["a", "b", "c"]
+
+
+def test_a_refusal_repeats_only_the_beginning_of_a_value() -> None:
+    with pytest.raises(OptionError) as refused:
+        priority_number("x" * 10_000)
+    assert len(str(refused.value)) < 300
 
 
 # --- budgets ------------------------------------------------------------------------------------
@@ -173,9 +182,26 @@ def test_a_client_is_told_when_there_may_be_news(
 
 @pytest.mark.parametrize("tags", ['W/"1"', '"1"', 'W/"7", W/"1"', "*"])
 def test_a_version_is_known_by_its_tag(tags: str) -> None:
-    assert is_known(JOB, tags)
-    assert not is_known(evolve(JOB, version=2), tags.replace("*", ""))
+    asked = Request(method="GET", path="/", headers={"if-none-match": tags})
+    assert is_known(etag(JOB), asked)
+    assert is_known(etag(evolve(JOB, version=2)), asked) == (tags == "*")
     assert etag(JOB) == 'W/"1"'
+
+
+@pytest.mark.parametrize(
+    "prefer, seconds",
+    [
+        ("wait=10", 10),
+        ("respond-async, wait=10", 10),
+        ('Wait = "10"; foo', 10),
+        ("wait=soon", None),
+        ("wait=-1", None),
+        ("await=10", None),
+        ("", None),
+    ],
+)
+def test_a_preference_that_is_not_understood_is_none(prefer: str, seconds: float | None) -> None:
+    assert wait_of(Request(method="GET", path="/", headers={"prefer": prefer})) == seconds
 
 
 # --- who, and when ------------------------------------------------------------------------------
@@ -225,6 +251,12 @@ def test_what_is_no_id_is_no_owner(user: Any) -> None:
 def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         Options(**options)
+
+
+def test_options_do_not_show_their_secrets() -> None:
+    options = Options(keys=["a key that is secret"], webhooks={"openai": (secret := new_secret())})
+    assert "a key" not in repr(options)
+    assert secret not in repr(options)
 
 
 @pytest.mark.parametrize("text, debug", [("1", True), ("true", True), ("0", False), ("", False)])

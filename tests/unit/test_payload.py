@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic.alias_generators import to_camel
 
 import jobq
-from jobq._payload import MAX_DEPTH, Codec, encode_json, encode_result, loads
+from jobq._payload import MAX_DEPTH, Codec, encode_json, encode_result, encode_step, loads
 
 
 @dataclass
@@ -264,6 +264,40 @@ def test_a_check_of_the_payloads_own_class_is_a_refusal_whatever_it_raises():
         Codec(Careful).encode({"n": -1})
     with pytest.raises(jobq.PayloadError, match=r"RuntimeError\('too much'\)"):
         Codec(Careful).encode({"n": 10})
+
+
+class Ratio(pydantic.BaseModel):
+    of: int
+
+    @pydantic.computed_field
+    @property
+    def ratio(self) -> float:
+        return 1 / self.of
+
+
+@dataclass
+class Fussy:
+    def __post_init__(self) -> None:
+        error = RuntimeError("it is no use")
+        error.errors = dict  # type: ignore[attr-defined]
+        raise error
+
+
+def test_a_class_that_cannot_put_its_own_value_into_json_is_a_refusal():
+    for value in (Ratio(of=0), {"of": 0}):
+        with pytest.raises(jobq.PayloadError, match="division by zero"):
+            Codec(Ratio).encode(value)
+    with pytest.raises(jobq.PayloadError, match="division by zero"):
+        plain.encode(Ratio(of=0))
+    with pytest.raises(jobq.ResultError, match="division by zero"):
+        encode_result(Ratio(of=0))
+    with pytest.raises(jobq.ResultError, match="division by zero"):
+        encode_step(Ratio(of=0))
+
+
+def test_a_check_whose_exception_only_looks_like_pydantics_is_a_refusal():
+    with pytest.raises(jobq.PayloadError, match="it is no use"):
+        Codec(Fussy).encode({})
 
 
 @dataclass

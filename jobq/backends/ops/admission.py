@@ -155,7 +155,7 @@ def claim_limited(d: Dialect, request: Request) -> Op[Grant]:
     counting = any(isinstance(state.limit, Concurrency) for state in states.values())
     each = max(1, min(request.slots, 4 * request.slots // len(open_lanes)))
     grant.asked_at = time.monotonic()
-    found = yield heads_of(d, counting, **_at(open_lanes, request), each=each)
+    found = yield heads_of(d, counting, True, **_at(open_lanes, request), each=each)
     grant.answered_at = time.monotonic()
     heads, rival, served = sort_out(found, states)
     grant.now = found[0][0]
@@ -193,7 +193,7 @@ def _foremost(d: Dialect, request: Request, most: int) -> Op[tuple[list[At], lis
 
     And the order of them all, where all that come first are as urgent.
     """
-    found = yield heads_of(d, False, **_at(request.lanes, request), each=1)
+    found = yield heads_of(d, False, False, **_at(request.lanes, request), each=1)
     heads, _, served = sort_out(found, {})
     order = sorted(heads, key=lambda at: (-heads[at][0].priority, served[at], at))
     highest = heads[order[0]][0].priority if order else 0
@@ -235,7 +235,7 @@ def _write(
             "picks": dumps([{"id": id} for id in admission.permits]),
         }
         changed = sorted(admission.debited)
-        debits = debit_rows((states[key] for key in changed), started)
+        debits = debit_rows((states[key] for key in changed), grant.now, started)
         turns = {at: grant.now + n for n, at in enumerate(admission.served, 1)}
         served = dumps([{"queue": q, "lane": n, "at": at} for (q, n), at in turns.items()])
         if d.writes_in_ctes:

@@ -30,7 +30,7 @@ from jobq.backends._statement import Op, atomic, knows_again, replanned, stateme
 from jobq.backends.ops._moves import held
 from jobq.backends.ops.artifacts import store_artifacts
 from jobq.backends.ops.remove import remove
-from jobq.backends.ops.steps import wake_resumed
+from jobq.backends.ops.steps import waits_for_cancellable, wake_resumed
 
 j = t.job.c
 
@@ -144,7 +144,7 @@ def _values(d: Dialect, end: Any) -> dict[str, Any]:
     finished = is_one_of(end.c.status, FINISHED)
     asked = and_(~finished, d.is_set(j.cancel_requested))
     # What it waits for is to be cancelled first, which only its handler can do.
-    cancelled = and_(asked, end.c.cancels == number(0))
+    cancelled = and_(asked, end.c.cancels == number(0), ~waits_for_cancellable(d))
     stops = or_(finished, cancelled)
     later = func.coalesce(d.instant(end.c.run_at), d.later(d.now(), end.c.delay))
     next_run = case((asked, d.now()), else_=later)

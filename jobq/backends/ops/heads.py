@@ -45,12 +45,14 @@ def _lateral_heads(d: Dialect, lanes: Any) -> Any:
 _HEAD = (j.id, j.priority, j.run_at, j.costs)
 
 
-def _of_lanes(d: Dialect) -> Any:
+def _of_lanes(d: Dialect, taking: bool) -> Any:
     lanes = d.rows("lanes", queue=Text, lane=Text)
     served = t.lane.c
     of_lane = (served.queue == lanes.c.queue) & (served.lane == lanes.c.lane)
     if d.locks_rows:
-        heads = _lateral_heads(d, lanes).limit(param("each", Integer)).lateral("heads")
+        some = _lateral_heads(d, lanes).limit(param("each", Integer))
+        # An app's open transaction may hold a job: neither it nor its limits must be waited for.
+        heads = (d.skip_locked(some) if taking else some).lateral("heads")
         pairs = lanes.join(heads, true())
         columns = heads.c
     else:
@@ -132,8 +134,9 @@ def _rival(d: Dialect) -> Any:
 
 
 @replanned
-def heads_of(d: Dialect, counting: bool) -> Executable:
-    parts = [_of_lanes(d), _rival(d)]
+def heads_of(d: Dialect, counting: bool, taking: bool) -> Executable:
+    """The next jobs of lanes, and what else a claim decides by; `taking` locks the jobs."""
+    parts = [_of_lanes(d, taking), _rival(d)]
     if counting:
         parts.append(_holders(d))
     found = union_all(*parts).subquery("found")

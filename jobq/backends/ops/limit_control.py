@@ -37,7 +37,7 @@ def _store_specs(d: Dialect) -> Executable:
     insert: Any = d.insert(t.limit).from_select(["key", "spec"], values.order_by(new.c.key))
     return insert.on_conflict_do_update(  # type: ignore[no-any-return]
         index_elements=["key"],
-        set_={"spec": insert.excluded.spec, "updated_at": d.now()},
+        set_={"spec": insert.excluded.spec},
         where=d.is_unset(c.overridden),
     ).returning(c.key)
 

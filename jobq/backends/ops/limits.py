@@ -65,8 +65,6 @@ class LimitRow:
     started: int
     refused: int
     spec: str | None
-    own_spec: bool
-    """Whether the numbers are this row's own, not its template's."""
 
 
 def to_row(
@@ -103,7 +101,6 @@ def to_row(
         started=row[10],
         refused=row[11],
         spec=spec,
-        own_spec=own is not None,
     )
 
 
@@ -153,30 +150,43 @@ def lock(
     The instant is that of the statement's beginning, before it waited for other holders.
     """
     rows = yield _lock(d, keys=_keys(keys))
-    return _read(rows, declared or {})
+    now, limits, moved = _read(rows, declared or {})
+    if moved:  # from here on time counts for them again
+        yield _debit(d, debits=debit_rows(moved, rows[0][0]))
+    return now, limits
 
 
 @reading
 def look(d: Dialect, keys: Mapping[str, str]) -> Op[tuple[int | None, dict[str, LimitRow]]]:
     """The same without locking anything."""
     rows = yield _look(d, keys=_keys(keys))
-    return _read(rows, {})
-
-
-def _read(rows: list[Row], declared: Mapping[str, str]) -> tuple[int | None, dict[str, LimitRow]]:
-    now = rows[0][0] if rows else None
-    limits = {row[3]: to_row(row[3:], row[1], row[2], declared) for row in rows}
-    for row in rows:
-        _follow_clock(limits[row[3]].state, set_back=row[3 + len(STATE)] - row[0])
+    now, limits, moved = _read(rows, {})
+    for state in moved:  # shown as open: a claim can write down that it was moved
+        state.tat = state.held_until = 0
     return now, limits
 
 
-def _follow_clock(state: State, *, set_back: int) -> None:
-    """Move a limit with a clock that was set back since its last write: it would lock up."""
-    if set_back > SET_BACK:
-        state.tat -= set_back
-        state.idle_at -= set_back
-        state.held_until -= set_back
+def _read(
+    rows: list[Row], declared: Mapping[str, str]
+) -> tuple[int | None, dict[str, LimitRow], list[State]]:
+    """The clock, the limits, and which of them were moved with a clock that was set back."""
+    limits = {row[3]: to_row(row[3:], row[1], row[2], declared) for row in rows}
+    moved = [
+        state
+        for row in rows
+        if _follow_clock(state := limits[row[3]].state, set_back=row[3 + len(STATE)] - row[0])
+    ]
+    return (rows[0][0] if rows else None), limits, moved
+
+
+def _follow_clock(state: State, *, set_back: int) -> bool:
+    """Move a limit with a clock that was set back since its last debit: it would lock up."""
+    if set_back <= SET_BACK:
+        return False
+    state.tat -= set_back
+    state.idle_at -= set_back
+    state.held_until -= set_back
+    return True
 
 
 @statement
@@ -211,6 +221,7 @@ def debits(d: Dialect) -> Any:
         held_for=Text,
         held_priority=Integer,
         held_until=BigInteger,
+        at=BigInteger,
     )
 
 
@@ -224,7 +235,8 @@ def _debiting(d: Dialect, new: Any) -> Any:
         "held_for": new.c.held_for,
         "held_priority": new.c.held_priority,
         "held_until": d.instant(new.c.held_until),
-        "updated_at": d.now(),
+        # Not the time of this statement: the clock may have been set back since the row was read.
+        "updated_at": d.instant(new.c.at),
     }
     return update(t.limit).where(c.key == new.c.key).values(values)
 
@@ -234,8 +246,8 @@ def debiting(d: Dialect) -> Any:
     return _debiting(d, debits(d)).returning(c.key)
 
 
-def debit_rows(states: Iterable[State], started: Mapping[str, int] | None = None) -> str:
-    """The parameter `debits`; `started` counts the starts of each key."""
+def debit_rows(states: Iterable[State], now: int, started: Mapping[str, int] | None = None) -> str:
+    """The parameter `debits`, as decided `now`; `started` counts the starts of each key."""
     counted = started or {}
     rows = [
         {
@@ -248,6 +260,7 @@ def debit_rows(states: Iterable[State], started: Mapping[str, int] | None = None
             "held_for": state.held_for,
             "held_priority": state.held_priority,
             "held_until": state.held_until,
+            "at": now,
         }
         for state in states
     ]
@@ -273,7 +286,6 @@ def _block(d: Dialect) -> Executable:
             "blocked_until": case((longer, insert.excluded.blocked_until), else_=c.blocked_until),
             "reason": case((longer, insert.excluded.reason), else_=c.reason),
             "refused": c.refused + insert.excluded.refused,
-            "updated_at": d.now(),
         },
     ).returning(c.key)
 
@@ -319,5 +331,5 @@ def settle(
             state.used = max(0, state.used + units)
         case _:
             return False
-    yield _debit(d, debits=debit_rows([state]))
+    yield _debit(d, debits=debit_rows([state], now))
     return True

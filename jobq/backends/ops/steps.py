@@ -202,12 +202,17 @@ def wake_resumed(d: Dialect, waits: list[tuple[str, str]]) -> Op[None]:
 # --- when jobs are moved ------------------------------------------------------------------------
 
 
-def can_cancel(d: Dialect) -> Expression:
-    """A job waits for work that its handler can cancel."""
+def waits_for_cancellable(d: Dialect) -> Expression:
+    """There is work outside that a job has not yet seen the end of, and its handler can cancel."""
     waits = select(s.name).where(
         s.job_id == j.id, is_one_of(s.status, ("waiting", "resumed")), d.is_set(s.cancels)
     )
-    return and_(j.status == word("waiting"), waits.exists())
+    return waits.exists()
+
+
+def can_cancel(d: Dialect) -> Expression:
+    """A job waits for work that its handler can cancel."""
+    return and_(j.status == word("waiting"), waits_for_cancellable(d))
 
 
 def start_again(d: Dialect) -> dict[str, Any]:  # noqa: ARG001  as the others that give columns

@@ -73,8 +73,8 @@ def _forget(d: Dialect) -> Executable:
     return delete(t.worker).where((w.id == param("id")) | silent)
 
 
-def forget_worker(d: Dialect, id: str) -> Op[None]:
-    """Remove a worker that stops, and those that have been silent for an hour."""
+def forget_worker(d: Dialect, id: str = "") -> Op[None]:
+    """Remove a worker that stops, and those that have been silent for an hour: also killed ones."""
     yield _forget(d, id=id)
 
 

@@ -22,11 +22,12 @@ except ModuleNotFoundError as error:
 
 if TYPE_CHECKING:
     from jobq.contrib.django._tasks import TasksBackend
+    from jobq.contrib.django.http import drive_urls, jobs_urls
 
 queue = DjangoQueue()
 """The project's queue, in the database that `JOBQ["DATABASE"]` names, or else "default"."""
 
-__all__ = ["DjangoQueue", "TasksBackend", "queue"]
+__all__ = ["DjangoQueue", "TasksBackend", "drive_urls", "jobs_urls", "queue"]
 
 
 def __getattr__(name: str) -> Any:
@@ -34,4 +35,8 @@ def __getattr__(name: str) -> Any:
         from jobq.contrib.django._tasks import TasksBackend
 
         return TasksBackend
+    if name in ("drive_urls", "jobs_urls"):
+        from jobq.contrib.django import http
+
+        return getattr(http, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -50,7 +50,7 @@ def start_again_on_change() -> int:
             return code if code >= 0 else 128 - code
 
 
-def serve_until_change(worker: Worker, serve: Callable[[], int], grace: float) -> int:
+def serve_until_change(worker: Worker, serve: Callable[[], int]) -> int:
     """The child: run a worker beside Django's reloader; its exit code."""
     reloader = autoreload.get_reloader()
     codes: list[int] = []
@@ -77,7 +77,7 @@ def serve_until_change(worker: Worker, serve: Callable[[], int], grace: float) -
         reloader.run(thread)
     finally:  # the reloader exits the process on a change
         worker.stop()
-        thread.join(grace + MARGIN)
+        thread.join(worker._grace + MARGIN)  # noqa: SLF001
     if not codes:
         sys.exit(1)
     return codes[0]

@@ -78,7 +78,10 @@ class DjangoStore:
             with _database.unit_of_work(connection) if several else _database.no_transaction():
                 yield connection
         except Error as error:
-            raise self._explained(error) or error from error
+            explained = self._explained(error)
+            if explained is None:
+                raise
+            raise explained from error
 
     def _explained(self, error: BaseException) -> Exception | None:
         """A database error as jobq's own, with what a Django project can do about it."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin import ModelAdmin
+from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
@@ -60,13 +60,42 @@ def _json(value: Any) -> str | SafeString:
     return NOTHING if value is None else _block(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+class _Among(SimpleListFilter):
+    """A filter by one of a few names: to look for those in the table would take long."""
+
+    def queryset(self, request: HttpRequest, jobs: Any) -> Any:
+        """The jobs with the chosen name."""
+        chosen = self.value()
+        return jobs if chosen is None else jobs.filter(**{self.parameter_name: chosen})
+
+
+class QueueFilter(_Among):
+    """By queue."""
+
+    title = parameter_name = "queue"
+
+    def lookups(self, request: HttpRequest, admin: Any) -> list[tuple[str, str]]:
+        """The queues."""
+        return [(state.queue, state.queue) for state in queue.queues()]
+
+
+class TypeFilter(_Among):
+    """By type."""
+
+    title = parameter_name = "type"
+
+    def lookups(self, request: HttpRequest, admin: Any) -> list[tuple[str, str]]:
+        """The types that have handlers; others are found by the search."""
+        return [(type, type) for type in queue.router.types]
+
+
 @admin.register(models.Job)
 class JobAdmin(ReadOnlyAdmin):
     """Jobs, newest first."""
 
     paginator = CappedPaginator
     list_display = ("id", "type", "queue", "status", "priority", "bar", "tries", "run_at", "owner")
-    list_filter = ("status", "queue", "type", "created_at")
+    list_filter = ("status", QueueFilter, TypeFilter, "created_at")
     search_fields = ("id", "type", "owner", "unique_key", "error_code")
     search_help_text = "Id, type, owner, unique key or error code"
     ordering = ("-id",)

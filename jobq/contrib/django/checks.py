@@ -10,7 +10,7 @@ from django.db import Error
 from django.db.utils import ConnectionDoesNotExist
 
 from jobq._errors import ConfigurationError
-from jobq.contrib.django import _database, _settings
+from jobq.contrib.django import _database, _settings, queue
 from jobq.contrib.django._config import queue_config
 
 SETTING, DATABASE, SQLITE = "jobq.E001", "jobq.E002", "jobq.W001"
@@ -24,10 +24,13 @@ def register() -> None:
 
 def check_settings(**_: Any) -> list[checks.CheckMessage]:
     """Whether the setting can be used."""
+    from jobq.http import JobsApi  # which a worker need not load
+
     try:
         _settings.database()
         queue_config(_settings.database())
         _settings.worker_options()
+        JobsApi(queue, **_settings.http_options())
     except (ConfigurationError, TypeError, ValueError) as error:
         return [checks.Error(str(error), id=SETTING)]
     try:

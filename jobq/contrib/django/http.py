@@ -158,8 +158,8 @@ def _view(api: JobsApi, path: str) -> View:
     async def view(request: HttpRequest, id: str = "", name: str = "") -> HttpResponseBase:
         is_asgi = isinstance(request, ASGIRequest)
         try:
-            if guarded:
-                _check_forgery(request)
+            if guarded and _is_known_by_cookie(request):  # its token may be in the session
+                await sync_to_async(_check_forgery, thread_sensitive=True)(request)
             asked = _request(api, request)
         except Problem as problem:
             return _native(api, problem.response(), is_asgi=is_asgi)
@@ -189,10 +189,13 @@ class _Forgery(CsrfViewMiddleware):
         return reason
 
 
+def _is_known_by_cookie(request: HttpRequest) -> bool:
+    """Whether another site could have sent a request in somebody's name; keys are proof enough."""
+    return request.method not in SAFE and settings.SESSION_COOKIE_NAME in request.COOKIES
+
+
 def _check_forgery(request: HttpRequest) -> None:
-    """Whoever is known by a cookie has to send Django's token along; keys are proof enough."""
-    if request.method in SAFE or settings.SESSION_COOKIE_NAME not in request.COOKIES:
-        return
+    """Whoever is known by a cookie has to send Django's token along."""
     check = _Forgery(lambda _: HttpResponse())
     check.process_request(request)
     reason = check.process_view(request, None, (), {})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
+from secrets import token_urlsafe
 from typing import Any
 
 from attrs import field, frozen
@@ -115,13 +115,13 @@ class Passwords:
         if not isinstance(users, Mapping) or not users:
             raise ConfigurationError('Passwords takes {"name": "password"}')
         self._keys = {name: Keys([password]) for name, password in users.items()}
+        self._nobodys = Keys([token_urlsafe()])  # so that an unknown name takes as long
         self._readers = frozenset(readers)
 
     def decide(self, request: Request, action: str) -> Steps[Scope]:
         name, password = _basic(request)
-        keys = self._keys.get(name)
-        usable = keys.usable(debug=request.debug) if keys is not None else ["\0"]
-        if not fits(password, usable):
+        keys = self._keys.get(name, self._nobodys)
+        if not fits(password, keys.usable(debug=request.debug)):
             raise _asking()
         found = Operator(name=name, may=() if name in self._readers else ACTIONS)
         return admitted(found, action)
@@ -129,14 +129,15 @@ class Passwords:
 
 
 def _basic(request: Request) -> tuple[str, str]:
+    """The name and, decoded as headers are, the password."""
     scheme, _, coded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         raise _asking()
     try:
-        name, _, password = b64decode(coded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+        name, _, password = b64decode(coded.strip(), validate=True).partition(b":")
+        return name.decode(), password.decode("latin-1")
+    except ValueError:  # no base64, or no UTF-8
         raise _asking() from None
-    return name, password
 
 
 def _asking() -> Problem:
@@ -146,12 +147,10 @@ def _asking() -> Problem:
 
 
 def operator_of(scope: Scope) -> Operator:
-    """Who a policy of another kind has let in."""
-    if isinstance(scope, Operator):
-        return scope
+    """Who a policy, also one of another kind, has let in."""
     if scope.owner is not None:
         raise forbidden("the dashboard shows everybody's jobs: give it access=Operators(…)")
-    return Operator()
+    return scope if isinstance(scope, Operator) else Operator()
 
 
 def policy_of(access: Any) -> Policy | None:

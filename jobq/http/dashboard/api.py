@@ -17,7 +17,7 @@ from jobq.http.dashboard.routes import ROUTES
 from jobq.http.dashboard.visit import Visit
 from jobq.http.hosts import Passed
 from jobq.http.messages import Request
-from jobq.http.problems import Problem, problem_of
+from jobq.http.problems import not_allowed, problem_of
 from jobq.http.routes import Route
 from jobq.http.steps import Operation
 
@@ -84,7 +84,8 @@ class Dashboard(JobsApi):
         visit = Visit(api=self, request=request, base=base, screen=screen, id=id, name=name)
         try:
             if route is None:
-                raise Problem(405, "method_not_allowed", "this page takes no such request")
+                looks = ["HEAD"] if "GET" in methods else []
+                raise not_allowed(request.method, {*methods, *looks})
             operation: Callable[[Any], Operation] = route.operation
             return (yield from operation(visit))
         except Passed:

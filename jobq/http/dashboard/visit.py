@@ -59,7 +59,7 @@ class Visit:
     @cached_property
     def query(self) -> dict[str, list[str]]:
         """The query's parameters that are not empty."""
-        return parse_qs(self.request.query, errors="replace", max_num_fields=500)
+        return _fields(self.request.query)
 
     def asked(self, name: str) -> str | None:
         """A parameter of the query."""
@@ -70,10 +70,7 @@ class Visit:
         """The fields of the form that are not empty."""
         if len(self.request.body) > self.api.largest_body:
             raise Problem(413, "too_large", "the form is too large")
-        try:
-            return parse_qs(self.request.body.decode(), errors="replace", max_num_fields=500)
-        except ValueError:
-            raise Problem(400, "malformed", "the form cannot be read") from None
+        return _fields(self.request.body)
 
     def given(self, name: str) -> str:
         """A field of the form."""
@@ -162,3 +159,12 @@ class Visit:
             return self.redirect(f"{sign_in}?{urlencode({'next': asked})}")
         page = evolve(self, screen="error").page(None, status=problem.status, problem=problem)
         return evolve(page, headers={**page.headers, **problem.headers})
+
+
+def _fields(coded: str | bytes) -> dict[str, list[str]]:
+    """The fields of a query or a form."""
+    try:
+        text = coded if isinstance(coded, str) else coded.decode()
+        return parse_qs(text, errors="replace", max_num_fields=500)
+    except ValueError:
+        raise Problem(400, "malformed", "the form cannot be read") from None

@@ -217,10 +217,11 @@ def file_size_limit(lab: Lab) -> Findings:
     lab.await_ready([worker])
     findings = Findings(trials=rounds)
     for _ in range(rounds):
-        lab.enqueue_many("step_in_thread", [{"seconds": 0.3}] * 5, max_attempts=5)
-        lab.until(lambda: lab.queue.counts()["processing"] == 5, 30, "jobs run")
-        unlimited = resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (8192, -1))
-        lab.until(partial(_complained, lab, lab.now()), 30, "the worker complains")
+        with _long_log(lab):
+            lab.enqueue_many("step_in_thread", [{"seconds": 0.3}] * 5, max_attempts=5)
+            lab.until(lambda: lab.queue.counts()["processing"] == 5, 30, "jobs run")
+            unlimited = resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (MEGABYTE, -1))
+            lab.until(partial(_complained, lab, lab.now()), 30, "the worker complains")
         findings.hits += 1
         resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, unlimited)
         lab.until_finished(timeout=60)
@@ -234,6 +235,16 @@ def file_size_limit(lab: Lab) -> Findings:
         integrity(lab.url),
     )
     return findings
+
+
+@contextmanager
+def _long_log(lab: Lab) -> Iterator[None]:
+    """A log that has outgrown what the worker may write; its history and its words have not."""
+    with closing(sqlite3.connect(lab.url.removeprefix("sqlite:///"), timeout=30)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM jobq_job")  # what is written now cannot be emptied
+        lab.enqueue_many("step", [{"x": "x" * (MEGABYTE // 2)}] * 4)
+        yield
 
 
 def _after(moment: float) -> Callable[[Event], bool]:

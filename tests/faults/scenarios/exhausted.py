@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.faults import checker
@@ -54,14 +55,15 @@ def _starve(lab: Lab, kind: int, least: Callable[[Actor], int]) -> Findings:
         complaints += len(lab.histories.of("log", where=_after(starved_at)))
         if worker.alive:
             resource.prlimit(worker.process.pid, kind, before)
-            deaths += _ended(lab, worker)
+        lab.until(partial(_ends, lab, worker), 60, "the jobs end, or the worker does")
         if not worker.alive:
+            deaths += 1
             findings.check(
                 checker.that("it ends with an error", worker.process.returncode != 0),
                 checker.that("and says something", bool(worker.errors())),
             )
             worker = lab.actor("worker", "worker", kind=Victim, lease=LEASE, threads=4)
-        lab.until_finished(timeout=60)
+            lab.until_finished(timeout=60)
     ended = lab.stop([worker])
     felt = "SELECT count(*) FROM jobq_attempt WHERE error_code IN ('OSError', 'MemoryError')"
     findings.hits = lab.sql(felt)[0][0] + complaints + deaths
@@ -76,12 +78,8 @@ def _starve(lab: Lab, kind: int, least: Callable[[Actor], int]) -> Findings:
     return findings
 
 
-def _ended(lab: Lab, worker: Actor) -> bool:
-    """Give it a moment to end, if it is about to."""
-    deadline = lab.now() + 1.0
-    while worker.alive and lab.now() < deadline:
-        time.sleep(0.02)
-    return not worker.alive
+def _ends(lab: Lab, worker: Actor) -> bool:
+    return lab.all_finished() or not worker.alive
 
 
 def _cut_connections(lab: Lab) -> None:

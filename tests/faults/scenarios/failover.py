@@ -60,7 +60,7 @@ def _fail_over(lab: Lab, primary: PostgresServer, second: Standby, proxy: Proxy)
     stale = _rows(primary)
     returned = lab.until_jobs_end_again(died_at)
     heir = lab.actor("worker", "heir", kind=Victim, **options)
-    lab.until_noted("start", each, by=heir)
+    lab.until_noted("start", each, by=heir, jobs=held)
     zombie.thaw()
     lab.until_noted("lease_lost", each, by=zombie)
     ended = [lab.stop(enqueuers)]

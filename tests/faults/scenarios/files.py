@@ -67,6 +67,7 @@ def copied_live(lab: Lab) -> Findings:
     ended.append(lab.stop(workers))
     with Lab(url, lab.folder, lab.size) as copy:
         worker = copy.worker("on-copy", lease=1.0)
+        copy.await_ready([worker])
         copy.until_finished(timeout=60)
         ended.append(copy.stop([worker]))
     findings.check(

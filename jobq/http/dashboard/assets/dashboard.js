@@ -81,7 +81,7 @@
     }
     const own = old.matches("time") ? ["title"] : old.matches("details") ? ["open"] : ["hidden", "disabled"];
     for (const { name } of [...old.attributes]) {
-      if (!own.includes(name) && !name !== "data-exact" && !fresh.hasAttribute(name)) old.removeAttribute(name);
+      if (!own.includes(name) && name !== "data-exact" && !fresh.hasAttribute(name)) old.removeAttribute(name);
     }
     for (const { name, value } of fresh.attributes) {
       if (!own.includes(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);

@@ -23,6 +23,6 @@ def artifact(visit: Visit) -> Operation:
         "etag": f'"{one.sha256}"',
         "content-disposition": artifacts.disposition(one),
     }
-    if headers["etag"] in visit.request.headers.get("if-none-match", ""):
+    if reading.is_known(headers["etag"], visit.request):
         return Response(status=304, headers=headers)
     return (yield from artifacts.content(visit, one, headers))

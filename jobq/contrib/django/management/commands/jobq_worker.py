@@ -48,9 +48,6 @@ class Command(JobqCommand):
                 sys.exit(_autoreload.start_again_on_change())
             worker = make_worker(args, worker_queue(queue, args.backend))
             work = partial(serve, worker, args)
-            if reloads:
-                code = _autoreload.serve_until_change(worker, work, args.grace or 8.0)
-            else:
-                code = work()
+            code = _autoreload.serve_until_change(worker, work) if reloads else work()
         if code:
             sys.exit(code)
