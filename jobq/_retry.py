@@ -121,8 +121,9 @@ class Retry:
                 return self.rules[base]
         return self.backoff
 
-    def without_own_backoffs(self) -> Retry:
-        """The same, where one of its backoffs is broken: with the usual rests."""
-        usual = Exponential()
-        rules = {k: None if own is None else usual for k, own in self.rules.items()}
-        return evolve(self, backoff=usual, rules=rules)
+
+def with_usual_rests(retry: Retry) -> Retry:
+    """The same, where one of its own backoffs is broken."""
+    usual = Exponential()
+    rules = {k: None if own is None else usual for k, own in retry.rules.items()}
+    return evolve(retry, backoff=usual, rules=rules)

@@ -28,6 +28,7 @@ from jobq._outcome import (
     decide,
 )
 from jobq._payload import dumps
+from jobq._retry import with_usual_rests
 from jobq._worker.claimer import Claimer
 from jobq._worker.closings import with_closings
 from jobq._worker.execute import not_committed
@@ -181,8 +182,7 @@ class Finisher:
             return decide(outcome, running.standing, retry, random.random())
         except Exception:  # noqa: BLE001  the app's own backoff: others must not suffer
             logger.exception("the backoff of %s is broken: the usual one counts", running.name)
-            own = retry.without_own_backoffs()
-            return decide(outcome, running.standing, own, random.random())
+            return decide(outcome, running.standing, with_usual_rests(retry), random.random())
 
     async def _close(self, closings: Sequence[Closing]) -> None:
         """Close limits before the jobs go back that found them closed."""

@@ -39,7 +39,7 @@ def upgraded(url: str, router: jobq.Router, request: pytest.FixtureRequest) -> I
 
 @pytest.mark.parametrize("upgraded", [t.SCHEMA_VERSION], indirect=True)
 def test_an_older_client_goes_on_where_the_newer_schema_allows_it(upgraded, router):
-    minute = jobq.RateLimit("m", 6000, per=60)
+    minute = jobq.RateLimit("m", 6000, per=60, max_cost=100)
 
     @router.handler("work", retry=jobq.Retry(max_attempts=1), limits=[minute])
     def work(payload: dict, job: jobq.SyncJobContext) -> dict:
