@@ -193,7 +193,8 @@ def test_a_backlog_that_cannot_be_taken_costs_a_claim_next_to_nothing(
         costs.add(due)
         record_property(name, found)
         assert found["claim"] <= 2 * idle["claim"], name
-        assert costs.of(claim, rows=SLOTS) <= 2 * taking, name
+        # Each index that a job moves in is a level or two deeper.
+        assert costs.of(claim, rows=SLOTS) <= 2.5 * taking, name
         assert max(found.values()) <= 20, f"{name}: {found}"
 
 
