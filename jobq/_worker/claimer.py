@@ -17,6 +17,7 @@ from jobq._errors import JobqError
 from jobq._worker.declare import declare
 from jobq._worker.groups import Group, Groups
 from jobq._worker.lanes import Lanes
+from jobq._worker.pace import Pace
 from jobq._worker.running import Start
 from jobq.observe import logger
 
@@ -25,7 +26,7 @@ LOOK_EVERY = 0.2
 TRIES = 8
 """How often in a row a burst finds due jobs held by others until it ends without them."""
 SURVEY_EVERY = 1.0
-"""While every claim comes back full: look for undeclared and due jobs this often, in seconds."""
+"""While every claim comes back full: seconds between looks for other jobs, at least."""
 
 
 @frozen
@@ -93,7 +94,10 @@ class Claimer:
         """Whether the finisher is claiming in our place."""
         self._groups = Groups(config.router)
         self._limited_first = True
-        self._surveyed_at = self._look_at = 0.0
+        self._look_at = 0.0
+        self._survey_at = 0.0
+        """When to look beside the claims, while those bring jobs (monotonic)."""
+        self._pace = Pace()
         at_once = lanes.have_places or burst_window is not None
         self._look_every = 0.0 if at_once else LOOK_EVERY
         self._owes_look = False
@@ -123,7 +127,7 @@ class Claimer:
         tries = 0
         while not self.done:
             try:
-                if not self._surveyed_at and self._lanes.limited_types:
+                if not self._survey_at and self._lanes.limited_types:
                     await self._survey()  # else the first claim would not know of limited jobs
                 await self._round()
                 tries = 0
@@ -143,7 +147,7 @@ class Claimer:
         opened = bool(self._lanes.open())
         more = await self._claim_all()
         if more or not self._groups.dry:
-            if time.monotonic() - self._surveyed_at > SURVEY_EVERY:
+            if time.monotonic() > self._survey_at:
                 await self._survey()
                 self._groups.ask_anew()
             return
@@ -286,7 +290,7 @@ class Claimer:
 
     async def _survey(self) -> tuple[Any, bool]:
         """Look what else there is; whether that made jobs claimable."""
-        self._surveyed_at = time.monotonic()
+        began = time.monotonic()
         unfit = self._lanes.unfit(self._queues)
         survey = await self._store.run(backends.ops.survey, types=self._types, unfit=unfit)
         changed = False
@@ -301,6 +305,8 @@ class Claimer:
         else:
             self._in_vain = 0
         changed = await self._look() or changed
+        now = time.monotonic()
+        self._survey_at = max(began + SURVEY_EVERY, now + self._pace.rest(now - began))
         return survey, changed
 
     async def _look(self) -> bool:

@@ -4,7 +4,7 @@ While some transaction holds a snapshot, PostgreSQL cannot take the entries of e
 its indexes, and a claim walks over all of them: they lie where the oldest jobs would be. So most
 claims begin at the edge that the last one has reached. A job that comes in behind it, of an older
 transaction or of a priority never seen, is found by a claim without edges; that one is made as
-often as it takes no more than a fifth of the time. A wrong edge costs that wait and nothing else.
+often as it takes a small share of the time. A wrong edge costs that wait and nothing else.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-SHARE = 5
-"""A claim without edges that took one second is made again in this many seconds."""
-LONGEST = 2.0
+from jobq._worker.pace import Pace
+
 MOST = 100
 Edge = tuple[str, str, int, int]
 """Queue, type, priority, and the `run_at` that claims of these have reached."""
@@ -24,6 +23,7 @@ class Edges:
     """The edges that one worker has reached."""
 
     def __init__(self) -> None:
+        self._pace = Pace()
         self._reached: dict[tuple[str, str, int], int] = {}
         self.full_at = 0.0
         """When the next claim without edges may be made (monotonic)."""
@@ -46,7 +46,7 @@ class Edges:
         """Note what a claim with these edges has brought."""
         self.owes_full = bool(edges)
         if not edges:
-            self.full_at = now + min((now - began) * (SHARE - 1), LONGEST)
+            self.full_at = now + self._pace.rest(now - began)
         if len(self._reached) > MOST:
             self._reached.clear()
         for job in claimed:  # the oldest first

@@ -12,6 +12,7 @@ from jobq import backends
 from jobq._errors import JobqError
 from jobq._outcome import Crashed, Released, Standing, Transition, decide
 from jobq._retry import Retry
+from jobq._worker.pace import Pace
 from jobq._worker.tally import Tally
 from jobq.observe import Observers, logger
 
@@ -56,6 +57,7 @@ class Upkeep:
     ) -> None:
         self._store = store
         self._pause = min(5.0, lease / 3)
+        self._pace = Pace()
         self._keep = keep
         self._observers = observers
         self._rescued = rescued
@@ -68,8 +70,9 @@ class Upkeep:
         """Go round until cancelled. The first round is at once: a worker starts after a crash."""
         rounds = 0
         while True:
+            rest = self._pause
             try:
-                await self._tidy()
+                rest = max(rest, await self._tidy())
                 if rounds % 12 == 0:
                     await self._store.run(backends.ops.prune_limits)
                     await self._store.run(backends.ops.forget_worker)
@@ -79,11 +82,13 @@ class Upkeep:
             except JobqError as error:
                 logger.warning("upkeep: %s", error)
             rounds += 1
-            await asyncio.sleep(self._pause * random.uniform(0.75, 1.25))
+            await asyncio.sleep(rest * random.uniform(0.75, 1.25))
 
-    async def _tidy(self) -> None:
-        """One look, and what it found to do: mostly nothing."""
+    async def _tidy(self) -> float:
+        """One look, and what it found to do: mostly nothing; how long to rest at least."""
+        began = time.monotonic()
         overdue = await self._store.run(backends.ops.overdue)
+        rest = self._pace.rest(time.monotonic() - began)
         if overdue.rescue:
             await self.rescue()
         if overdue.expire:
@@ -94,6 +99,7 @@ class Upkeep:
             await self._prune()
         if overdue.stats:
             await self._store.run(backends.ops.prune_stats)
+        return rest
 
     async def share(self) -> None:
         """One round with an end that is known: for those who have no worker that goes on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 
 import httpx
 
@@ -38,8 +39,10 @@ def http_outage(lab: Lab) -> Findings:
             jobq.Queue(proxy.url, router=router, patience=PATIENCE, statement_timeout=ANSWER)
         ) as queue,
         serve_starlette(Setup(queue=queue, options={"allow": ["step"]})) as mounts,
+        httpx.Client(headers=USER, timeout=60, limits=httpx.Limits(max_connections=3 * many)) as http,
         ThreadPoolExecutor(3 * many) as clients,
     ):
+        get = partial(_get, http)
         job = lab.queue.enqueue("step", {"seconds": 0}, owner="ada", delay=3600)
         urls = [f"{mounts.jobs}/{job.id}", f"{mounts.jobs}", f"{mounts.jobs}/ready"]
         for number in range(rounds):
@@ -73,10 +76,10 @@ def http_outage(lab: Lab) -> Findings:
     return findings
 
 
-def get(url: str) -> Answered:
+def _get(http: httpx.Client, url: str) -> Answered:
     """The status, the text, and the seconds of an answer."""
     began = time.monotonic()
-    answer = httpx.get(url, headers=USER, timeout=60)
+    answer = http.get(url)
     return answer.status_code, answer.text, time.monotonic() - began
 
 

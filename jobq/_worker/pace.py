@@ -1,0 +1,22 @@
+"""How often to look where looks grow dearer: an old snapshot keeps the entries of ended jobs."""
+
+from __future__ import annotations
+
+LONGEST = 15.0
+
+
+class Pace:
+    """The rests between looks of one kind.
+
+    They take a fifth of the time at most; the dearer they are than they once were, the smaller
+    their share: with 100 ms more they are made every 2 s, with 300 ms more every 15.
+    """
+
+    def __init__(self) -> None:
+        self._least = float("inf")
+
+    def rest(self, cost: float) -> float:
+        """The seconds to rest after a look that took `cost` seconds."""
+        self._least = min(self._least, cost)
+        more = cost - self._least
+        return min(4 * cost + 160 * more * more, LONGEST)
