@@ -21,6 +21,7 @@ ANSWER = 1.0
 BOUND = PATIENCE + ANSWER + 5.0
 """Seconds that a refusal may take: making a connection, and asking why it failed, included."""
 WAIT = 3.0
+MANY = httpx.Limits(max_connections=100)
 USER = {"x-user": "ada"}
 Answered = tuple[int, str, float]
 
@@ -39,7 +40,7 @@ def http_outage(lab: Lab) -> Findings:
             jobq.Queue(proxy.url, router=router, patience=PATIENCE, statement_timeout=ANSWER)
         ) as queue,
         serve_starlette(Setup(queue=queue, options={"allow": ["step"]})) as mounts,
-        httpx.Client(headers=USER, timeout=60, limits=httpx.Limits(max_connections=3 * many)) as http,
+        httpx.Client(headers=USER, timeout=60, limits=MANY) as http,
         ThreadPoolExecutor(3 * many) as clients,
     ):
         get = partial(_get, http)
