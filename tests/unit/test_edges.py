@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobq._worker.edges import LONGEST, MOST, Edges
+from jobq._worker.edges import MOST, Edges
+from jobq._worker.pace import LONGEST
 
 QUEUES, TYPES = ["default"], ["work"]
 
