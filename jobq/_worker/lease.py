@@ -126,7 +126,8 @@ class LeaseKeeper(threading.Thread):
                 self._in_loop(self._lost, running)
                 continue
             running.renewed_at = max(running.renewed_at, asked_at)
-            if renewal.cancel_requested and running.stopping is None:
+            # One that was claimed in order to be cancelled is at that already.
+            if renewal.cancel_requested and not (running.stopping or running.job.cancel_requested):
                 self._in_loop(self._cancelled, running)
 
     def _fence_myself(self) -> None:

@@ -400,6 +400,29 @@ async def test_a_worker_that_dies_on_its_way_to_cancel_the_work_leaves_that_to_t
     assert studio.cancelled == ["operation of a cat"]
 
 
+async def test_a_lease_that_is_renewed_meanwhile_does_not_interrupt_the_cancellation(
+    queue: jobq.Queue, aqueue: jobq.AsyncQueue, router: jobq.Router, studio: Studio
+) -> None:
+    async def cancel_slowly(operation: str) -> None:
+        first = sql(queue, "SELECT lease_until FROM jobq_job")
+        while sql(queue, "SELECT lease_until FROM jobq_job") == first:
+            await asyncio.sleep(0.01)
+        for _ in range(20):  # what a renewal tells takes a few turns of the loop
+            await asyncio.sleep(0.001)
+        studio.cancelled.append(operation)
+
+    @router.handler("video")
+    async def video(prompt: str, job: jobq.JobContext) -> None:
+        await job.wait("video", prompt, poll=studio.look, every=60, cancel=cancel_slowly)
+
+    job = await aqueue.enqueue(video, "a cat")
+    await jobq.Worker(aqueue).run(burst=True)
+    await aqueue.cancel(job.id)
+    await jobq.Worker(aqueue, lease=1.0).run(burst=True)
+    assert (await aqueue.get(job.id)).status == "cancelled"
+    assert studio.cancelled == ["a cat"]
+
+
 async def test_a_job_that_sleeps_is_cancelled_at_once(
     afrozen: jobq.AsyncQueue, router: jobq.Router
 ) -> None:
