@@ -215,6 +215,7 @@ class Proxy:
 
     async def _end(self) -> None:
         await self._stop_listening()
+        await asyncio.sleep(0.01)  # who was just accepted gets his task in the turns that follow
         await self._reset()
         tasks = [*self._tasks]
         for task in tasks:
