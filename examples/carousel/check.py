@@ -155,8 +155,7 @@ def ordered(trial: Trial) -> None:
     job = create(site, "ai_text_generation", {"prompt": "now"})
     answer = triggered(trial, job)
     trial.table.equal("triggerWorker waits", (True, job), (answer["success"], answer["jobId"]))
-    ended = trial.queue.get(job).completed_at
-    rest = answer["at"] - ended.timestamp() if ended else math.inf
+    rest = trial.since_end(job, answer["at"])
     trial.table.at_most("and comes back after", 0.2, rest, " s")
     late = trial.queue.enqueue("web_scraping", {"url": "x"}, delay=3600).id
     answer = triggered(trial, late, "1000")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from examples.trial import Quiet, Served
 
-class Network:
+
+class Network(Served):
     """`POST /posts` publishes, `GET /posts?reference=` finds; `posts` is what was published."""
 
     def __init__(self) -> None:
@@ -19,7 +21,7 @@ class Network:
         """While it is set, posts are published but not answered."""
         network = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path == "/":
                     self._answer(b"<title>A page</title>", "text/html")
@@ -43,17 +45,8 @@ class Network:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
         self.ended = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+        super().__init__(Handler)
 
     def __exit__(
         self,
@@ -62,6 +55,4 @@ class Network:
         traceback: TracebackType | None,
     ) -> None:
         self.ended.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__(kind, error, traceback)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import subprocess
 import time
@@ -271,8 +270,7 @@ def awaited(trial: Trial) -> None:
     later = trial.queue.enqueue("customer_enrichment", payload, delay=3600)
     lines = manage(trial, "shell", "-c", WAIT.format(job=job.id, later=later.id)).splitlines()
     came, gave_up = (json.loads(line) for line in lines[-2:])
-    ended = trial.queue.get(job.id).completed_at
-    rest = came["at"] - ended.timestamp() if ended else math.inf
+    rest = trial.since_end(job.id, came["at"])
     said = came["message"], gave_up["message"]
     trial.table.equal("trigger_worker waits, and gives up", ("completed", "timeout"), said)
     trial.table.at_most("it comes back after", 0.2, rest, " s")

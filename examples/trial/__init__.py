@@ -12,11 +12,14 @@ would, sends real requests, and compares what came of it with what should have:
 
 from examples.trial.processes import Process, Site, answers, eventually, free_port, wait_until
 from examples.trial.program import main
+from examples.trial.served import Quiet, Served
 from examples.trial.table import Table
 from examples.trial.trial import Trial, letting_go, under_way
 
 __all__ = [
     "Process",
+    "Quiet",
+    "Served",
     "Site",
     "Table",
     "Trial",

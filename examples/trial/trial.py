@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
@@ -178,6 +179,11 @@ class Trial:
         """How many of these jobs are in each status."""
         found = [job.status.value for job in self.queue.get_many(jobs)]
         return {status: found.count(status) for status in sorted(set(found))}
+
+    def since_end(self, job: str, at: float) -> float:
+        """The seconds from a job's end until `at`, seconds since 1970; for ever if it has none."""
+        ended = self.queue.get(job).completed_at
+        return math.inf if ended is None else at - ended.timestamp()
 
     def _end(self) -> None:
         for process in self.processes:

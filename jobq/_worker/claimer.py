@@ -17,12 +17,14 @@ from jobq._errors import JobqError
 from jobq._worker.declare import declare
 from jobq._worker.groups import Group, Groups
 from jobq._worker.lanes import Lanes
-from jobq._worker.pace import Pace
+from jobq._worker.pace import Pace, patience
 from jobq._worker.running import Start
 from jobq.observe import logger
 
 LOOK_EVERY = 0.2
 """While limits are closed, and hints come one after the other: look at limits so often at most."""
+MOST_PATIENCE = 1.024
+"""How long due jobs are left alone at most whose rows other transactions hold, in seconds."""
 TRIES = 8
 """How often in a row a burst finds due jobs held by others until it ends without them."""
 SURVEY_EVERY = 1.0
@@ -358,7 +360,7 @@ class Claimer:
     @property
     def _patience(self) -> float:
         """Seconds to leave jobs alone that others hold: longer and longer, up to a second."""
-        return 0.001 * 2 ** min(self._in_vain, 10) if self._in_vain else 0.0
+        return patience(self._in_vain, MOST_PATIENCE) if self._in_vain else 0.0
 
     async def _sleep(self, seconds: float) -> None:
         if seconds > 0:

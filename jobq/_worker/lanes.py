@@ -14,6 +14,7 @@ from jobq._limits import Concurrency, KeyPool, Lane
 from jobq._limits.admit import NEVER, State, lane_opening
 from jobq._limits.declared import Limit, Single, to_spec
 from jobq._payload import dumps
+from jobq._worker.pace import patience
 from jobq._worker.ranking import Ranking
 
 LOOK_AHEAD = 1.0
@@ -108,7 +109,7 @@ class Lanes:
     def _patience(self, at: At) -> float:
         """Until when to leave a lane alone, where others hold its jobs: longer and longer."""
         times = self._in_vain.get(at, 0)
-        return 0.0 if times < 2 else time.monotonic() + min(0.001 * 2**times, MOST_PATIENCE)
+        return 0.0 if times < 2 else time.monotonic() + patience(times, MOST_PATIENCE)
 
     def _is_mine(self, at: At) -> bool:
         lane = Lane.parse(at[1])

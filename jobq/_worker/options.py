@@ -15,11 +15,11 @@ def check_numbers(*, whole: Mapping[str, int], seconds: Mapping[str, float], gra
     for name, value in whole.items():
         check_whole(name, value)
     for name, span in seconds.items():
-        if isinstance(span, bool) or not isinstance(span, int | float) or not span > 0:
+        if not _is_number(span) or not span > 0:
             raise ConfigurationError(f"Worker({name}={span!r}) must be above 0")
         if span > LONGEST:
             raise ConfigurationError(f"Worker({name}={span!r}) is longer than 30 days")
-    if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:
+    if not _is_number(grace) or not grace >= 0:
         raise ConfigurationError(f"Worker(grace={grace!r}) must be 0 or more")
 
 
@@ -33,12 +33,12 @@ def check_bounds(max_jobs: int | None, max_seconds: float | None) -> None:
     """Raise `ConfigurationError` where a run could never come to its end, or not begin."""
     if max_jobs is not None:
         check_whole("max_jobs", max_jobs, least=0)
-    if max_seconds is not None:
-        number = isinstance(max_seconds, int | float) and not isinstance(max_seconds, bool)
-        if not (number and 0 <= max_seconds <= LONGEST):
-            raise ConfigurationError(
-                f"Worker(max_seconds={max_seconds!r}) must be from 0 s to 30 days"
-            )
+    if max_seconds is not None and not (_is_number(max_seconds) and 0 <= max_seconds <= LONGEST):
+        raise ConfigurationError(f"Worker(max_seconds={max_seconds!r}) must be from 0 s to 30 days")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_queues(queues: Sequence[str] | None) -> None:

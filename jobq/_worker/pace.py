@@ -1,8 +1,17 @@
-"""How often to look where looks grow dearer: an old snapshot keeps the entries of ended jobs."""
+"""How often to look where other transactions are in the way.
+
+An old snapshot keeps the entries of ended jobs, and looks grow dearer; a row that is held makes
+them vain.
+"""
 
 from __future__ import annotations
 
 LONGEST = 15.0
+
+
+def patience(in_vain: int, most: float) -> float:
+    """The seconds to leave alone what others hold, after so many looks in a row: twice as long."""
+    return min(0.001 * 2.0 ** min(in_vain, 20), most)
 
 
 class Pace:

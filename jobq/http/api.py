@@ -207,4 +207,4 @@ def _route(methods: Mapping[str, Route], method: str) -> Route:
     wanted = "GET" if method == "HEAD" and looks else method
     if wanted in methods:
         return methods[wanted]
-    raise not_allowed(method, {*methods, *(["HEAD"] if looks else [])})
+    raise not_allowed(method, methods, looks=looks)

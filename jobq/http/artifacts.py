@@ -103,11 +103,7 @@ def download(call: Call) -> Operation:
     one = named(call.name, found)
     if one.url is not None:
         return Response(status=302, headers={"location": one.url, "cache-control": "no-store"})
-    etag = f'"{one.sha256}"'
-    headers = SAFE | {"etag": etag, "content-disposition": disposition(one)}
-    if reading.is_known(etag, call.request):
-        return Response(status=304, headers=headers)
-    return (yield from content(call, one, headers))
+    return (yield from content(call, one))
 
 
 def named(name: str, found: Sequence[Artifact]) -> Artifact:
@@ -130,12 +126,16 @@ class Asked(Protocol):
     def api(self) -> JobsApi: ...
 
 
-def content(call: Asked, one: Artifact, headers: dict[str, str]) -> Operation:
+def content(call: Asked, one: Artifact) -> Operation:
     """The bytes of an artifact, or those of them that were asked for."""
+    etag = f'"{one.sha256}"'
+    headers = SAFE | {"etag": etag, "content-disposition": disposition(one)}
+    if reading.is_known(etag, call.request):
+        return Response(status=304, headers=headers)
     storage = yield Aside(lambda: call.api.config.storage)
     sent = call.request.headers
     # What a client has of something else, that has had this name, is not to be continued.
-    same = sent.get("if-range", headers["etag"]) == headers["etag"]
+    same = sent.get("if-range", etag) == etag
     start, end = wanted(sent.get("range") if same else None, one.bytes)
     try:  # at the first bytes it shows whether they are there
         yield Aside(partial(storage.read, one.key, start, 1))

@@ -73,8 +73,9 @@ def not_found(id: str, what: str = "job") -> Problem:
     return Problem(404, "not_found", f"there is no {what} {id!r:.100}")
 
 
-def not_allowed(method: str, allowed: Iterable[str]) -> Problem:
-    headers = {"allow": ", ".join(sorted(allowed))}
+def not_allowed(method: str, methods: Iterable[str], *, looks: bool) -> Problem:
+    """Another method is wanted; where GET only `looks`, HEAD is one as well."""
+    headers = {"allow": ", ".join(sorted({*methods, *(["HEAD"] if looks else [])}))}
     return Problem(405, "method_not_allowed", f"{method} is not possible here", headers=headers)
 
 

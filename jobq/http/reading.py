@@ -90,9 +90,9 @@ _PREFERS = re.compile(r"""(?i)(?:^|,)\s*wait\s*=\s*"?(\d{1,5}(?:\.\d{1,9})?)"?\s
 
 def is_known(etag: str, request: Request) -> bool:
     """Whether the client has this version already, as `If-None-Match` says."""
-    known = request.headers.get("if-none-match")
-    tags = {tag.strip().removeprefix("W/") for tag in (known or "").split(",")}
-    return known is not None and ("*" in tags or etag.removeprefix("W/") in tags)
+    known = request.headers.get("if-none-match", "")
+    tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+    return "*" in tags or etag.removeprefix("W/") in tags
 
 
 def check_size(request: Request, *, largest: int) -> None:

@@ -69,7 +69,7 @@ def _is_home(alias: str) -> bool:
     return connections[alias].vendor in VENDORS
 
 
-def bring_up(alias: str, *, upto: int = _tables.SCHEMA_VERSION) -> None:
+def bring_up(alias: str, *, upto: int | None = None) -> None:
     """Run the missing steps."""
     DjangoStore(alias, SystemClock()).run(_migrations.migrate, upto=upto)
 

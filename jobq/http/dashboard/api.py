@@ -84,8 +84,7 @@ class Dashboard(JobsApi):
         visit = Visit(api=self, request=request, base=base, screen=screen, id=id, name=name)
         try:
             if route is None:
-                looks = ["HEAD"] if "GET" in methods else []
-                raise not_allowed(request.method, {*methods, *looks})
+                raise not_allowed(request.method, methods, looks="GET" in methods)
             operation: Callable[[Any], Operation] = route.operation
             return (yield from operation(visit))
         except Passed:

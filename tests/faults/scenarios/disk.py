@@ -16,6 +16,7 @@ from pathlib import Path
 import jobq
 from jobq.testing._postgres import PostgresServer
 from tests.faults import checker
+from tests.faults.app import connect
 from tests.faults.history import Event
 from tests.faults.lab import Findings, Lab, NotHere, scenario
 
@@ -240,7 +241,7 @@ def file_size_limit(lab: Lab) -> Findings:
 @contextmanager
 def _long_log(lab: Lab) -> Iterator[None]:
     """A log that has outgrown what the worker may write; its history and its words have not."""
-    with closing(sqlite3.connect(lab.url.removeprefix("sqlite:///"), timeout=30)) as reader:
+    with closing(connect(lab.url)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM jobq_job")  # what is written now cannot be emptied
         lab.enqueue_many("step", [{"x": "x" * (MEGABYTE // 2)}] * 4)

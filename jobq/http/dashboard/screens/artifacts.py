@@ -6,7 +6,6 @@ from jobq import _artifact_verbs, _verbs
 from jobq.artifacts import Artifact
 from jobq.http import artifacts, reading
 from jobq.http.dashboard.visit import Visit
-from jobq.http.messages import Response
 from jobq.http.steps import Ask, Operation
 
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif")
@@ -18,11 +17,4 @@ def artifact(visit: Visit) -> Operation:
     yield from visit.admit()
     job = yield Ask(_verbs.get, reading.id_of(visit.id))
     found: list[Artifact] = yield Ask(_artifact_verbs.artifacts, [job.id])
-    one = artifacts.named(visit.name, found)
-    headers = artifacts.SAFE | {
-        "etag": f'"{one.sha256}"',
-        "content-disposition": artifacts.disposition(one),
-    }
-    if reading.is_known(headers["etag"], visit.request):
-        return Response(status=304, headers=headers)
-    return (yield from artifacts.content(visit, one, headers))
+    return (yield from artifacts.content(visit, artifacts.named(visit.name, found)))
