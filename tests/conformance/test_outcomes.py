@@ -385,7 +385,8 @@ async def test_a_broken_backoff_costs_neither_its_job_nor_another_one_the_outcom
     @router.handler("good")
     async def good() -> None: ...
 
-    async with jobq.AsyncQueue(sqlite, router=router) as queue:
+    # Time stands still: however short the usual rest is drawn, nothing is tried again here.
+    async with jobq.AsyncQueue(sqlite, router=router, clock=FrozenClock()) as queue:
         jobs = await queue.enqueue_many([(handle, None), (by_rule, None), (good, None)])
         assert await jobq.Worker(queue).run_once() == 3
         for job, status in zip(jobs, ("pending", "pending", "completed"), strict=True):
