@@ -111,6 +111,31 @@ async def test_an_awaited_call_on_a_frozen_connection_is_freed(
         assert job.id == id
 
 
+async def test_a_crowd_without_connections_is_told_why_and_asks_the_server_nothing(
+    far: jobq.Queue, proxy: Proxy
+) -> None:
+    crowd = 40
+    async with far.aio as afar:
+        await afar.counts()
+        proxy.freeze()
+        answers = await asyncio.gather(*(afreed(afar.counts()) for _ in range(crowd)))
+        told = [str(answer) for answer in answers]
+        assert all("no answer" in one or "the server has not answered" in one for one in told)
+        assert proxy.accepted < crowd / 2  # the pool's own, and no connection for each that asks
+
+
+async def test_who_waits_for_a_connection_that_all_have_is_told_so(far: jobq.Queue) -> None:
+    async with far.aio as afar:
+        await afar.counts()
+        store: Any = afar._store()
+        pool = store._pool
+        held = [await store._take(pool) for _ in range(4)]
+        answer = await afreed(afar.counts())
+        assert str(answer) == "PostgreSQL: no connection: all 4 of the pool are in use"
+        for connection in held:
+            await pool.putconn(connection)
+
+
 async def test_a_cancelled_call_on_a_frozen_connection_ends(proxy: Proxy) -> None:
     async with jobq.AsyncQueue(proxy.url, statement_timeout=3600.0) as far:
         await far.counts()

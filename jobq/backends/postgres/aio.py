@@ -22,6 +22,7 @@ from jobq.backends.ops._moves import clock
 from jobq.backends.ops.bulk import COPY, copy_blocks
 from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
+from jobq.backends.postgres.attempts import Attempts
 from jobq.backends.postgres.connections import (
     AsyncConnection,
     cancellations,
@@ -31,7 +32,6 @@ from jobq.backends.postgres.connections import (
     rest_before,
     slice_of,
     unbounded,
-    why_no_connection,
 )
 from jobq.backends.postgres.reserved import AsyncReserved
 from jobq.observe import logger
@@ -50,6 +50,7 @@ class AsyncPostgresStore(hints.Hinting):
         self.dialect = dialect
         self._reserved = reserved
         self._pool: Pool | None = None
+        self._attempts = Attempts()
         self._distrusted = 0.0
         """When a connection last fell silent: those made before may be as dead."""
         self._opening = asyncio.Lock()
@@ -130,7 +131,7 @@ class AsyncPostgresStore(hints.Hinting):
             except PoolTimeout as error:
                 if time.monotonic() < deadline:
                     continue
-                reason = await asyncio.to_thread(why_no_connection, self._options)
+                reason = self._attempts.reason(self._options.pool_size)
                 raise BackendUnavailable(f"PostgreSQL: no connection: {reason}") from error
             except psycopg.Error as error:
                 raise translate(error) or error from error
@@ -160,7 +161,7 @@ class AsyncPostgresStore(hints.Hinting):
             connection_class=AsyncConnection,
             open=False,
             configure=partial(configure_async, self._options),
-            **pool_args(self._options),
+            **pool_args(self._options, self._attempts),
         )
         await pool.open()
         return pool

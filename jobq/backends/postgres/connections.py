@@ -11,14 +11,14 @@ import math
 import random
 import time
 from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from jobq._masking import mask
 from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call
+from jobq.backends.postgres.attempts import Attempts
 
 T = TypeVar("T")
 CANCEL_WITHIN = 1.0
@@ -67,6 +67,13 @@ class Patience:
 class Connection(Patience, psycopg.Connection[Any]):
     """A connection whose calls end in time."""
 
+    @classmethod
+    def connect(  # type: ignore[override]
+        cls, conninfo: str = "", *, attempts: Attempts | None = None, **kwargs: Any
+    ) -> Self:
+        with (attempts or Attempts()).noted():
+            return super().connect(conninfo, **kwargs)
+
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("timeout") is None:
             gen = self._bounded(gen)
@@ -79,6 +86,13 @@ class Connection(Patience, psycopg.Connection[Any]):
 
 class AsyncConnection(Patience, psycopg.AsyncConnection[Any]):
     """A connection whose calls end in time."""
+
+    @classmethod
+    async def connect(  # type: ignore[override]
+        cls, conninfo: str = "", *, attempts: Attempts | None = None, **kwargs: Any
+    ) -> Self:
+        with (attempts or Attempts()).noted():
+            return await super().connect(conninfo, **kwargs)
 
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("timeout") is None:  # else it has a bound already, as notifies() has
@@ -104,12 +118,12 @@ def connect_args(name: str, options: PostgresOptions) -> dict[str, Any]:
     }
 
 
-def pool_args(options: PostgresOptions) -> dict[str, Any]:
+def pool_args(options: PostgresOptions, attempts: Attempts) -> dict[str, Any]:
     """What the pools of both faces are given."""
     return {
         "min_size": 0,
         "max_size": options.pool_size,
-        "kwargs": connect_args("jobq", options),
+        "kwargs": connect_args("jobq", options) | {"attempts": attempts},
         "name": "jobq",
         "reconnect_timeout": LOOK_AGAIN,
     }
@@ -123,15 +137,6 @@ def cancellations() -> int:
     """
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
-
-
-def why_no_connection(options: PostgresOptions) -> str:
-    """The reason that a pool does not tell: a refusal, a wrong password, or all are in use."""
-    try:
-        psycopg.connect(options.url, connect_timeout=2).close()
-    except psycopg.Error as error:
-        return mask(str(error).strip())
-    return f"all {options.pool_size} of the pool are in use"
 
 
 def configure(options: PostgresOptions, connection: Connection) -> None:

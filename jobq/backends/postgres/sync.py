@@ -26,6 +26,7 @@ from jobq.backends.ops._moves import clock
 from jobq.backends.ops.bulk import COPY, copy_blocks
 from jobq.backends.ops.insert import NewRow, tell
 from jobq.backends.postgres import hints
+from jobq.backends.postgres.attempts import Attempts
 from jobq.backends.postgres.connections import (
     Connection,
     configure,
@@ -34,7 +35,6 @@ from jobq.backends.postgres.connections import (
     rest_before,
     slice_of,
     unbounded,
-    why_no_connection,
 )
 from jobq.backends.postgres.reserved import Reserved
 from jobq.observe import logger
@@ -54,6 +54,7 @@ class PostgresStore(hints.Hinting):
         self._reserved = reserved
         self._lock = threading.Lock()
         self._pool: Pool | None = None
+        self._attempts = Attempts()
         self._distrusted = 0.0
         """When a connection last fell silent: those made before may be as dead."""
         self._checked = False
@@ -123,7 +124,7 @@ class PostgresStore(hints.Hinting):
             except PoolTimeout as error:
                 if time.monotonic() < deadline:
                     continue
-                reason = why_no_connection(self._options)
+                reason = self._attempts.reason(self._options.pool_size)
                 raise BackendUnavailable(f"PostgreSQL: no connection: {reason}") from error
             except psycopg.Error as error:
                 raise translate(error) or error from error
@@ -155,7 +156,7 @@ class PostgresStore(hints.Hinting):
             connection_class=Connection,
             open=True,
             configure=partial(configure, self._options),
-            **pool_args(self._options),
+            **pool_args(self._options, self._attempts),
         )
 
     def migrate(self) -> list[int]:
