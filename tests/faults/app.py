@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import random
-import signal
 import sqlite3
 import sys
 import threading
@@ -25,7 +24,7 @@ import jobq
 from jobq import cli
 from jobq.backends.postgres import hints
 from tests.faults.history import History
-from tests.faults.stage import Orders, Recorder, Stage, Warnings
+from tests.faults.stage import Ending, Orders, Recorder, Stage, Warnings
 
 router = jobq.Router()
 queue: jobq.Queue
@@ -183,15 +182,14 @@ def never_poll(queue: jobq.Queue, seconds: float) -> None:
 @role
 def enqueuer(options: Options, history: History, orders: Orders) -> None:
     """Enqueues jobs, `batch` after `batch`, until SIGTERM, and notes what it is told of each."""
-    ending = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    ending = Ending()
     history.note("ready", pid=os.getpid())
     queue = jobq.Queue(
         options["url"], router=router, observers=[Recorder(history)], **options.get("queue", {})
     )
     due = time.monotonic()
     with queue:
-        while not ending.is_set():
+        while not ending.wait():
             try:
                 ids = _enqueue_batch(queue, options)
                 history.note("enqueued", ids=ids)
@@ -216,11 +214,10 @@ def _enqueue_batch(queue: jobq.Queue, options: Options) -> list[str]:
 @role
 def backlog(options: Options, history: History, orders: Orders) -> None:
     """Keeps a backlog of jobs that do nothing, until SIGTERM."""
-    ending = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    ending = Ending()
     history.note("ready", pid=os.getpid())
     with jobq.Queue(options["url"], router=router) as queue, closing(connect(options["url"])) as db:
-        while not ending.is_set():
+        while not ending.wait():
             [(ready,)] = db.execute("SELECT count(*) FROM jobq_job WHERE ready = 1").fetchall()
             if ready < options["least"]:
                 queue.enqueue_many(("noop", {}) for _ in range(options["batch"]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import select
+import signal
 import threading
 from collections.abc import Iterable
 
@@ -29,6 +31,21 @@ class Orders:
 
     def await_one(self) -> None:
         self.given.acquire()
+
+
+class Ending:
+    """Whether SIGTERM has come. Its handler may come at any point, so it takes no lock."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        signal.signal(signal.SIGTERM, self._end)
+
+    def _end(self, *_: object) -> None:
+        os.write(self._writer, b".")
+
+    def wait(self, seconds: float = 0.0) -> bool:
+        """Wait for it for so long at most; whether it has come."""
+        return bool(select.select([self._reader], [], [], seconds)[0])
 
 
 LONG = 0.5
