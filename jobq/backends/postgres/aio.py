@@ -30,6 +30,7 @@ from jobq.backends.postgres.connections import (
     pool_args,
     prepares,
     rest_before,
+    returns_rows,
     slice_of,
     unbounded,
 )
@@ -82,7 +83,7 @@ class AsyncPostgresStore(hints.Hinting):
             async def execute(call: Call) -> list[Row]:
                 prepare = prepares(call, self._options)
                 await cursor.execute(call.sql, call.params, prepare=prepare)
-                return await cursor.fetchall() if cursor.description else []
+                return await cursor.fetchall() if returns_rows(cursor) else []
 
             if marked(op, "atomic"):
                 async with connection.transaction():

@@ -211,3 +211,9 @@ def unbounded() -> str:
 def is_reusable(connection: Connection | AsyncConnection) -> bool:
     """Whether the next call may have a connection that the last one used."""
     return connection.info.transaction_status == TransactionStatus.IDLE
+
+
+def returns_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
+    """Whether a statement has rows to fetch. `description` would describe each column for it."""
+    result = cursor.pgresult
+    return result is not None and result.nfields > 0

@@ -33,6 +33,7 @@ from jobq.backends.postgres.connections import (
     pool_args,
     prepares,
     rest_before,
+    returns_rows,
     slice_of,
     unbounded,
 )
@@ -85,7 +86,7 @@ class PostgresStore(hints.Hinting):
             def execute(call: Call) -> list[Row]:
                 prepare = prepares(call, self._options)
                 cursor.execute(call.sql, call.params, prepare=prepare)
-                return cursor.fetchall() if cursor.description else []
+                return cursor.fetchall() if returns_rows(cursor) else []
 
             if marked(op, "atomic"):
                 with connection.transaction():
