@@ -519,6 +519,22 @@ def test_what_an_operator_sets_holds_instead_of_what_code_declares_until_a_reset
     assert (info.n, info.overridden) == (60, False)
 
 
+def test_a_reset_limit_is_held_for_nobody(
+    frozen: jobq.Queue, router: jobq.Router, note: Any
+) -> None:
+    limit = RateLimit("p", 60, per=60, max_cost=30)
+    dear = router.handler("dear", limits=[limit])(note)
+    cheap = router.handler("cheap", limits=[limit])(note)
+    frozen.enqueue(dear, {}, cost={"p": 30})
+    saving = frozen.enqueue(dear, {}, cost={"p": 30})
+    assert drain(frozen) == 1
+    frozen.enqueue(cheap, {})
+    assert drain(frozen) == 0
+    frozen.cancel(saving.id)
+    frozen.reset_limit("p")
+    assert drain(frozen) == 1
+
+
 def test_a_paused_limit_starts_nothing_until_its_time_or_a_resume(
     frozen: jobq.Queue, router: jobq.Router, note: Any, clock: FrozenClock
 ) -> None:

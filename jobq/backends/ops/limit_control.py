@@ -158,6 +158,7 @@ def _reset(d: Dialect) -> Executable:
         "idle_at": null(),
         "day": null(),
         "used": number(0),
+        "held_for": null(),
     }
     return update(t.limit).where(c.key == param("key")).values(values).returning(c.key)
 
