@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.contest import Result
@@ -13,7 +14,8 @@ from tests.pages import between, table
 END = "<!-- bench: end -->"
 BEGIN = re.compile(r"<!-- bench: (?!end )([\w -]+) -->")
 SUMMARY = "summary"
-"""The section with all bounds, which only a whole run writes."""
+"""The section with all bounds. A run of some rows brings its own lines of it up to date."""
+SUMMARY_COLUMNS = ("work", "who", "to be reached", "found", "reached", "day")
 
 
 def number(value: float) -> str:
@@ -105,35 +107,46 @@ def _row(result: Result, name: str) -> tuple[str, ...]:
     )
 
 
-def summary(results: Sequence[Result]) -> str:
-    """All bounds, and how they were kept."""
-    rows = [
-        (
-            result.contest.title,
-            verdict.reach.of,
-            verdict.reach.text,
+def summary(results: Sequence[Result], before: str = "") -> str:
+    """All bounds, and how they were kept; those of a page `before` that were not played stay."""
+    kept = {cells[:3]: cells for cells in _cells(before)}
+    today = str(datetime.now(UTC).date())
+    found = {
+        (result.contest.title, verdict.reach.of, verdict.reach.text): (
             "-" if verdict.value is None else f"{verdict.value:.3g}",
             {True: "yes", False: "**no**", None: "not compared"}[verdict.holds],
+            today,
         )
         for result in results
         for verdict in result.verdicts
-    ]
-    return table(("work", "who", "to be reached", "found", "reached"), rows)
+    }
+    rows = kept | {place: (*place, *cells) for place, cells in found.items()}
+    return table(SUMMARY_COLUMNS, [*rows.values()])
+
+
+def _cells(text: str) -> Iterator[tuple[str, ...]]:
+    """The rows of a summary."""
+    for line in text.splitlines():
+        cells = tuple(line.removeprefix("| ").removesuffix(" |").split(" | "))
+        if len(cells) == len(SUMMARY_COLUMNS) and cells[0] not in {"---", SUMMARY_COLUMNS[0]}:
+            yield cells
 
 
 def write(path: Path, results: Sequence[Result], setting: str, *, whole: bool) -> None:
-    """Fill those sections of a page whose rows were all played."""
+    """Fill those sections of a page whose rows were all played, and their lines of the summary."""
     page = path.read_text()
     played = {result.row for result in results}
     if not BEGIN.search(page):
         raise SystemExit(f"{path} has no line '<!-- bench: ROW … -->' to write below")
     for mark in BEGIN.finditer(page):
         names = mark[1].split()
-        if names == [SUMMARY] and whole:
-            text = summary(results)
+        if names == [SUMMARY]:
+            before = page.partition(mark[0])[2].partition(END)[0]
+            text = summary(results, "" if whole else before)
         elif played.issuperset(names):
-            text = "\n\n".join(markdown(one) for one in results if one.row in names)
+            one = "\n\n".join(markdown(one) for one in results if one.row in names)
+            text = f"{setting}\n\n{one}"
         else:
             continue
-        page = between(page, mark[0], END, f"{setting}\n\n{text}", path)
+        page = between(page, mark[0], END, text, path)
     path.write_text(page)

@@ -66,10 +66,28 @@ def test_a_page_gets_the_sections_whose_rows_were_played(tmp_path: Path):
     written = page.read_text()
     assert written.count("A quick run.") == 1
     assert "| 0.80 | 80 80 80 |" in written
-    table.write(page, [result], "A whole run.", whole=True)
-    written = page.read_text()
-    assert written.count("A whole run.") == 2
     assert "floor | 0.8 | yes |" in written
+
+
+def test_a_line_of_the_summary_stays_until_its_row_is_played_again(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- bench: summary -->\n{table.END}\n")
+
+    def lines(title: str, ours: float, *, whole: bool) -> list[str]:
+        contest = Contest(
+            title=title,
+            runs={"floor": rates(100), "jobq": rates(ours)},
+            floor="floor",
+            reaches=[FASTER],
+        )
+        table.write(page, [play("row", contest, 1)], "A run.", whole=whole)
+        found = [line.split(" | ") for line in page.read_text().splitlines() if "floor |" in line]
+        return [f"{cells[0]} {cells[3]}" for cells in found]
+
+    assert lines("drain", 80, whole=True) == ["| drain 0.8"]
+    assert lines("idle", 60, whole=False) == ["| drain 0.8", "| idle 0.6"]
+    assert lines("drain", 90, whole=False) == ["| drain 0.9", "| idle 0.6"]
+    assert lines("idle", 70, whole=True) == ["| idle 0.7"]
 
 
 def test_a_page_without_sections_is_refused(tmp_path: Path):
