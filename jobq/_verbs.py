@@ -124,7 +124,14 @@ def workers(config: Config) -> Verb[list[WorkerInfo]]:  # noqa: ARG001
 
 
 def wait(config: Config, id: Any, timeout: float | None) -> Verb[Job]:
+    """The time counts from this call: to open the database is a part of it."""
     deadline = None if timeout is None else time.monotonic() + span(timeout, "timeout") / SECOND
+    return _wait_until(config, id, timeout, deadline)
+
+
+def _wait_until(
+    config: Config, id: Any, timeout: float | None, deadline: float | None
+) -> Verb[Job]:
     rest = 0.01
     while True:
         job = yield from get(config, id)

@@ -95,11 +95,13 @@ def rush(trial: Trial, site: Site, gemini: FakeGemini, kill: Callable[[], None])
     jobs = enqueued(site, 300, "Modern living room with sofa")
     texts: list[str] = []
     urgent: list[str] = []
+    unharmed: int | None = None
     while not all(job.status.finished for job in trial.queue.get_many(jobs)):
         seconds = time.monotonic() - began
         text = {"type": "description", "payload": {"productId": f"prod-{len(texts)}"}}
         texts.append(site.post("/api/jobs", json=text, headers=ADA).json()["jobId"])
         if seconds > 10 and not urgent:
+            unharmed = len(images(gemini))
             kill()
             urgent = enqueued(site, 5, "Quick", priority="urgent")
         if seconds > 60:
@@ -120,7 +122,8 @@ def rush(trial: Trial, site: Site, gemini: FakeGemini, kill: Callable[[], None])
     let_in = [entry.arrived for entry in entries if entry.let_in]
     table.at_most("in any minute", RPM, most_within(MINUTE, let_in))
     table.at_most("seconds for 300 images", 36, last - first, " s")
-    table.at_least("of the possible rate", 98, 100 * pace(entries) / possible(trial), " %")
+    used = pace(entries[10:unharmed]) / possible(trial)
+    table.at_least("of the possible rate, before the kill", 98, 100 * used, " %")
     again = outcomes["error"] + outcomes["overloaded"]
     table.at_most("requests billed", 305 + SLOTS, sum(entry.billed > 0 for entry in entries))
     table.at_most("requests", 305 + again + SLOTS, len(entries))
@@ -166,9 +169,8 @@ def possible(trial: Trial) -> float:
 
 
 def pace(entries: Sequence[Entry]) -> float:
-    """Requests a second, while there were jobs enough."""
-    full = [entry.arrived for entry in entries][10:280]
-    return (len(full) - 1) / (full[-1] - full[0])
+    """Requests a second."""
+    return (len(entries) - 1) / (entries[-1].arrived - entries[0].arrived)
 
 
 def waits(trial: Trial, jobs: list[str]) -> list[float]:
