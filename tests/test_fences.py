@@ -133,7 +133,14 @@ SHOWN: dict[str, set[str]] = {
         "docs/tutorial.md",
     },
     "sql": {"examples/photo_worker/README.md"},  # what the system was before
-    "text": {"docs/howto/from-celery.md", "docs/howto/from-procrastinate.md"},  # other libraries'
+    "text": {  # other libraries'
+        "docs/howto/from-bullmq.md",
+        "docs/howto/from-celery.md",
+        "docs/howto/from-django-tasks-db.md",
+        "docs/howto/from-huey.md",
+        "docs/howto/from-procrastinate.md",
+        "docs/howto/from-rq.md",
+    },
 }
 """Languages that only these pages may show unread."""
 
