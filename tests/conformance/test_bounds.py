@@ -124,6 +124,15 @@ async def test_a_crowd_without_connections_is_told_why_and_asks_the_server_nothi
         assert proxy.accepted < crowd / 2  # the pool's own, and no connection for each that asks
 
 
+def test_a_server_that_falls_silent_on_a_new_connection_is_told_of(
+    far: jobq.Queue, proxy: Proxy
+) -> None:
+    trap = proxy.hold_reply("pg_backend_pid")
+    answer = str(freed(far.counts))
+    assert trap.happened.is_set()
+    assert "no answer" in answer or "the server has not answered" in answer
+
+
 async def test_who_waits_for_a_connection_that_all_have_is_told_so(far: jobq.Queue) -> None:
     async with far.aio as afar:
         await afar.counts()

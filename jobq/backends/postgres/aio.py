@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -161,11 +160,15 @@ class AsyncPostgresStore(hints.Hinting):
             self._options.url,
             connection_class=AsyncConnection,
             open=False,
-            configure=partial(configure_async, self._options),
+            configure=self._configure,
             **pool_args(self._options, self._attempts),
         )
         await pool.open()
         return pool
+
+    async def _configure(self, connection: AsyncConnection) -> None:
+        with self._attempts.noted():
+            await configure_async(self._options, connection)
 
     async def migrate(self) -> list[int]:
         """Bring the schema up to date, on a connection of its own, however long that takes."""

@@ -8,7 +8,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -156,9 +155,13 @@ class PostgresStore(hints.Hinting):
             self._options.url,
             connection_class=Connection,
             open=True,
-            configure=partial(configure, self._options),
+            configure=self._configure,
             **pool_args(self._options, self._attempts),
         )
+
+    def _configure(self, connection: Connection) -> None:
+        with self._attempts.noted():
+            configure(self._options, connection)
 
     def migrate(self) -> list[int]:
         """Bring the schema up to date, on a connection of its own, however long that takes."""
