@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.contest import Result
 from tests.pages import between, table
+from tests.pages import rows as rows_of
 
 END = "<!-- bench: end -->"
 BEGIN = re.compile(r"<!-- bench: (?!end )([\w -]+) -->")
@@ -109,7 +110,7 @@ def _row(result: Result, name: str) -> tuple[str, ...]:
 
 def summary(results: Sequence[Result], before: str = "") -> str:
     """All bounds, and how they were kept; those of a page `before` that were not played stay."""
-    kept = {cells[:3]: cells for cells in _cells(before)}
+    kept = {cells[:3]: cells for cells in rows_of(before)}
     today = str(datetime.now(UTC).date())
     found = {
         (result.contest.title, verdict.reach.of, verdict.reach.text): (
@@ -124,14 +125,6 @@ def summary(results: Sequence[Result], before: str = "") -> str:
     return table(SUMMARY_COLUMNS, [*rows.values()])
 
 
-def _cells(text: str) -> Iterator[tuple[str, ...]]:
-    """The rows of a summary."""
-    for line in text.splitlines():
-        cells = tuple(line.removeprefix("| ").removesuffix(" |").split(" | "))
-        if len(cells) == len(SUMMARY_COLUMNS) and cells[0] not in {"---", SUMMARY_COLUMNS[0]}:
-            yield cells
-
-
 def write(path: Path, results: Sequence[Result], setting: str, *, whole: bool) -> None:
     """Fill those sections of a page whose rows were all played, and their lines of the summary."""
     page = path.read_text()
@@ -144,8 +137,8 @@ def write(path: Path, results: Sequence[Result], setting: str, *, whole: bool) -
             before = page.partition(mark[0])[2].partition(END)[0]
             text = summary(results, "" if whole else before)
         elif played.issuperset(names):
-            one = "\n\n".join(markdown(one) for one in results if one.row in names)
-            text = f"{setting}\n\n{one}"
+            played_here = (markdown(one) for one in results if one.row in names)
+            text = "\n\n".join([setting, *played_here])
         else:
             continue
         page = between(page, mark[0], END, text, path)

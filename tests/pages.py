@@ -26,5 +26,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return lines([head, ["---"] * len(head), *rows])
 
 
+def rows(text: str) -> list[tuple[str, ...]]:
+    """The rows of the Markdown tables in a text, without their heads."""
+    found: list[tuple[str, ...]] = []
+    for line in text.splitlines():
+        if not line.startswith("| "):
+            continue
+        cells = tuple(line.removeprefix("| ").removesuffix(" |").split(" | "))
+        if set("".join(cells)) <= set("-:"):
+            found.pop()  # what stands above is the head
+        else:
+            found.append(cells)
+    return found
+
+
 def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text.replace("|", "\\|"))

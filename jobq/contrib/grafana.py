@@ -62,7 +62,6 @@ _QUEUES = {
 
 def _panel(number: int, metric: Described) -> dict[str, Any]:
     line, column = divmod(number, 24 // WIDTH)
-    queries = [*_queries(metric)]
     return {
         "id": number + 1,
         "type": "timeseries",
@@ -73,7 +72,7 @@ def _panel(number: int, metric: Described) -> dict[str, Any]:
         "fieldConfig": {"defaults": {"unit": _unit(metric), "min": 0}, "overrides": []},
         "targets": [
             {"refId": chr(ord("A") + n), "datasource": SOURCE, "expr": expr, "legendFormat": legend}
-            for n, (expr, legend) in enumerate(queries)
+            for n, (expr, legend) in enumerate(_queries(metric))
         ],
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from tests.faults.lab import SCENARIOS, Findings, Scenario, Size
 from tests.pages import between, lines
+from tests.pages import rows as rows_of
 
 BEGIN = "<!-- results: what `nox -s faults` wrote, not to be edited -->"
 END = "<!-- results: end -->"
@@ -83,7 +84,8 @@ def write(path: Path, results: Sequence[Result], size: Size) -> None:
 def markdown(results: Sequence[Result], size: Size, before: str = "") -> str:
     """The results with the versions that they are true of, and others `before` them."""
     found = {(_fault(one.scenario), one.database): _row(one, size) for one in results}
-    kept = {(cells[0], cells[2].partition(" ")[0].lower()): cells for cells in _cells(before)}
+    earlier = rows_of(before.partition(BEGIN)[2].partition(END)[0])
+    kept = {(cells[0], cells[2].partition(" ")[0].lower()): cells for cells in earlier}
     places = [(_fault(one), where) for one in SCENARIOS.values() for where in one.databases]
     known = {**kept, **found}
     rows = [known[place] for place in places if place in known]
@@ -96,14 +98,6 @@ def _row(result: Result, size: Size) -> tuple[str, ...]:
     day = f"{datetime.now(UTC).date()}{'' if size == 'full' else f', {size}'}"
     scenario = result.scenario
     return (_fault(scenario), scenario.promise, result.version, *numbers, result.figures, day)
-
-
-def _cells(page: str) -> Iterator[tuple[str, ...]]:
-    """The cells of each line of the table that a page has."""
-    _, _, rest = page.partition(BEGIN)
-    for line in rest.partition(END)[0].splitlines():
-        if "`" in line.partition(" | ")[0]:
-            yield tuple(line.removeprefix("| ").removesuffix(" |").split(" | "))
 
 
 def _fault(scenario: Scenario) -> str:

@@ -67,6 +67,10 @@ def test_a_page_gets_the_sections_whose_rows_were_played(tmp_path: Path):
     assert written.count("A quick run.") == 1
     assert "| 0.80 | 80 80 80 |" in written
     assert "floor | 0.8 | yes |" in written
+    table.write(page, [result], "A whole run.", whole=True)
+    written = page.read_text()
+    assert written.count("A whole run.") == 1
+    assert "floor | 0.8 | yes |" in written
 
 
 def test_a_line_of_the_summary_stays_until_its_row_is_played_again(tmp_path: Path):

@@ -16,7 +16,7 @@ ANSWER = 1.0
 FAR = {"patience": PATIENCE, "statement_timeout": ANSWER}
 """How the queues beyond the network are opened."""
 CONNECTING = 5.0
-"""Seconds that making a connection, and then asking why it failed, may take besides."""
+"""Seconds that making a connection may take besides."""
 CLAIM, OUTCOME, ENQUEUE = "SET status='processing'", "SET status='completed'", "INTO jobq_job "
 POSTGRES = ("postgresql",)
 
