@@ -25,6 +25,7 @@ from jobq.backends.ops.insert import CHANNEL
 from jobq.backends.postgres.aio import AsyncPostgresStore
 from jobq.backends.postgres.connections import AsyncConnection, connect_args
 from jobq.backends.postgres.ear import Ear
+from jobq.backends.postgres.plans import ANEW, AS_USUAL, BY_INDEX
 from jobq.backends.postgres.snapshots import oldest_snapshot
 from jobq.backends.postgres.sync import PostgresStore
 from jobq.observe import logger
@@ -60,7 +61,8 @@ class PostgresBackend:
         return PostgresStore(self.options, self.dialect)
 
     def async_store(self, within: float | None = None) -> AsyncPostgresStore:
-        return AsyncPostgresStore(self._answering(within), self.dialect)
+        plans = AS_USUAL if within is None else ANEW
+        return AsyncPostgresStore(self._answering(within), self.dialect, plans=plans)
 
     def lease_store(self, within: float) -> PostgresStore:
         """For renewals: whoever has taken the pool, whatever a pool rests after a failure."""
@@ -70,7 +72,8 @@ class PostgresBackend:
 
     def outcome_store(self, within: float) -> AsyncPostgresStore:
         """For outcomes: whoever has taken the pool."""
-        return AsyncPostgresStore(self._answering(within), self.dialect, reserved="jobq outcomes")
+        name, options = "jobq outcomes", self._answering(within)
+        return AsyncPostgresStore(options, self.dialect, reserved=name, plans=BY_INDEX)
 
     def _answering(self, within: float | None) -> PostgresOptions:
         """The options of a store whose answers are not waited for longer than that."""

@@ -33,6 +33,7 @@ from jobq.backends.postgres.connections import (
     slice_of,
     unbounded,
 )
+from jobq.backends.postgres.plans import AS_USUAL, Plans
 from jobq.backends.postgres.reserved import AsyncReserved
 from jobq.observe import logger
 
@@ -43,10 +44,16 @@ class AsyncPostgresStore(hints.Hinting):
     """The asynchronous face, for one event loop: on a pool, or on one connection of its own."""
 
     def __init__(
-        self, options: PostgresOptions, dialect: PostgresDialect, *, reserved: str | None = None
+        self,
+        options: PostgresOptions,
+        dialect: PostgresDialect,
+        *,
+        reserved: str | None = None,
+        plans: Plans = AS_USUAL,
     ) -> None:
         super().__init__()
         self._options = options
+        self._plans = plans
         self.dialect = dialect
         self._reserved = reserved
         self._pool: Pool | None = None
@@ -80,7 +87,7 @@ class AsyncPostgresStore(hints.Hinting):
             cursor = connection.cursor()
 
             async def execute(call: Call) -> list[Row]:
-                prepare = prepares(call, self._options)
+                prepare = prepares(call, self._options, connection)
                 await cursor.execute(call.sql, call.params, prepare=prepare)
                 return await cursor.fetchall() if returns_rows(cursor) else []
 
@@ -155,7 +162,7 @@ class AsyncPostgresStore(hints.Hinting):
 
     async def _new_pool(self) -> Pool:
         if self._reserved is not None:
-            return AsyncReserved(self._options, self._reserved)
+            return AsyncReserved(self._options, self._reserved, self._plans)
         pool = AsyncConnectionPool(
             self._options.url,
             connection_class=AsyncConnection,
@@ -168,7 +175,7 @@ class AsyncPostgresStore(hints.Hinting):
 
     async def _configure(self, connection: AsyncConnection) -> None:
         with self._attempts.noted():
-            await configure_async(self._options, connection)
+            await configure_async(self._options, connection, self._plans)
 
     async def migrate(self) -> list[int]:
         """Bring the schema up to date, on a connection of its own, however long that takes."""

@@ -19,6 +19,7 @@ from psycopg.pq import TransactionStatus
 from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call
 from jobq.backends.postgres.attempts import Attempts
+from jobq.backends.postgres.plans import Plans
 
 T = TypeVar("T")
 CANCEL_WITHIN = 1.0
@@ -36,6 +37,8 @@ class Patience:
     silent = False
     """Whether an answer did not come in time, and the connection was closed."""
     made_at = 0.0
+    prepares_all = False
+    """Whether statements that are to be planned anew may be prepared on it, see `Plans`."""
     _until = math.inf
 
     def _bounded(self, waiting: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
@@ -139,23 +142,26 @@ def cancellations() -> int:
     return 0 if task is None else task.cancelling()
 
 
-def configure(options: PostgresOptions, connection: Connection) -> None:
+def configure(options: PostgresOptions, connection: Connection, plans: Plans) -> None:
     """Prepare a new connection for use."""
     connection.made_at = time.monotonic()
     connection.bound = options.statement_timeout
-    row = connection.execute(*_first_words(options, connection.info.backend_pid)).fetchone()
-    _heed(options, connection, row)
+    words = _first_words(options, connection.info.backend_pid, plans)
+    _heed(options, connection, plans, connection.execute(*words).fetchone())
 
 
-async def configure_async(options: PostgresOptions, connection: AsyncConnection) -> None:
+async def configure_async(
+    options: PostgresOptions, connection: AsyncConnection, plans: Plans
+) -> None:
     """Prepare a new connection for use."""
     connection.made_at = time.monotonic()
     connection.bound = options.statement_timeout
-    cursor = await connection.execute(*_first_words(options, connection.info.backend_pid))
-    _heed(options, connection, await cursor.fetchone())
+    words = _first_words(options, connection.info.backend_pid, plans)
+    cursor = await connection.execute(*words)
+    _heed(options, connection, plans, await cursor.fetchone())
 
 
-def _first_words(options: PostgresOptions, pid: int) -> tuple[str, dict[str, Any]]:
+def _first_words(options: PostgresOptions, pid: int, plans: Plans) -> tuple[str, dict[str, Any]]:
     """Ask who answers, and have the server end by itself what we shall not wait for.
 
     A little earlier than here, so that what is only slow keeps its connection. Transactions whose
@@ -164,7 +170,8 @@ def _first_words(options: PostgresOptions, pid: int) -> tuple[str, dict[str, Any
     """
     bound = options.statement_timeout
     server_bound = 0 if bound is None else max(1, round(bound * 900))
-    return _FIRST_WORDS, {"pid": pid, "bound": f"{server_bound}ms"}
+    words = ", ".join([_FIRST_WORDS, *plans.words])
+    return words, {"pid": pid, "bound": f"{server_bound}ms"}
 
 
 def _sets(name: str) -> str:
@@ -180,14 +187,20 @@ _FIRST_WORDS = (
 )
 
 
-def _heed(options: PostgresOptions, connection: Connection | AsyncConnection, row: Any) -> None:
+def _heed(
+    options: PostgresOptions, connection: Connection | AsyncConnection, plans: Plans, row: Any
+) -> None:
     """Prepare no statements where the server that answers is another than we connected to."""
-    if options.prepare is None and row[0] != connection.info.backend_pid:
+    pid, _, _, *planned = row
+    connection.prepares_all = plans.are_heeded(planned)
+    if options.prepare is None and pid != connection.info.backend_pid:
         connection.prepare_threshold = None
 
 
-def prepares(call: Call, options: PostgresOptions) -> bool:
-    return options.prepare is not False and not call.replan
+def prepares(
+    call: Call, options: PostgresOptions, connection: Connection | AsyncConnection
+) -> bool:
+    return options.prepare is not False and (connection.prepares_all or not call.replan)
 
 
 def rest_before(deadline: float, tries: int) -> float | None:

@@ -16,6 +16,7 @@ from jobq.backends.postgres.connections import (
     connect_args,
     is_reusable,
 )
+from jobq.backends.postgres.plans import AS_USUAL, Plans
 
 
 class Reserved:
@@ -34,7 +35,7 @@ class Reserved:
             if self._connection is None:
                 args = connect_args(self._name, self._options)
                 self._connection = Connection.connect(self._options.url, **args)
-                configure(self._options, self._connection)
+                configure(self._options, self._connection, AS_USUAL)
         except BaseException:
             self._drop()
             self._lock.release()
@@ -60,9 +61,10 @@ class Reserved:
 class AsyncReserved:
     """`Reserved`, for an event loop."""
 
-    def __init__(self, options: PostgresOptions, name: str) -> None:
+    def __init__(self, options: PostgresOptions, name: str, plans: Plans) -> None:
         self._options = options
         self._name = name
+        self._plans = plans
         self._lock = asyncio.Lock()
         self._connection: AsyncConnection | None = None
 
@@ -76,7 +78,7 @@ class AsyncReserved:
             if self._connection is None:
                 args = connect_args(self._name, self._options)
                 self._connection = await AsyncConnection.connect(self._options.url, **args)
-                await configure_async(self._options, self._connection)
+                await configure_async(self._options, self._connection, self._plans)
         except BaseException:
             await self._drop()
             self._lock.release()

@@ -36,6 +36,7 @@ from jobq.backends.postgres.connections import (
     slice_of,
     unbounded,
 )
+from jobq.backends.postgres.plans import AS_USUAL
 from jobq.backends.postgres.reserved import Reserved
 from jobq.observe import logger
 
@@ -83,7 +84,7 @@ class PostgresStore(hints.Hinting):
             cursor = connection.cursor()
 
             def execute(call: Call) -> list[Row]:
-                prepare = prepares(call, self._options)
+                prepare = prepares(call, self._options, connection)
                 cursor.execute(call.sql, call.params, prepare=prepare)
                 return cursor.fetchall() if returns_rows(cursor) else []
 
@@ -161,7 +162,7 @@ class PostgresStore(hints.Hinting):
 
     def _configure(self, connection: Connection) -> None:
         with self._attempts.noted():
-            configure(self._options, connection)
+            configure(self._options, connection, AS_USUAL)
 
     def migrate(self) -> list[int]:
         """Bring the schema up to date, on a connection of its own, however long that takes."""
