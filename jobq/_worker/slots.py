@@ -23,7 +23,7 @@ from jobq._worker.ahead import PATIENCE, Ahead
 from jobq._worker.calls import Call, attempt_together, batches
 from jobq._worker.corrections import Corrections
 from jobq._worker.deadlines import Deadlines
-from jobq._worker.execute import attempt, given_back, halts, timed_out
+from jobq._worker.execute import attempt, ended, given_back, halts, timed_out
 from jobq._worker.finisher import Finisher
 from jobq._worker.recorder import Recorder
 from jobq._worker.running import Host, Running, Start, Stop
@@ -273,6 +273,9 @@ class Slots:
             )
             for running, outcome in outcomes.items():
                 self._deliver(running, outcome)
+        except Exception as error:  # noqa: BLE001  whatever it was
+            for running in call.members:
+                self._unrunnable(running, error)
         finally:
             self._end_one()
 
@@ -296,9 +299,16 @@ class Slots:
                 around=self._around,
             )
             self._deliver(running, outcome)
+        except Exception as error:  # noqa: BLE001  whatever it was
+            self._unrunnable(running, error)
         finally:
             self._ahead.ended(time.monotonic() - began)
             self._end_one()
+
+    def _unrunnable(self, running: Running, error: Exception) -> None:
+        """What failed is not the handler; without an outcome its job would stay with us."""
+        logger.error("job %s could not be run", running.job.id, exc_info=error)
+        self._deliver(running, ended(running, error, self._config.bounds))
 
     def _deliver(self, running: Running, outcome: Outcome | None) -> None:
         if running.finishing:
@@ -362,9 +372,9 @@ class Slots:
             logger.warning("lost the lease of job %s (%s)", running.job.id, running.job.type)
         running.stop("lease")
 
-    def freed(self, ended: Sequence[Running]) -> None:
+    def freed(self, done: Sequence[Running]) -> None:
         """The outcomes of these are durable, or refused."""
-        self.held.difference_update(ended)
+        self.held.difference_update(done)
         self._ahead.measure(time.monotonic())
         self._on_freed()
         if not self.held:

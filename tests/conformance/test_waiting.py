@@ -423,6 +423,26 @@ async def test_a_lease_that_is_renewed_meanwhile_does_not_interrupt_the_cancella
     assert studio.cancelled == ["a cat"]
 
 
+async def test_a_job_whose_steps_cannot_be_read_before_it_begins_is_tried_again(
+    aqueue: jobq.AsyncQueue,
+    router: jobq.Router,
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = await aqueue.enqueue(video_handler(router, studio), "a cat")
+    await jobq.Worker(aqueue).run(burst=True)
+    await aqueue.cancel(job.id)
+
+    def fail(_: Any, id: str) -> Any:
+        monkeypatch.undo()
+        raise jobq.BackendError(f"the steps of {id} cannot be read")
+
+    monkeypatch.setattr(ops, "read_steps", fail)
+    await jobq.Worker(aqueue).run(burst=True)
+    assert (await aqueue.get(job.id)).status == "cancelled"
+    assert studio.cancelled == ["operation of a cat"]
+
+
 async def test_a_job_that_sleeps_is_cancelled_at_once(
     afrozen: jobq.AsyncQueue, router: jobq.Router
 ) -> None:

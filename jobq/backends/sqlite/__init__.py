@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from jobq._errors import BackendError
@@ -19,12 +21,14 @@ from jobq.backends import _migrations
 from jobq.backends._dialect import SqliteDialect
 from jobq.backends._options import SqliteOptions
 from jobq.backends.sqlite.faces import AsyncSqliteStore, SqliteStore
-from jobq.backends.sqlite.writer import connect, empty_log, log_size, pause
+from jobq.backends.sqlite.writer import connect, empty_log, log_size, log_state, pause
 
 LONG_LOG = 64_000_000
 """Bytes of a write-ahead log that somebody must be keeping from being reused."""
 EMPTYING = 1.0
 """Seconds to wait for those who read, when it is to be emptied."""
+FOR_CERTAIN = 1.0
+"""After how many seconds SQLite is asked for commits, though the log looks as it did."""
 
 
 class SqliteBackend:
@@ -69,21 +73,45 @@ class SqliteBackend:
         self, store: AsyncSqliteStore, hint: Callable[[], None], idle: Callable[[], float]
     ) -> None:
         """Call `hint` whenever another connection commits, within 20 ms, or 250 when long idle."""
+        changed, stop = asyncio.Event(), threading.Event()
+        tell = partial(asyncio.get_running_loop().call_soon_threadsafe, changed.set)
+        look = partial(_look, self.options.path, idle, tell, stop)
         version = await store.data_version()
+        threading.Thread(target=look, name="jobq watch", daemon=True).start()
         hint()
-        while True:
-            await asyncio.sleep(0.02 if idle() < 60 else 0.25)
-            if idle() < 0.02:
-                continue  # who claims all the time finds what is new
-            try:
-                latest = await store.data_version()
-            except BackendError:
-                continue
-            if latest != version:
-                version = latest
-                hint()
+        try:
+            while True:
+                await changed.wait()
+                changed.clear()
+                try:
+                    latest = await store.data_version()
+                except BackendError:
+                    continue
+                if latest != version:
+                    version = latest
+                    hint()
+        finally:
+            stop.set()
 
     fallback_poll = 5.0
+
+
+def _look(
+    path: str, idle: Callable[[], float], tell: Callable[[], object], stop: threading.Event
+) -> None:
+    """Look at the log for commits; a thread that sleeps costs a third of a loop that does."""
+    seen, told_at = None, 0.0
+    while not stop.wait(0.02 if idle() < 60 else 0.25):
+        now = time.monotonic()
+        if idle() < 0.02:
+            continue  # who claims all the time finds what is new
+        state = log_state(path)
+        if state != seen or now >= told_at + FOR_CERTAIN:
+            seen, told_at = state, now
+            try:
+                tell()
+            except RuntimeError:
+                return  # the loop is closed
 
 
 def _has_emptied_log(options: SqliteOptions) -> bool:
