@@ -15,6 +15,7 @@ from tests.mutants.catalogue.names import (
     ONCE,
     SATURATED,
     SLOTS,
+    WAITING,
 )
 
 MUTANTS = (
@@ -119,5 +120,31 @@ MUTANTS = (
         old="asked = and_(~finished, d.is_set(j.cancel_requested))",
         new="asked = and_(~finished, number(1) == number(0))",
         tests=(f"{FENCES}::test_a_job_asked_to_cancel_does_not_go_back_to_the_queue",),
+    ),
+    Mutant(
+        name="kept-plan",
+        promise="the plan of an outcome does not age, on PostgreSQL",
+        file="backends/postgres/plans.py",
+        old='        ("enable_seqscan", "on", "off"),\n',
+        new="",
+        tests=("conformance/test_kept_plans.py::test_plans_that_are_kept_do_not_age",),
+    ),
+    Mutant(
+        name="log-of-others",
+        promise="a worker on SQLite learns of each commit of another process",
+        file="backends/sqlite/__init__.py",
+        old="if state != seen or now >= told_at + FOR_CERTAIN:",
+        new="if state != seen:",
+        tests=("conformance/test_watching.py::test_a_log_that_looks_as_it_did_hides_no_commit",),
+    ),
+    Mutant(
+        name="cannot-begin",
+        promise="a job that cannot be begun is not held for ever",
+        file="_worker/slots.py",
+        old="        self._deliver(running, ended(running, error, self._config.bounds))\n",
+        new="",
+        tests=(
+            f"{WAITING}::test_a_job_whose_steps_cannot_be_read_before_it_begins_is_tried_again",
+        ),
     ),
 )
