@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -25,15 +24,15 @@ images = jobq.RateLimit("images", call.IMAGES, per=call.PERIOD)
 
 
 @router.handler("image", limits=[images], retry=jobq.Retry(max_attempts=call.TRIES))
-async def image(n: int) -> None:
+def image(n: int) -> None:
     """One image."""
-    await asyncio.to_thread(call.ask, "image", n)
+    call.ask("image", n)
 
 
 @router.handler("text", retry=jobq.Retry(max_attempts=call.TRIES))
-async def text(n: int) -> None:
+def text(n: int) -> None:
     """One text."""
-    await asyncio.to_thread(call.ask, "text", n)
+    call.ask("text", n)
 
 
 def work(store: str) -> None:
