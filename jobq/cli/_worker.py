@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from argparse import ArgumentParser, Namespace
 from threading import Timer
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,7 @@ def limit_default_queue(queue: Queue | AsyncQueue, rate: float) -> None:
 
 async def _until_ended(worker: Worker, args: Namespace) -> tuple[int, Timer]:
     """Run a worker; the exit code, and the timer that bounds the end of the event loop."""
+    widen_default_executor(worker._concurrency)  # noqa: SLF001  nobody else needs to know it
     code = 0
     try:
         await worker.run(burst=args.burst, max_jobs=args.max_jobs, max_seconds=args.max_seconds)
@@ -154,6 +156,16 @@ async def _until_ended(worker: Worker, args: Namespace) -> tuple[int, Timer]:
         logger.warning("ending although these still run: %s", ", ".join(worker.hanging))
         leave(code)
     return code, leave_within(TEARDOWN, code)
+
+
+def widen_default_executor(slots: int) -> None:
+    """Each slot's handler finds a thread for `asyncio.to_thread`: Python has few on few CPUs."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    usual = min(32, (os.cpu_count() or 1) + 4)
+    executor = ThreadPoolExecutor(max(slots, usual), thread_name_prefix="jobq to_thread")
+    asyncio.get_running_loop().set_default_executor(executor)
 
 
 def _worker_options(args: Namespace, settings: Settings) -> dict[str, Any]:

@@ -54,3 +54,12 @@ def stuck() -> None:
 async def stuck_beneath() -> None:
     say("started")
     await asyncio.to_thread(threading.Event().wait)
+
+
+MEETING = threading.Barrier(40)
+"""More than Python has threads for, on any machine."""
+
+
+@jobq.handler("meet")
+async def meet() -> int:
+    return await asyncio.to_thread(MEETING.wait, 20)

@@ -47,7 +47,7 @@ def test_a_burst_works_off_what_is_due_and_ends_with_0(queue: jobq.Queue, start:
     with start("worker", "app:queue", "--burst", "--label", "web-1") as worker:
         assert worker.ends() == 0
     assert queue.get(job.id).result == {"hello": "ann"}
-    assert "jobq: worker web-1 runs deaf, greet, read" in worker.output
+    assert "jobq: worker web-1 runs deaf, greet, meet, read" in worker.output
     assert f"INFO     app: [greet {job.id}] greeting with token=***\n" in worker.output
 
 
@@ -62,6 +62,15 @@ def test_a_worker_ends_after_so_many_jobs(queue: jobq.Queue, start: Start) -> No
 def test_a_worker_ends_after_so_many_seconds(start: Start) -> None:
     with start("worker", "app:queue", "--max-seconds", "0.1") as worker:
         assert worker.ends() == 0
+
+
+def test_handlers_that_leave_the_event_loop_all_have_a_thread(
+    queue: jobq.Queue, start: Start
+) -> None:
+    jobs = [queue.enqueue("meet", max_attempts=1).id for _ in range(40)]
+    with start("worker", "app:queue", "--burst", "--concurrency", "40") as worker:
+        assert worker.ends() == 0
+    assert sorted(job.result for job in queue.get_many(jobs)) == list(range(40))
 
 
 def test_a_worker_serves_the_queues_it_is_told(queue: jobq.Queue, start: Start) -> None:
