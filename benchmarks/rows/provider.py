@@ -157,10 +157,12 @@ class _Contestant:
         stop = threading.Event()
         texts = threading.Thread(target=_texts, args=[submit, asked, stop])
         texts.start()
-        entries = fake.ledger.wait_for(_completed(fake, "image", wanted), PATIENCE)
-        calls = self.store.calls() - before
-        stop.set()
-        texts.join()
+        try:
+            fake.ledger.wait_for(_completed(fake, "image", wanted), PATIENCE)
+            calls = self.store.calls() - before
+        finally:
+            stop.set()
+            texts.join()
         time.sleep(3.0)
         entries = fake.ledger.entries[asked_before:]
         of_images = [one for one in entries if one.model == call.MODELS["image"]]
