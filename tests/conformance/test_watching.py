@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, closing, suppress
 from typing import Any
@@ -69,8 +70,21 @@ async def test_a_log_that_looks_as_it_did_hides_no_commit(
 ) -> None:
     monkeypatch.setattr(backend_module, "log_state", lambda _: (0, 0))
     async with watching(sqlite, 1.0) as (hints, _):
-        commit(sqlite)
-        await hints.next()
+        for _ in range(2):
+            commit(sqlite)
+            await hints.next()
+
+
+async def test_a_commit_within_the_same_tick_as_the_one_before_is_noticed(
+    sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick = time.time_ns()
+    monkeypatch.setattr(backend_module, "log_state", lambda _: (4096, tick))
+    monkeypatch.setattr(backend_module, "FOR_CERTAIN", PATIENCE * 2)
+    async with watching(sqlite, 1.0) as (hints, _):
+        for _ in range(3):
+            commit(sqlite)
+            await hints.next()
 
 
 async def test_its_own_commits_are_no_news(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:

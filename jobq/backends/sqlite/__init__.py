@@ -27,6 +27,9 @@ LONG_LOG = 64_000_000
 """Bytes of a write-ahead log that somebody must be keeping from being reused."""
 EMPTYING = 1.0
 """Seconds to wait for those who read, when it is to be emptied."""
+SETTLED = 2_000_000_000
+"""Nanoseconds after which the log would look otherwise if it were written again: file systems keep
+the time of a file in ticks, of milliseconds as a rule and of two seconds at most."""
 FOR_CERTAIN = 1.0
 """After how many seconds SQLite is asked for commits, though the log looks as it did."""
 
@@ -106,7 +109,8 @@ def _look(
         if idle() < 0.02:
             continue  # who claims all the time finds what is new
         state = log_state(path)
-        if state != seen or now >= told_at + FOR_CERTAIN:
+        settled = abs(time.time_ns() - state[1]) > SETTLED
+        if state != seen or not settled or now >= told_at + FOR_CERTAIN:
             seen, told_at = state, now
             try:
                 tell()

@@ -68,10 +68,9 @@ def log_size(path: str) -> int:
 
 
 def log_state(path: str) -> tuple[int, int]:
-    """The size of a database's write-ahead log, and when it was last written.
+    """The size of a database's write-ahead log, and when it was last written (nanoseconds).
 
-    A commit shows in it, unless it came within the clock tick of the one before, to a log that
-    began anew in between.
+    The log is written over and over: a commit often shows in nothing but the time.
     """
     try:
         found = os.stat(f"{path}-wal")  # noqa: PTH116  a worker looks fifty times a second

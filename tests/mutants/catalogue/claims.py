@@ -133,9 +133,19 @@ MUTANTS = (
         name="log-of-others",
         promise="a worker on SQLite learns of each commit of another process",
         file="backends/sqlite/__init__.py",
-        old="if state != seen or now >= told_at + FOR_CERTAIN:",
-        new="if state != seen:",
+        old=" or now >= told_at + FOR_CERTAIN:",
+        new=":",
         tests=("conformance/test_watching.py::test_a_log_that_looks_as_it_did_hides_no_commit",),
+    ),
+    Mutant(
+        name="log-ticks",
+        promise="a commit on SQLite is noticed in the tick of the one before, too",
+        file="backends/sqlite/__init__.py",
+        old="abs(time.time_ns() - state[1]) > SETTLED",
+        new="True",
+        tests=(
+            "conformance/test_watching.py::test_a_commit_within_the_same_tick_as_the_one_before_is_noticed",
+        ),
     ),
     Mutant(
         name="cannot-begin",
