@@ -209,6 +209,7 @@ class Claimer:
             self._took(len(grant.jobs))
             claimed = [job for job, _ in grant.jobs]
             self._start(claimed, _starts(grant, self._config), asked_at=grant.asked_at)
+            await asyncio.sleep(0)
         return bool(grant.jobs or grant.refused) and bool(self._lanes.open())
 
     def _has_room(self) -> bool:
@@ -249,6 +250,8 @@ class Claimer:
         if keeps_dead:
             group.edges.reached(claimed, wanted["edges"], began=began, now=time.monotonic())
         self._receive(group, claimed, jobs, began)
+        if claimed:
+            await asyncio.sleep(0)  # handlers begin before it is looked for more
 
     def _arguments(self, group: Group, jobs: int) -> dict[str, Any]:
         return {

@@ -412,6 +412,34 @@ async def test_a_job_enqueued_in_the_process_of_an_idle_worker_starts_without_po
             assert await started.get() == job.id
 
 
+@pytest.mark.parametrize("limits", [(), (jobq.RateLimit("provider", 1_000, per=1),)])
+async def test_a_claimed_job_begins_before_the_worker_looks_what_else_there_is(
+    aqueue: jobq.AsyncQueue,
+    router: jobq.Router,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: tuple[jobq.RateLimit, ...],
+) -> None:
+    order: list[str] = []
+    survey = Claimer._survey
+
+    async def noted(self: Claimer) -> Any:
+        order.append("survey")
+        return await survey(self)
+
+    @router.handler("first", limits=limits)
+    async def first() -> None:
+        order.append("began")
+
+    await aqueue.enqueue(first)
+    await jobq.Worker(aqueue).run(burst=True)  # which makes the row of the limit
+    await aqueue.enqueue(first)
+    order.clear()
+    monkeypatch.setattr(Claimer, "_survey", noted)
+    await jobq.Worker(aqueue).run(burst=True)
+    began = order.index("began")
+    assert order[:began] == (["survey"] if limits else [])  # one, to know of limited jobs
+
+
 async def test_an_idle_worker_wakes_for_a_job_that_becomes_due(
     aqueue: jobq.AsyncQueue, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
