@@ -61,7 +61,8 @@ class PostgresBackend:
         return PostgresStore(self.options, self.dialect)
 
     def async_store(self, within: float | None = None) -> AsyncPostgresStore:
-        plans = AS_USUAL if within is None else ANEW
+        is_workers = within is not None  # who stays, and asks the same again and again
+        plans = ANEW if is_workers else AS_USUAL
         return AsyncPostgresStore(self._answering(within), self.dialect, plans=plans)
 
     def lease_store(self, within: float) -> PostgresStore:
