@@ -10,7 +10,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, Self, TypeVar
 
 import psycopg
@@ -19,7 +19,7 @@ from psycopg.pq import TransactionStatus
 from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call
 from jobq.backends.postgres.attempts import Attempts
-from jobq.backends.postgres.plans import Plans
+from jobq.backends.postgres.plans import ANEW, AS_USUAL, BY_INDEX, Plans
 
 T = TypeVar("T")
 CANCEL_WITHIN = 1.0
@@ -170,29 +170,38 @@ def _first_words(options: PostgresOptions, pid: int, plans: Plans) -> tuple[str,
     """
     bound = options.statement_timeout
     server_bound = 0 if bound is None else max(1, round(bound * 900))
-    words = ", ".join([_FIRST_WORDS, *plans.words])
-    return words, {"pid": pid, "bound": f"{server_bound}ms"}
+    return _FIRST_WORDS[plans], {"pid": pid, "bound": f"{server_bound}ms"}
 
 
-def _sets(name: str) -> str:
+_BOUNDS = ("statement_timeout", "idle_in_transaction_session_timeout")
+
+
+def _sets(name: str, usual: str, wanted: str) -> str:
     return (
-        f"CASE WHEN pg_backend_pid() = %(pid)s AND current_setting('{name}') = '0'"
-        f" THEN set_config('{name}', %(bound)s, false) END"
+        f"CASE WHEN pg_backend_pid() = %(pid)s AND current_setting('{name}') = '{usual}'"
+        f" THEN set_config('{name}', {wanted}, false) END"
     )
 
 
-_FIRST_WORDS = (
-    f"SELECT pg_backend_pid(), {_sets('statement_timeout')},"
-    f" {_sets('idle_in_transaction_session_timeout')}"
-)
+def _settings(plans: Plans) -> Iterator[str]:
+    for name in _BOUNDS:
+        yield _sets(name, "0", "%(bound)s")
+    for name, usual, wanted in plans:
+        yield _sets(name, usual, f"'{wanted}'")
+
+
+_FIRST_WORDS = {
+    plans: f"SELECT pg_backend_pid(), {', '.join(_settings(plans))}"
+    for plans in (AS_USUAL, ANEW, BY_INDEX)
+}
 
 
 def _heed(
     options: PostgresOptions, connection: Connection | AsyncConnection, plans: Plans, row: Any
 ) -> None:
     """Prepare no statements where the server that answers is another than we connected to."""
-    pid, _, _, *planned = row
-    connection.prepares_all = plans.are_heeded(planned)
+    pid, heeded = row[0], row[1 + len(_BOUNDS) :]
+    connection.prepares_all = bool(plans) and None not in heeded
     if options.prepare is None and pid != connection.info.backend_pid:
         connection.prepare_threshold = None
 

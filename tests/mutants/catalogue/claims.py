@@ -125,7 +125,7 @@ MUTANTS = (
         name="kept-plan",
         promise="the plan of an outcome does not age, on PostgreSQL",
         file="backends/postgres/plans.py",
-        old='        ("enable_seqscan", "on", "off"),\n',
+        old='    ("enable_seqscan", "on", "off"),\n',
         new="",
         tests=("conformance/test_kept_plans.py::test_plans_that_are_kept_do_not_age",),
     ),
