@@ -29,8 +29,11 @@ KEEP_AND_OWNER = (
 )
 
 
-def new_row(config: Config, new: NewJob) -> NewRow:
-    """The row of a new job. Raises what is wrong with it, naming the value and the fix."""
+def new_row(config: Config, new: NewJob, id: str | None = None) -> NewRow:
+    """The row of a new job, with this id or a fresh one.
+
+    Raises what is wrong with it, naming the value and the fix.
+    """
     name, handler = _handler(config, new.type)
     payload = _payload(config, name, handler, new.payload)
     run_at, delay = _start(new.run_at, new.delay)
@@ -52,7 +55,7 @@ def new_row(config: Config, new: NewJob) -> NewRow:
             costs=new.cost,
         )
     return backends.ops.NewRow(
-        id=new_id(),
+        id=id or new_id(),
         type=name,
         payload=payload,
         declared=0 if handler is None else 1,
@@ -152,13 +155,13 @@ def _given_costs(costs: Mapping[str, Any] | None) -> str | None:
     return encode_json(dict(costs), what="cost")
 
 
-def plain_row(config: Config, type: Any, payload: Any) -> NewRow:
+def plain_row(config: Config, type: Any, payload: Any, id: str | None) -> NewRow:
     """The row of a new job without options: the short way of `new_row`, for many."""
     name, handler = _handler(config, type)
     if config.limits or (handler is not None and (handler.limits or handler.webhook)):
-        return new_row(config, NewJob(type=type, payload=payload))
+        return new_row(config, NewJob(type=type, payload=payload), id)
     text = _payload(config, name, handler, payload)
-    return backends.ops.NewRow(id=new_id(), type=name, payload=text, **_defaults(handler))
+    return backends.ops.NewRow(id=id or new_id(), type=name, payload=text, **_defaults(handler))
 
 
 @lru_cache(maxsize=256)
@@ -279,18 +282,18 @@ def _attempts(value: int | None) -> int | None:
     return value
 
 
-def row_of(config: Config, item: Any) -> NewRow:
-    """The row of `(type, payload)`, `(type, payload, options)` or a `NewJob`."""
+def row_of(config: Config, item: Any, id: str | None = None) -> NewRow:
+    """The row of `(type, payload)`, `(type, payload, options)` or a `NewJob`; see `new_row`."""
     if type(item) is tuple and len(item) == 2:
-        return plain_row(config, *item)
+        return plain_row(config, *item, id)
     if isinstance(item, NewJob):
-        return new_row(config, item)
+        return new_row(config, item, id)
     if isinstance(item, tuple) and len(item) == 3 and isinstance(item[2], Mapping):
         try:
             new = NewJob(type=item[0], payload=item[1], **item[2])
         except TypeError as error:
             raise OptionError(f"enqueue_many: {error}") from None
-        return new_row(config, new)
+        return new_row(config, new, id)
     raise OptionError(
         f"enqueue_many takes (handler or type, payload), (…, payload, options) or NewJob, "
         f"not {item!r:.100}"

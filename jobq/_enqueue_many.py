@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
 
 from jobq import _batch_verbs as batch_verbs
 from jobq import backends
 from jobq._batch_verbs import Verb
 from jobq._config import Config
 from jobq._enqueue import job_of, row_of
-from jobq._enqueued import Outcome, Outcomes, gathered
+from jobq._enqueued import KEPT, Outcome, Outcomes
 from jobq._errors import (
     BackendUnavailable,
     DuplicateJob,
@@ -23,6 +25,7 @@ from jobq._errors import (
 from jobq._model import Job
 from jobq._observed import enqueuing
 from jobq._payload import loads
+from jobq._series import Series
 from jobq._steps import Bulk, Do, DoOn, Tell
 from jobq._wakeup import wake
 
@@ -31,6 +34,38 @@ if TYPE_CHECKING:
     from jobq.backends.ops.insert import NewRow
 
 CHUNK = 1000
+
+
+@frozen(kw_only=True)
+class Stored:
+    """What became of items that were stored together."""
+
+    rows: Sequence[NewRow | Exception]
+    """What each item was, or why it is nothing that could be stored."""
+    answers: Mapping[str, Outcome]
+    """What the database said, by the ids of rows; nothing of those that simply were stored."""
+    now: int | None
+    """When those were."""
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return map(self._outcome, self.rows)
+
+    def _outcome(self, row: NewRow | Exception) -> Outcome:
+        if isinstance(row, Exception):
+            return Outcome(error=row)
+        return self.answers.get(row.id) or self._created(row)
+
+    def _created(self, row: NewRow) -> Outcome:
+        assert self.now is not None
+        return Outcome(id=row.id, created=True, read=partial(job_of, row, self.now))
+
+    def special(self) -> Iterator[tuple[int, Outcome]]:
+        """The places of errors and of jobs that were there already."""
+        for place, row in enumerate(self.rows):
+            if isinstance(row, Exception):
+                yield place, Outcome(error=row)
+            elif (answer := self.answers.get(row.id)) is not None and not answer.created:
+                yield place, Outcome(id=answer.id, error=answer.error)
 
 
 def wake_all(config: Config, queues: Iterable[str]) -> Verb[None]:
@@ -46,39 +81,43 @@ def same_payload(row: NewRow, job: Job) -> None:
 
 def enqueue_many(
     config: Config, items: Iterable[Any], connection: Any, batch: Any = None
-) -> Verb[list[Outcome] | Outcomes]:
+) -> Verb[Sequence[Outcome]]:
     if batch is not None:
-        return (yield from _enqueue_chunk(config, list(items), connection, batch))
-    outcomes: list[Outcome] | Outcomes = []
+        whole = [_prepared(config, item) for item in items]
+        return list((yield from _stored(config, whole, connection, batch)))
     source = iter(items)
-    while chunk := list(islice(source, CHUNK * 10)):
-        more = yield from _enqueue_chunk(config, chunk, connection)
-        outcomes = gathered(outcomes, more)
-    return outcomes
+    outcomes = Outcomes()
+    last: Stored | None = None
+    for item in source:
+        last = rows = None  # free before the next ones are made
+        ids, some = Series(), chain((item,), islice(source, KEPT - 1))
+        rows = [_prepared(config, each, id) for id, each in zip(ids, some)]  # noqa: B905
+        last = yield from _stored(config, rows, connection)
+        outcomes.extend(ids, len(rows), last.special())
+    if len(outcomes) > KEPT:
+        return outcomes
+    return [] if last is None else list(last)
 
 
-def _enqueue_chunk(
-    config: Config, items: list[Any], connection: Any, batch: Any = None
-) -> Verb[list[Outcome]]:
-    prepared: list[NewRow | Exception] = [_prepared(config, item) for item in items]
+def _stored(
+    config: Config, prepared: list[NewRow | Exception], connection: Any, batch: Any = None
+) -> Verb[Stored]:
     rows = [row for row in prepared if not isinstance(row, Exception)]
     with enqueuing(config.observers, rows, config.bounds.metadata):
         if batch is None:
-            stored = yield from _store(config, rows, connection)
+            answers, now = yield from _store(config, rows, connection)
         else:
             bounds = bounds_of(config, rows)
             jobs = yield from batch_verbs.store(config, batch, rows, connection, bounds)
-            stored = _answers(rows, jobs)
+            answers, now = _answers(rows, jobs), None
     if rows and connection is None:
         yield from wake_all(config, {row.queue for row in rows})
-    outcomes = [
-        Outcome(error=row) if isinstance(row, Exception) else stored[row.id] for row in prepared
-    ]
+    stored = Stored(rows=prepared, answers=answers, now=now)
     if config.observers:
-        for outcome in outcomes:
+        for outcome in stored:
             if outcome.job is not None:
                 config.observers.job_enqueued(outcome.job)
-    return outcomes
+    return stored
 
 
 def bounds_of(config: Config, rows: list[NewRow]) -> dict[str, tuple[Bound, ...]]:
@@ -87,59 +126,52 @@ def bounds_of(config: Config, rows: list[NewRow]) -> dict[str, tuple[Bound, ...]
     return {type: bounds for type, bounds in found.items() if bounds}
 
 
-def _store(config: Config, rows: list[NewRow], connection: Any) -> Verb[dict[str, Outcome]]:
-    stored: dict[str, Outcome] = {}
+def _store(
+    config: Config, rows: list[NewRow], connection: Any
+) -> Verb[tuple[dict[str, Outcome], int | None]]:
+    """Answers by the ids of rows, and when those without one were stored."""
+    answers: dict[str, Outcome] = {}
+    now: int | None = None
     bounds = bounds_of(config, rows)
     if bounds:
         bounded = [row for row in rows if row.owner is not None and row.type in bounds]
-        stored |= yield from _store_bounded(bounded, bounds, connection)
-        rows = [row for row in rows if row.id not in stored]
-    plain = [row for row in rows if row.unique_key is None]
-    keyed = [row for row in rows if row.unique_key is not None]
-    if connection is not None:
-        plain, keyed = [], rows
+        answers |= yield from _store_bounded(bounded, bounds, connection)
+        rows = [row for row in rows if row.id not in answers]
+    plain = [row for row in rows if row.unique_key is None and connection is None]
+    keyed = [row for row in rows if row.unique_key is not None or connection is not None]
     if plain:
-        stored |= yield from _store_plain(plain)
+        try:
+            now = yield Bulk(plain)
+        except BackendUnavailable:
+            answers |= yield from _store_keyed(plain, None, again=True)
     for start in range(0, len(keyed), CHUNK):
-        stored |= yield from _store_keyed(keyed[start : start + CHUNK], connection)
-    return stored
+        answers |= yield from _store_keyed(keyed[start : start + CHUNK], connection)
+    return answers, now
 
 
 def _store_bounded(
     rows: list[NewRow], bounds: dict[str, tuple[Bound, ...]], connection: Any
 ) -> Verb[dict[str, Outcome]]:
     op = backends.ops.insert_many_within
-    stored: dict[str, Outcome] = {}
+    answers: dict[str, Outcome] = {}
     for start in range(0, len(rows), CHUNK):
         some = rows[start : start + CHUNK]
         if connection is None:
             jobs = yield Do(op, some, bounds)
         else:
             jobs = yield DoOn(connection, op, some, bounds, notify=True)
-        stored |= _answers(some, jobs)
-    return stored
+        answers |= _answers(some, jobs)
+    return answers
 
 
-def _prepared(config: Config, item: Any) -> NewRow | Exception:
+def _prepared(config: Config, item: Any, id: str | None = None) -> NewRow | Exception:
     try:
-        row = row_of(config, item)
+        row = row_of(config, item, id)
     except JobqError as error:
         return error
     if row.idempotency_key is not None:
         return OptionError("idempotency_key is for jobs that are enqueued one by one")
     return row
-
-
-def _store_plain(rows: list[NewRow]) -> Verb[dict[str, Outcome]]:
-    try:
-        now = yield Bulk(rows)
-    except BackendUnavailable:
-        return (yield from _store_keyed(rows, None, again=True))
-    return {row.id: _created(row, now) for row in rows}
-
-
-def _created(row: NewRow, now: int) -> Outcome:
-    return Outcome(id=row.id, created=True, read=partial(job_of, row, now))
 
 
 def _store_keyed(

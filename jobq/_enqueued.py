@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
-from uuid import UUID
 
 from attrs import define, field
 
 from jobq._errors import JobqError
 from jobq._model import Job
+from jobq._series import BLOCK, Series
 
 KEPT = 10_000
-"""Of how many items at most the jobs themselves are kept."""
-_WIDTH = 16
+"""Of how many items at most the jobs themselves are kept; and as many are stored at once."""
 
 
 @define(kw_only=True, eq=False)
@@ -42,24 +42,26 @@ class Outcome:
 
 
 class Outcomes(Sequence[Outcome]):
-    """The outcomes of many items, in 16 bytes each but for those that went wrong."""
+    """The outcomes of many items. Nothing is remembered of those that simply were stored."""
 
     def __init__(self) -> None:
-        self._ids = bytearray()
+        self._begins: list[int] = []
+        self._series: list[Series] = []
+        self._count = 0
         self._special: dict[int, Outcome] = {}
         """By their places: errors, and jobs that were there already."""
+        self._named: tuple[range, list[str]] = (range(0), [])
+        """The places that were looked at last, and the ids there."""
 
-    def extend(self, outcomes: Iterable[Outcome]) -> None:
-        """Add outcomes, and forget the jobs."""
-        for outcome in outcomes:
-            if outcome.error is not None or not outcome.created:
-                bare = Outcome(id=outcome.id, error=outcome.error)
-                self._special[len(self)] = bare
-            text = outcome.id or "0" * 2 * _WIDTH
-            self._ids += bytes.fromhex(text.replace("-", ""))
+    def extend(self, series: Series, count: int, special: Iterable[tuple[int, Outcome]]) -> None:
+        """Add so many items, which have the ids of a series but for those that are special."""
+        self._special |= {self._count + place: outcome for place, outcome in special}
+        self._begins.append(self._count)
+        self._series.append(series)
+        self._count += count
 
     def __len__(self) -> int:
-        return len(self._ids) // _WIDTH
+        return self._count
 
     @overload
     def __getitem__(self, index: int) -> Outcome: ...
@@ -71,22 +73,20 @@ class Outcomes(Sequence[Outcome]):
         place = index if index >= 0 else index + len(self)
         if not 0 <= place < len(self):
             raise IndexError(f"there are {len(self)} outcomes, and no number {index}")
-        if place in self._special:
-            return self._special[place]
-        stored = bytes(self._ids[place * _WIDTH : (place + 1) * _WIDTH])
-        return Outcome(id=str(UUID(bytes=stored)), created=True)
+        return self._special.get(place) or Outcome(id=self._id(place), created=True)
+
+    def _id(self, place: int) -> str:
+        places, ids = self._named
+        if place not in places:
+            at = bisect_right(self._begins, place) - 1
+            number = (place - self._begins[at]) // BLOCK
+            ids = self._series[at].block(number)
+            begin = self._begins[at] + number * BLOCK
+            places = range(begin, begin + BLOCK)
+            if at + 1 < len(self._begins):
+                places = places[: self._begins[at + 1] - begin]
+            self._named = (places, ids)
+        return ids[place - places.start]
 
     def __repr__(self) -> str:
         return f"<Outcomes of {len(self)} items>"
-
-
-def gathered(so_far: list[Outcome] | Outcomes, more: list[Outcome]) -> list[Outcome] | Outcomes:
-    """Outcomes and those that follow: a list, as long as they are not too many."""
-    if isinstance(so_far, list):
-        if len(so_far) + len(more) <= KEPT:
-            return so_far + more
-        compact = Outcomes()
-        compact.extend(so_far)
-        so_far = compact
-    so_far.extend(more)
-    return so_far
