@@ -94,6 +94,10 @@ class Claimer:
         self._stopped = False
         self._lent = False
         """Whether the finisher is claiming in our place."""
+        self._wants_slots = True
+        """Whether there may be jobs that were left alone for want of a slot."""
+        self._all_had_room = True
+        """Whether each group of the last turn could be asked for."""
         self._groups = Groups(config.router)
         self._limited_first = True
         self._look_at = 0.0
@@ -114,6 +118,11 @@ class Claimer:
     def wake(self) -> None:
         """There may be jobs, or a slot may be free: look."""
         self._wake.set()
+
+    def slot_freed(self) -> None:
+        """A slot is free again: look, unless nothing was left when it was last looked."""
+        if self._wants_slots:
+            self.wake()
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -143,6 +152,7 @@ class Claimer:
         self._wake.clear()
         if self.done:  # since the look before the first round
             return
+        self._wants_slots = True
         if self._lent or not self._has_room():
             await self._wake.wait()
             return
@@ -153,9 +163,12 @@ class Claimer:
                 await self._survey()
                 self._groups.ask_anew()
             return
+        if not self._groups.all_asked:
+            return
         if (full_at := self._groups.full_at) is not None:
             await self._sleep(full_at - time.monotonic())
             return
+        self._wants_slots = self._needs_free_slots()
         survey, changed = await self._survey()
         if changed or self.done or (self._lanes.open() and not opened):
             return
@@ -163,6 +176,12 @@ class Claimer:
             await self._sleep(self._until_next(survey))
         elif not self._wake.is_set():
             await self._end_of_burst()
+
+    def _needs_free_slots(self) -> bool:
+        """Whether a slot that comes free may be what is waited for, although no job was found."""
+        ends = self._burst_window is not None
+        places = self._lanes.have_places or bool(self._lanes.open())
+        return ends or places or not self._all_had_room
 
     async def _claim_all(self) -> bool:
         """Claim what has limits and what has none; whether there may be more of the former.
@@ -182,8 +201,11 @@ class Claimer:
     async def _claim_limited(self, *, yields: bool) -> bool:
         if (slots := self._within_quota(self._free())) <= 0:
             return False
-        waiting = self._waiting()
-        ahead = max(0, (slots + waiting) // 2 - waiting)
+        ahead = self._starts_ahead(slots)
+        if ahead == 0:
+            self._lanes.put_off()
+            if not self._lanes.open():
+                return False
         queues = self._lanes.queues_without_limits(self._queues)
         request = self._lanes.request(
             slots=slots,
@@ -212,6 +234,11 @@ class Claimer:
             await asyncio.sleep(0)
         return bool(grant.jobs or grant.refused) and bool(self._lanes.open())
 
+    def _starts_ahead(self, slots: int) -> int:
+        """How many starts that are still to come may be granted: for half of the slots at most."""
+        waiting = self._waiting()
+        return max(0, (slots + waiting) // 2 - waiting)
+
     def _has_room(self) -> bool:
         if self.done:
             return False
@@ -232,9 +259,12 @@ class Claimer:
         return self._within_quota((self._free() + freed) * group.per_slot)
 
     async def _claim(self) -> None:
+        self._all_had_room = True
         for group in self._groups.in_turn():
             if (jobs := self._jobs(group)) > 0:
                 await self._claim_of(group, jobs)
+            else:
+                self._all_had_room = False
 
     async def _claim_of(self, group: Group, jobs: int) -> None:
         wanted = self._arguments(group, jobs)
@@ -331,7 +361,7 @@ class Claimer:
         else:
             self._look_at, self._owes_look = time.monotonic() + self._look_every, False
             stand = await self._store.run(backends.ops.stand, self._lanes.wanted_keys())
-            self._lanes.refresh(*stand, ahead=self._free() > 1)
+            self._lanes.refresh(*stand, ahead=self._starts_ahead(self._free()) > 0)
         return bool(new) or met
 
     async def _meet(self, ready: Any) -> bool:

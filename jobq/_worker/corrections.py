@@ -16,12 +16,20 @@ from jobq.observe import logger
 class Corrections:
     """Writes them at once, one after the other of a job; one that is lost leaves the estimate.
 
-    Any thread may call. `closed` is told of limits that are closed.
+    Any thread may call. `closed` is told of limits that are closed, `eased` is called when one
+    may open sooner.
     """
 
-    def __init__(self, store: backends.AsyncStore, closed: Callable[[str, float], None]) -> None:
+    def __init__(
+        self,
+        store: backends.AsyncStore,
+        *,
+        closed: Callable[[str, float], None],
+        eased: Callable[[], None],
+    ) -> None:
         self._store = store
         self._closed = closed
+        self._eased = eased
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -31,7 +39,7 @@ class Corrections:
         template = next((ref.template for ref in refs if ref.key == key), key)
         start = 0 if running.start is None else running.start.permit.start
         op = backends.ops.settle
-        self._write(op, key=key, template=template, units=units, start=start)
+        self._write(op, eases=units < 0, key=key, template=template, units=units, start=start)
 
     def close(self, key: str, seconds: float, reason: str) -> None:
         """A limit is used up for some seconds."""
@@ -39,16 +47,19 @@ class Corrections:
         self._loop.call_soon_threadsafe(self._closed, key, seconds)
         self._write(backends.ops.block, [row])
 
-    def _write(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        self._loop.call_soon_threadsafe(self._begin, self._run(op, *args, **kwargs))
+    def _write(self, op: Callable[..., Any], *args: Any, eases: bool = False, **given: Any) -> None:
+        self._loop.call_soon_threadsafe(self._begin, self._run(eases, op, *args, **given))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    async def _run(self, eases: bool, op: Callable[..., Any], *args: Any, **given: Any) -> None:
         try:
-            await self._store.run(op, *args, **kwargs)
+            await self._store.run(op, *args, **given)
         except JobqError as error:
             logger.warning("cannot correct a limit: %s", error)
+        else:
+            if eases:
+                self._eased()

@@ -34,6 +34,8 @@ class Groups:
         plain = [handler.type for handler in free if not handler.batch]
         self._all = [Group(plain)] if plain else []
         self._all += [Group([handler.type], handler.batch) for handler in free if handler.batch]
+        self.all_asked = not self._all
+        """Whether the last turn was that of all."""
 
     @property
     def only_plain(self) -> Group | None:
@@ -60,7 +62,9 @@ class Groups:
     def in_turn(self) -> list[Group]:
         """Those that had jobs, or else all of them; another one first each time."""
         self._all = self._all[1:] + self._all[:1]
-        return [group for group in self._all if not group.dry] or self._all
+        some = [group for group in self._all if not group.dry] or self._all
+        self.all_asked = len(some) == len(self._all)
+        return some
 
     def ask_anew(self) -> None:
         """See whether those that had no jobs have some now."""

@@ -40,6 +40,8 @@ class Lanes:
         self.learn()
         self._asks: dict[At, float] = {}
         """When to ask for each lane that has jobs."""
+        self._opens: dict[At, float] = {}
+        """When closed lanes open, which may be asked for ahead of that."""
         self._openings: dict[At, int] = {}
         """When closed lanes open, by the database's clock."""
         self._costs: dict[At, Mapping[str, int]] = {}
@@ -100,6 +102,7 @@ class Lanes:
         if not self._after and not ready.after:  # the look was at all of them
             self._asks = {at: ask for at, ask in self._asks.items() if at in seen}
             self._in_vain = {at: times for at, times in self._in_vain.items() if at in seen}
+            self._opens = {at: opens for at, opens in self._opens.items() if at in seen}
             self._openings = {at: opens for at, opens in self._openings.items() if at in seen}
             self._costs = {at: costs for at, costs in self._costs.items() if at in seen}
         for at in seen:
@@ -120,6 +123,11 @@ class Lanes:
         """The lanes to ask for now."""
         now = time.monotonic()
         return [at for at, ask in self._asks.items() if ask <= now]
+
+    def put_off(self) -> None:
+        """Ask for lanes when they open, and not ahead of that."""
+        for at in self.open():
+            self._asks[at] = max(self._asks[at], self._opens.get(at, 0.0))
 
     @property
     def next_ask(self) -> float:
@@ -164,15 +172,17 @@ class Lanes:
         self._costs |= grant.costs
         self._openings |= grant.openings
         for at, opening in grant.openings.items():
-            self._asks[at] = self._moment(opening, grant.now, ahead=request.ahead > 0)
+            self._asks[at] = self._moment(at, opening, grant.now, ahead=request.ahead > 0)
 
-    def _moment(self, opening: int, now: int, *, ahead: bool) -> float:
+    def _moment(self, at: At, opening: int, now: int, *, ahead: bool) -> float:
         """When to ask for a lane that opens then: ahead of it, and not all workers at once."""
         if opening >= NEVER:
+            self._opens[at] = FOR_EVER
             return FOR_EVER
         rest = max(0.0, (opening - now) / SECOND)
         lead = LOOK_AHEAD * random.uniform(0.1, 0.4) if ahead else 0.0
-        return time.monotonic() + (rest - lead if rest > lead else rest)
+        self._opens[at] = time.monotonic() + rest
+        return self._opens[at] - (lead if rest > lead else 0.0)
 
     def wanted_keys(self) -> dict[str, str]:
         """The limits of the lanes that have jobs, as {key: template}."""
@@ -194,7 +204,7 @@ class Lanes:
             held = self._held_back(at, lane, states)
             self._openings[at] = max(opening, held)
             ask = max(opening, min(held, now + HELD_LOOK))
-            self._asks[at] = max(self._moment(ask, now, ahead=ahead), self._patience(at))
+            self._asks[at] = max(self._moment(at, ask, now, ahead=ahead), self._patience(at))
 
     def _held_back(self, at: At, lane: Lane, states: Mapping[str, State]) -> int:
         """Until when a lane must wait, as it was told, for a job of another lane that saves up.

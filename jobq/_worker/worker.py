@@ -225,10 +225,10 @@ class Worker:
             margin=self._margin,
             report=self._progress.note,
             is_closed=lanes.are_keys_closed,
-            corrections=Corrections(store, lanes.close),
+            corrections=Corrections(store, closed=lanes.close, eased=self._wake_claimer),
             recorder=Recorder(store),
             leaving=lambda: "the worker was shutting down" if self._stop_requested else None,
-            freed=self._wake_claimer,
+            freed=self._slot_freed,
             stuck=self._every_slot_hangs,
         )
         claimer = self._claimer = Claimer(
@@ -407,6 +407,10 @@ class Worker:
     def _wake_claimer(self) -> None:
         if self._claimer is not None:
             self._claimer.wake()
+
+    def _slot_freed(self) -> None:
+        if self._claimer is not None:
+            self._claimer.slot_freed()
 
     def _every_slot_hangs(self, names: list[str]) -> None:
         message = f"every slot is taken by handlers that hang: {', '.join(names)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from jobq import RateLimit, backends
 from jobq._limits.lanes import Lane, Ref
 from jobq._worker.lanes import Lanes
 
-HOUR = 3_600_000_000
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+SLACK = 5.0
+"""Seconds that a test may be held up between two lines."""
 
 
 @pytest.fixture
@@ -58,4 +62,31 @@ def test_a_lane_whose_jobs_others_hold_is_left_alone_for_a_moment(lanes: Lanes) 
     assert lanes.open() == []
     lanes.saw(backends.ops.Ready((), ()))
     lanes.saw(backends.ops.Ready((), (at,)))
+    assert lanes.open() == [at]
+
+
+def test_a_lane_may_be_asked_for_ahead_of_its_opening_or_be_put_off_until_then(
+    lanes: Lanes,
+) -> None:
+    at = lane_of(1)
+    lanes.saw(backends.ops.Ready((), (at,)))
+    request = lanes.request(
+        slots=4, ahead=2, rivals=([], []), yields=False, worker="w", lease=1, margin=1
+    )
+    began = time.monotonic()
+    lanes.heard(request, backends.ops.Grant(now=1, openings={at: 1 + HOUR}))
+    assert 0.1 <= lanes._opens[at] - lanes.next_ask <= 0.4
+    lanes._asks[at] = 0.0  # the time has come
+    assert lanes.open() == [at]
+    lanes.put_off()
+    assert lanes.open() == []
+    assert began <= lanes.next_ask - HOUR / SECOND <= began + SLACK
+    lanes.saw(backends.ops.Ready((), ()))
+    assert lanes._opens == {}
+
+
+def test_a_lane_that_is_open_is_not_put_off(lanes: Lanes) -> None:
+    at = lane_of(1)
+    lanes.saw(backends.ops.Ready((), (at,)))
+    lanes.put_off()
     assert lanes.open() == [at]
