@@ -13,6 +13,7 @@ from tests.mutants.catalogue.names import (
     LIMITS,
     MOVES,
     ONCE,
+    ROUNDS,
     SATURATED,
     SLOTS,
     WAITING,
@@ -51,6 +52,14 @@ MUTANTS = (
         new="return self._count - self._taken_by(self.abandoned)",
         tests=(f"{CLAIMS}::test_two_workers_of_ten_slots_never_hold_more_than_ten_of_forty_jobs",),
         faults=(SLOTS,),
+    ),
+    Mutant(
+        name="left-alone",
+        promise="a slot that comes free takes a job that was left for want of it",
+        file="_worker/claimer.py",
+        old="        if self._wants_slots:\n",
+        new="        if False:\n",
+        tests=(f"{ROUNDS}::test_a_free_slot_takes_what_was_left_for_want_of_it",),
     ),
     Mutant(
         name="held-ahead",

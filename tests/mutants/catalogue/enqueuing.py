@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.catalogue.mutant import Mutant
-from tests.mutants.catalogue.names import ENQUEUE, HINTS, LATE_HINT, TRANSACTIONS
+from tests.mutants.catalogue.names import ENQUEUE, HINTS, LATE_HINT, SERIES, TRANSACTIONS
 
 MUTANTS = (
     Mutant(
@@ -38,5 +38,13 @@ MUTANTS = (
         new="",
         tests=(LATE_HINT,),
         faults=(HINTS,),
+    ),
+    Mutant(
+        name="guessed-id",
+        promise="who knows the id of one job can name no other",
+        file="_series.py",
+        old="os.urandom(16)",
+        new="bytes(16)",
+        tests=(f"{SERIES}::test_two_series_of_one_instant_share_no_random_bits",),
     ),
 )
