@@ -143,7 +143,7 @@ class Finisher:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             endings = [self._ending(running, outcome) for running, outcome in batch]
-            op = backends.ops.finish_and_delete
+            op = backends.ops.finish_with_more
             done = await self._store.run(op, endings, keep=self._keep, again=True)
             self._settle(batch, endings, done)
 
@@ -220,9 +220,6 @@ class Finisher:
     ) -> tuple[dict[str, str], Sequence[Any]]:
         """`{job id: status}` of what was ended, and the jobs that were claimed along with it."""
         ops, keep = backends.ops, self._keep
-        special = any(
-            e.deletes or e.committed or e.artifacts or e.transition.waits for e in endings
-        )
         again: dict[str, bool] = {}
         while True:
             self._asked_at = time.monotonic()
@@ -230,7 +227,8 @@ class Finisher:
                 if wanted is not None:
                     run = self._store.run
                     return await run(ops.finish_and_claim, endings, wanted, keep=keep, **again)
-                op = ops.finish_and_delete if special else ops.finish
+                have_more = any(ending.has_more for ending in endings)
+                op = ops.finish_with_more if have_more else ops.finish
                 return await self._store.run(op, endings, keep=keep, **again), []
             except BackendUnavailable as error:
                 logger.warning("cannot write outcomes yet: %s", error)

@@ -123,7 +123,9 @@ def test_every_late_write_of_a_lost_claim_is_refused(
         assert finish(frozen, zombie, transition) == {}
         assert finish(frozen, zombie, transition, again=True) == {}
         committed = ops.Ending(job.id, zombie.fence, 1, 0, "worker-1", COMPLETED, committed=True)
-        assert run(frozen, ops.finish_and_delete, [committed], keep=None) == {}
+        assert run(frozen, ops.finish_with_more, [committed], keep=None) == {}
+    unkept = ending(zombie, COMPLETED)._replace(deletes=True)
+    assert run(frozen, ops.finish, [unkept], keep=None) == {}
     assert progress(frozen, zombie, 99) == []
     (renewal,) = renew(frozen, zombie)
     assert not renewal.held
@@ -263,7 +265,7 @@ def test_a_completion_in_a_handlers_transaction_is_in_the_history_without_its_wo
     assert (attempt.number, attempt.outcome, attempt.worker) == (1, "completed", "worker-1")
     committed = ops.Ending(job.id, claimed.fence, 1, 0, "worker-1", COMPLETED, committed=True)
     for again in (False, True):
-        ended = run(frozen, ops.finish_and_delete, [committed], keep=None, again=again)
+        ended = run(frozen, ops.finish_with_more, [committed], keep=None, again=again)
         assert ended == {job.id: "completed"}
     assert frozen.history(job) == history
 

@@ -69,7 +69,16 @@ def finish(d: Any) -> Any:
 
 def finish_and_delete(d: Any) -> Any:
     endings = [ending._replace(deletes=True) for ending in (yield from claim(d))]
-    done = yield from ops.finish_and_delete(d, endings, keep=None)
+    done = yield from ops.finish(d, endings, keep=None)
+    assert len(done) == SLOTS
+    return done
+
+
+def finish_with_more(d: Any) -> Any:
+    saved = ("01900000-0000-7000-8000-00000000000a",)
+    more = {"deletes": True, "artifacts": saved}
+    endings = [ending._replace(**more) for ending in (yield from claim(d))]
+    done = yield from ops.finish_with_more(d, endings, keep=None)
     assert len(done) == SLOTS
     return done
 
@@ -116,6 +125,7 @@ UNITS: dict[str, Callable[[Any], Any]] = {
         claim,
         finish,
         finish_and_delete,
+        finish_with_more,
         finish_and_claim,
         claim_limited,
         survey,

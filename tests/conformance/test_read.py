@@ -382,6 +382,32 @@ async def test_a_job_that_is_not_kept_is_not_found_after_its_completion(
     assert sql(aqueue.sync, "SELECT count(*) FROM jobq_attempt") == [(1,)]
 
 
+async def test_a_job_that_is_not_kept_leaves_no_attempt_and_no_step_behind(
+    afrozen: jobq.AsyncQueue, router: jobq.Router, clock: FrozenClock
+) -> None:
+    left: list[tuple[int, ...]] = []
+
+    def count() -> tuple[int, ...]:
+        tables = ("jobq_job", "jobq_attempt", "jobq_step")
+        return tuple(sql(afrozen.sync, f"SELECT count(*) FROM {table}")[0][0] for table in tables)
+
+    @router.handler("fleeting", keep=False, retry=jobq.Retry(backoff=jobq.Fixed(60)))
+    async def fleeting(payload: dict, job: jobq.JobContext) -> None:
+        await job.step("draw", lambda: 1)
+        if job.attempt == 1:
+            raise RuntimeError("again")
+        left.append(count())
+
+    await afrozen.enqueue_many([(fleeting, {"n": n}) for n in range(2)])
+    other = await afrozen.enqueue("stranger", {})
+    for _ in range(2):
+        assert await jobq.Worker(afrozen).run_once() == 2
+        clock.advance(60)
+    assert left[0] == (3, 2, 2)
+    assert count() == (1, 0, 0)
+    assert (await afrozen.get(other.id)).status == "pending"
+
+
 # --- queues and workers -------------------------------------------------------------------------
 
 

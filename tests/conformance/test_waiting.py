@@ -319,7 +319,7 @@ def test_an_event_between_the_last_look_and_the_waiting_makes_the_job_due(
         Parked(held.started_at + 60_000_000, ("approval",)), _standing(), jobq.Retry(), 0
     )
     ending = ops.Ending(job.id, held.fence, held.attempts, held.started_at, "worker-1", parked)
-    assert run(frozen, ops.finish_and_delete, [ending], keep=None) == {job.id: "waiting"}
+    assert run(frozen, ops.finish_with_more, [ending], keep=None) == {job.id: "waiting"}
     (again,) = claim(frozen)
     assert (again.id, again.attempts) == (job.id, 1)
 

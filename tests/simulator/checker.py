@@ -46,7 +46,7 @@ VERBS = {
     "claim": {"claim"},
     "claim_limited": {"claim", "refuse"},
     "finish": {"finish"},
-    "finish_and_delete": {"finish"},
+    "finish_with_more": {"finish"},
     "finish_and_claim": {"finish", "claim"},
     "complete": {"finish"},
     "give_back": {"finish"},
@@ -119,7 +119,7 @@ class Checker:
         before = self.jobs
         if self._database.changes != self._changes:
             self._check_changes(sent, error)
-        if error is None and op in ("finish", "finish_and_delete", "finish_and_claim"):
+        if error is None and op in ("finish", "finish_with_more", "finish_and_claim"):
             self._check_answer(sent, result, before)
 
     def _check_changes(self, sent: Sent, error: BaseException | None) -> None:
@@ -376,7 +376,7 @@ def _reachable(status: str, verbs: set[str]) -> set[str]:
 
 
 def _endings(sent: Sent) -> list[Any]:
-    has = sent.op.__name__ in ("finish", "finish_and_delete", "finish_and_claim")
+    has = sent.op.__name__ in ("finish", "finish_with_more", "finish_and_claim")
     return list(sent.args[0]) if has else []
 
 
@@ -387,7 +387,7 @@ def _key(running: Running) -> tuple[str, int]:
 def _named(sent: Sent) -> set[tuple[str, int]]:
     """The claims that an op was given."""
     match sent.op.__name__:
-        case "finish" | "finish_and_delete" | "finish_and_claim":
+        case "finish" | "finish_with_more" | "finish_and_claim":
             return {(ending.id, ending.fence) for ending in sent.args[0]}
         case "complete":
             return {(sent.kwargs["id"], sent.kwargs["fence"])}

@@ -30,7 +30,7 @@ from jobq.backends.ops.control import (
 )
 from jobq.backends.ops.cycle import finish_and_claim
 from jobq.backends.ops.declare import declare, declare_refused, undeclare, undeclared
-from jobq.backends.ops.finish import Ending, complete, finish, finish_and_delete
+from jobq.backends.ops.finish import Ending, complete, finish, finish_with_more
 from jobq.backends.ops.heads import stand
 from jobq.backends.ops.insert import NewRow, insert, insert_many
 from jobq.backends.ops.keep import (
@@ -163,7 +163,7 @@ __all__ = [
     "find",
     "finish",
     "finish_and_claim",
-    "finish_and_delete",
+    "finish_with_more",
     "forget_artifact",
     "forget_worker",
     "get",

@@ -8,7 +8,7 @@ from typing import Any
 from jobq.backends._dialect import Dialect
 from jobq.backends._statement import Op, atomic, knows_again
 from jobq.backends.ops.claim import Claimed, claim
-from jobq.backends.ops.finish import Ending, finish_and_delete
+from jobq.backends.ops.finish import Ending, finish_with_more
 
 
 @knows_again
@@ -21,7 +21,7 @@ def finish_and_claim(
     keep: int | None,
     again: bool = False,
 ) -> Op[tuple[dict[str, str], list[Claimed]]]:
-    """What `finish_and_delete` answers, and what `claim` does with the arguments `wanted`."""
-    done = yield from finish_and_delete(d, endings, keep=keep, again=again)
+    """What `finish_with_more` answers, and what `claim` does with the arguments `wanted`."""
+    done = yield from finish_with_more(d, endings, keep=keep, again=again)
     claimed = yield from claim(d, **wanted)
     return done, claimed

@@ -29,7 +29,7 @@ from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param
 from jobq.backends._statement import Op, atomic, knows_again, replanned, statement
 from jobq.backends.ops._moves import held
 from jobq.backends.ops.artifacts import store_artifacts
-from jobq.backends.ops.remove import remove
+from jobq.backends.ops.remove import remove, remove_held
 from jobq.backends.ops.steps import waits_for_cancellable, wake_resumed
 
 j = t.job.c
@@ -54,6 +54,16 @@ class Ending(NamedTuple):
     """Whether the handler wrote the outcome itself, and it is only to be seen whether it did."""
     artifacts: tuple[str, ...] = ()
     """What it uploaded outside of steps, to be stored if this is the job's end."""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more than the job and its history is to be written."""
+        return bool(self.committed or self.artifacts or self.transition.waits)
+
+    @property
+    def forgets(self) -> bool:
+        """Whether its job is simply to be deleted."""
+        return self.deletes and self.transition.status == "completed" and not self.has_more
 
     def row(self) -> dict[str, Any]:
         move = self.transition
@@ -331,7 +341,7 @@ def finish(
 ) -> Op[dict[str, str]]:
     """End attempts of one worker: `{job id: status}` of those ended.
 
-    An ending whose claim is no longer valid is left out. `keep` is how long finished jobs stay
+    Jobs that complete and are not kept are deleted. An ending whose claim is no longer valid is left out. `keep` is how long finished jobs stay
     by default, in microseconds; `None` is for ever. `again` says that the same endings were sent
     before on a connection that was lost: those already stored count as ended.
     """
@@ -339,8 +349,12 @@ def finish(
     if again:
         done = dict((yield _ended_before(d, rows=dumps([ending.row() for ending in endings]))))
     left = [ending for ending in endings if ending.id not in done]
-    completions = [ending for ending in left if ending.transition.status == "completed"]
-    others = [ending for ending in left if ending.transition.status != "completed"]
+    forgotten = [ending for ending in left if ending.forgets]
+    ended = [ending for ending in left if not ending.forgets]
+    completions = [ending for ending in ended if ending.transition.status == "completed"]
+    others = [ending for ending in ended if ending.transition.status != "completed"]
+    if forgotten:
+        done |= yield from remove_held(d, [(ending.id, ending.fence) for ending in forgotten])
     if completions:
         done |= yield from _finish_completions(d, completions, keep=keep)
     if others:
@@ -385,13 +399,12 @@ def _finish_others(
 
 @knows_again
 @atomic
-def finish_and_delete(
+def finish_with_more(
     d: Dialect, endings: Sequence[Ending], *, keep: int | None, again: bool = False
 ) -> Op[dict[str, str]]:
     """`finish`, where endings have more to them.
 
-    Their jobs are deleted on completion, were completed by their handlers, saved artifacts, or
-    begin to wait.
+    Their jobs were completed by their handlers, saved artifacts, or begin to wait.
     """
     committed = [ending for ending in endings if ending.committed]
     done = yield from finish(d, [e for e in endings if not e.committed], keep=keep, again=again)
@@ -403,7 +416,8 @@ def finish_and_delete(
     saved = [id for e in endings if done.get(e.id) in FINISHED for id in e.artifacts]
     if saved:
         yield from store_artifacts(d, saved)
-    gone = [e.id for e in endings if e.deletes and done.get(e.id) == "completed"]
+    kept = [e for e in endings if not e.forgets]
+    gone = [e.id for e in kept if e.deletes and done.get(e.id) == "completed"]
     if gone:
         yield from remove(d, gone)
     return done
