@@ -341,9 +341,10 @@ def finish(
 ) -> Op[dict[str, str]]:
     """End attempts of one worker: `{job id: status}` of those ended.
 
-    Jobs that complete and are not kept are deleted. An ending whose claim is no longer valid is left out. `keep` is how long finished jobs stay
-    by default, in microseconds; `None` is for ever. `again` says that the same endings were sent
-    before on a connection that was lost: those already stored count as ended.
+    Jobs that complete and are not kept are deleted. An ending whose claim is no longer valid is
+    left out. `keep` is how long finished jobs stay by default, in microseconds; `None` is for
+    ever. `again` says that the same endings were sent before on a connection that was lost: those
+    already stored count as ended.
     """
     done: dict[str, str] = {}
     if again:
