@@ -131,9 +131,10 @@ class Subject:
         return {"jobs/s": rate} | spent | {"peak MB": memory} | rest
 
     def fill(self, count: int) -> None:
-        """Jobs that wait, for drains without `fill`."""
+        """Have so many jobs wait, for drains without `fill`."""
         self.queue.pause()
-        self.queue.enqueue_many(("noop", PAYLOAD) for _ in range(count))
+        pending = self.database.sql("SELECT count(*) FROM jobq_job WHERE status = 'pending'")
+        self.queue.enqueue_many(("noop", PAYLOAD) for _ in range(count - pending[0][0]))
 
     def _completed(self, type: str) -> int:
         return int(self.database.sql(f"SELECT count(*) {COMPLETED.format(type=type)}")[0][0])

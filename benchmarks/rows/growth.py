@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from benchmarks.bench import Bench, row
-from benchmarks.contest import Contest, Run
+from benchmarks.contest import Contest, Run, Sample
 from benchmarks.rows.contestants import contestants
 from benchmarks.subject import Subject
 
@@ -26,7 +26,12 @@ def pending(bench: Bench, store: str) -> Iterator[Contest]:
             stack.callback(subject.close)
             timed = min(bench.size(TIMED, 500), size // trials)
             subject.fill(size)
-            return lambda: subject.drained(timed, clear=False, fill=False)
+
+            def drained() -> Sample:
+                subject.fill(size)  # a worker has gone on until it was stopped
+                return subject.drained(timed, clear=False, fill=False)
+
+            return drained
 
         runs = {_pending(size): contestant(size) for size in sizes}
         yield Contest(
