@@ -25,7 +25,7 @@ from jobq.backends.ops.insert import CHANNEL
 from jobq.backends.postgres.aio import AsyncPostgresStore
 from jobq.backends.postgres.connections import AsyncConnection, connect_args
 from jobq.backends.postgres.ear import Ear
-from jobq.backends.postgres.plans import ANEW, AS_USUAL, BY_INDEX
+from jobq.backends.postgres.plans import ANEW, AS_USUAL
 from jobq.backends.postgres.snapshots import oldest_snapshot
 from jobq.backends.postgres.sync import PostgresStore
 from jobq.observe import logger
@@ -74,7 +74,7 @@ class PostgresBackend:
     def outcome_store(self, within: float) -> AsyncPostgresStore:
         """For outcomes: whoever has taken the pool."""
         name, options = "jobq outcomes", self._answering(within)
-        return AsyncPostgresStore(options, self.dialect, reserved=name, plans=BY_INDEX)
+        return AsyncPostgresStore(options, self.dialect, reserved=name, plans=ANEW)
 
     def _answering(self, within: float | None) -> PostgresOptions:
         """The options of a store whose answers are not waited for longer than that."""

@@ -19,7 +19,7 @@ from psycopg.pq import TransactionStatus
 from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call
 from jobq.backends.postgres.attempts import Attempts
-from jobq.backends.postgres.plans import ANEW, AS_USUAL, BY_INDEX, Plans
+from jobq.backends.postgres.plans import ANEW, AS_USUAL, Plans
 
 T = TypeVar("T")
 CANCEL_WITHIN = 1.0
@@ -191,8 +191,7 @@ def _settings(plans: Plans) -> Iterator[str]:
 
 
 _FIRST_WORDS = {
-    plans: f"SELECT pg_backend_pid(), {', '.join(_settings(plans))}"
-    for plans in (AS_USUAL, ANEW, BY_INDEX)
+    plans: f"SELECT pg_backend_pid(), {', '.join(_settings(plans))}" for plans in (AS_USUAL, ANEW)
 }
 
 

@@ -14,10 +14,3 @@ somebody has chosen another value, that one stays."""
 AS_USUAL: Plans = ()
 ANEW: Plans = (("plan_cache_mode", "auto", "force_custom_plan"),)
 """For a worker's sessions: a prepared statement saves all but the planning, a third of a claim."""
-BY_INDEX: Plans = (
-    ("plan_cache_mode", "auto", "force_generic_plan"),
-    ("enable_seqscan", "on", "off"),
-    ("enable_hashjoin", "on", "off"),
-    ("enable_mergejoin", "on", "off"),
-)
-"""For a session that only writes rows whose keys it is given: one plan, right for any table."""

@@ -11,6 +11,7 @@ SCHEDULES = "conformance/test_schedules.py"
 STEPS, WAITING = "conformance/test_steps.py", "conformance/test_waiting.py"
 READ, SHUTDOWN = "conformance/test_read.py", "conformance/test_shutdown.py"
 ROUNDS, SERIES = "conformance/test_rounds.py", "unit/test_series.py"
+PLANS = "conformance/test_hot_plans.py"
 
 EXPIRES_BETWEEN = (
     f"{OUTCOMES}::test_a_job_that_expires_between_two_rounds_of_upkeep_is_not_started_either"
