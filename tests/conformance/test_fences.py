@@ -14,6 +14,7 @@ import jobq
 from jobq._enqueue import new_row
 from jobq._model import JobStatus
 from jobq._outcome import CRASHES_ALLOWED, Transition
+from jobq._worker.claimer import Claimer
 from jobq._worker.lease import LeaseKeeper
 from jobq._worker.upkeep import after_crash
 from jobq.backends import callers, ops
@@ -340,6 +341,28 @@ def test_a_lease_lasts_until_it_is_renewed_no_more(
         assert (renewal.held, renewal.cancel_requested) == (True, False)
     clock.advance(LEASE / SECOND + 0.000001)
     assert rescue(frozen) == [(job.id, "pending")]
+
+
+async def test_a_job_whose_claim_was_answered_too_late_is_given_back_and_not_begun(
+    aqueue: jobq.AsyncQueue, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease counts from when it was asked for, and somebody else may have it by now."""
+    late, attempts = [31.0], []
+    receive = Claimer._receive
+
+    def receive_late(self: Claimer, group: Any, claimed: Any, jobs: int, asked_at: float) -> None:
+        receive(self, group, claimed, jobs, asked_at - (late.pop() if claimed and late else 0.0))
+
+    @router.handler("h")
+    async def handle(payload: dict, job: jobq.JobContext) -> None:
+        attempts.append(job.attempt)
+
+    monkeypatch.setattr(Claimer, "_receive", receive_late)
+    job = await aqueue.enqueue(handle, {})
+    async with jobq.Worker(aqueue, lease=30.0).running():
+        done = await aqueue.wait(job.id, timeout=20)
+    assert attempts == [1]
+    assert (done.status, done.released_count) == ("completed", 1)
 
 
 async def test_the_handler_of_a_job_that_was_lost_is_stopped_at_the_next_heartbeat(

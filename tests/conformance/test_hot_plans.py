@@ -135,6 +135,8 @@ UNITS: dict[str, Callable[[Any], Any]] = {
         ops.overdue,
     )
 }
+LOOKS = {"survey", "untold", "overdue"}
+"""Those that look whether there is something to do."""
 
 
 # --- what they cost ------------------------------------------------------------------------------
@@ -267,11 +269,9 @@ def test_what_was_prepared_for_empty_tables_costs_the_same_in_full_ones(
     """And before PostgreSQL has looked at what is in them now."""
     with jobq.Queue(postgres, router=router) as queue:
         few, many, walks = measured(postgres, queue, router, prepares=True)
-    found = {name: (few[name], many[name]) for name in UNITS}
+    found = {name: (few[name], many[name]) for name in few}
     record_property("costs", found)
-    # Whom to tell of finished jobs depends on how many of them have a webhook.
-    assert [walk for walk in walks if "webhook_sent" not in walk] == []
-    del found["untold"]
+    assert walks == []
     assert {name: costs for name, costs in found.items() if costs[1] > 2 * costs[0] + 10} == {}
 
 
@@ -285,10 +285,12 @@ def measured(
     run(queue, ops.ensure_limits, ["provider"])
     for type in ("work", "limited"):
         queue.enqueue_many((type, {}) for _ in range(3 * SLOTS))
+    # The best plans for looks depend on what is in the columns: of how many types jobs are.
+    units = {name: unit for name, unit in UNITS.items() if not prepares or name not in LOOKS}
     with closing(Meter(url, queue, prepares=prepares)) as meter:
-        few = {name: meter.of(unit) for name, unit in UNITS.items()}
+        few = {name: meter.of(unit) for name, unit in units.items()}
         fill(queue)
         meter.settle()
         meter.walks.clear()  # a table of one page is best read whole
-        many = {name: meter.of(unit) for name, unit in UNITS.items()}
+        many = {name: meter.of(unit) for name, unit in units.items()}
         return few, many, meter.walks

@@ -177,7 +177,7 @@ def long(router: jobq.Router) -> None:
 
     @router.handler("long")
     async def long(payload: dict[str, Any], job: jobq.JobContext) -> None:
-        await asyncio.sleep(3600)
+        await asyncio.sleep(20)  # ends, where it is not ended
 
 
 def test_what_cannot_finish_is_given_back_within_the_budget(start: Start, long: None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -56,6 +57,8 @@ class PostgresBackend:
         self.url = url
         self.dialect = PostgresDialect(clock)
         self.identity = f"postgresql:{self.options.url}"
+        self._hints: list[Callable[[], object]] = []
+        """Of those that watch now; any thread may call."""
 
     def store(self) -> PostgresStore:
         return PostgresStore(self.options, self.dialect)
@@ -63,7 +66,8 @@ class PostgresBackend:
     def async_store(self, within: float | None = None) -> AsyncPostgresStore:
         is_workers = within is not None  # who stays, and asks the same again and again
         plans = ANEW if is_workers else AS_USUAL
-        return AsyncPostgresStore(self._answering(within), self.dialect, plans=plans)
+        doubt = self._doubt if is_workers else None
+        return AsyncPostgresStore(self._answering(within), self.dialect, plans=plans, doubt=doubt)
 
     def lease_store(self, within: float) -> PostgresStore:
         """For renewals: whoever has taken the pool, whatever a pool rests after a failure."""
@@ -74,7 +78,9 @@ class PostgresBackend:
     def outcome_store(self, within: float) -> AsyncPostgresStore:
         """For outcomes: whoever has taken the pool."""
         name, options = "jobq outcomes", self._answering(within)
-        return AsyncPostgresStore(options, self.dialect, reserved=name, plans=ANEW)
+        return AsyncPostgresStore(
+            options, self.dialect, reserved=name, plans=ANEW, doubt=self._doubt
+        )
 
     def _answering(self, within: float | None) -> PostgresOptions:
         """The options of a store whose answers are not waited for longer than that."""
@@ -100,14 +106,25 @@ class PostgresBackend:
         accepts LISTEN and then hears nothing.
         """
         del store, idle
-        while True:
-            try:
-                await self._listen(hint)
-            except psycopg.Error as error:
-                logger.warning("LISTEN was interrupted, polling until it is back: %s", error)
-            self.fallback_poll = 1.0
+        doubted = partial(asyncio.get_running_loop().call_soon_threadsafe, hint)
+        self._hints.append(doubted)
+        try:
+            while True:
+                try:
+                    await self._listen(hint)
+                except psycopg.Error as error:
+                    logger.warning("LISTEN was interrupted, polling until it is back: %s", error)
+                self.fallback_poll = 1.0
+                hint()
+                await asyncio.sleep(random.uniform(0.5, 1.5))
+        finally:
+            self._hints.remove(doubted)
+
+    def _doubt(self) -> None:
+        """A connection of a worker fell silent: that which listens may be as dead."""
+        self.fallback_poll = 1.0
+        for hint in self._hints:
             hint()
-            await asyncio.sleep(random.uniform(0.5, 1.5))
 
     async def _listen(self, hint: Callable[[], None]) -> None:
         url = self.options.listen_url or self.options.url

@@ -50,12 +50,15 @@ class AsyncPostgresStore(hints.Hinting):
         *,
         reserved: str | None = None,
         plans: Plans = AS_USUAL,
+        doubt: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
         self._options = options
         self._plans = plans
         self.dialect = dialect
         self._reserved = reserved
+        self._doubt = doubt
+        """Called when a connection has fallen silent."""
         self._pool: Pool | None = None
         self._attempts = Attempts()
         self._distrusted = 0.0
@@ -127,6 +130,8 @@ class AsyncPostgresStore(hints.Hinting):
         finally:
             if connection.silent:
                 self._distrusted = time.monotonic()
+                if self._doubt is not None:
+                    self._doubt()
             await pool.putconn(connection)
 
     async def _take(self, pool: Pool) -> AsyncConnection:

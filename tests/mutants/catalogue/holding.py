@@ -76,7 +76,9 @@ MUTANTS = (
         file="_worker/running.py",
         old="self.renewed_at = self.started_at if claimed_at is None else claimed_at",
         new="self.renewed_at = self.started_at",
-        tests=(SEEDS,),
+        tests=(
+            f"{FENCES}::test_a_job_whose_claim_was_answered_too_late_is_given_back_and_not_begun",
+        ),
     ),
     Mutant(
         name="renewal",
