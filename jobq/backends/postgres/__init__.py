@@ -31,8 +31,12 @@ from jobq.backends.postgres.snapshots import oldest_snapshot
 from jobq.backends.postgres.sync import PostgresStore
 from jobq.observe import logger
 
-QUIET = 60.0
-"""Seconds between two looks for what no NOTIFY told of; a ping that comes back is one too."""
+QUIET = 30.0
+"""Seconds between two looks for what no NOTIFY told of."""
+PING_EVERY = 10.0
+"""Seconds after which a worker makes sure again that it hears what is told."""
+PING_WITHIN = 5.0
+"""Seconds after which the connection that listens is given up, if it does not answer."""
 
 
 def _check(url: str) -> None:
@@ -131,26 +135,28 @@ class PostgresBackend:
         ping = f"{CHANNEL}_{token_hex(8)}"
         args = connect_args("jobq listen", self.options)
         connection = await AsyncConnection.connect(url, **args)
-        connection.bound = self.options.statement_timeout
+        bounds = (self.options.statement_timeout, PING_WITHIN)
+        connection.bound = min(bound for bound in bounds if bound is not None)
         ear = Ear(connection)
         try:
             await connection.execute(f"LISTEN {CHANNEL}")
             await connection.execute(f"LISTEN {ping}")
             while True:
                 await connection.execute(f"NOTIFY {ping}")
-                self.fallback_poll = QUIET if await self._hear(ear, ping, hint) else 1.0
+                if not await self._hear(ear, ping, hint):
+                    self.fallback_poll = 1.0
         finally:
             await connection.close()
 
     async def _hear(self, ear: Ear, ping: str, hint: Callable[[], None]) -> bool:
-        """Pass hints on for half a minute; whether our own ping was among them."""
+        """Pass hints on until the next ping is due; whether our own was among them."""
         heard = False
         async for channel in ear.channels(2.0):
-            if channel == ping:
-                heard = True
-                self.fallback_poll = QUIET
-            hint()
+            heard = channel == ping
+            if not heard or self.fallback_poll < QUIET:
+                hint()  # also for what was missed while the channel was not trusted
             if heard:
+                self.fallback_poll = QUIET
                 break
         if not heard:
             logger.warning(
@@ -159,6 +165,6 @@ class PostgresBackend:
             )
             await asyncio.sleep(28.0)
             return False
-        async for _ in ear.channels(30.0):
+        async for _ in ear.channels(PING_EVERY):
             hint()
         return True

@@ -255,7 +255,8 @@ def notify(lab: Lab) -> Findings:
         ended,
         checker.all_completed(tables),
         checker.started_once(tables, events),
-        lab.in_time("a lost hint costs a poll at most", polls, 6.0),
+        # Ten seconds to the next ping, and five for its answer; then a poll each second.
+        lab.in_time("a lost hint costs a ping at most", polls, 20.0),
     )
     findings.figures = {
         "slowest without hints s": round(max(polls), 1),
