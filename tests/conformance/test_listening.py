@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import psycopg
 import pytest
 
+import jobq
+from jobq.backends import postgres as module
 from jobq.backends.postgres.connections import AsyncConnection
 from jobq.backends.postgres.ear import Ear
+from tests.faults.proxy import Proxy
 
 GENEROUS = 30.0
 
@@ -139,3 +143,77 @@ async def test_a_connection_that_is_closed_cannot_be_listened_to(
     await listening.close()
     with pytest.raises(psycopg.OperationalError):
         await first(ear)
+
+
+# --- what a worker makes of it ------------------------------------------------------------------
+
+
+class Watched:
+    """A backend that is watched, and how often it has said that there may be something."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        self.hints = 0
+
+    def hint(self) -> None:
+        self.hints += 1
+
+    async def until(self, happens: Callable[[], bool]) -> None:
+        async with asyncio.timeout(GENEROUS):
+            while not happens():
+                await asyncio.sleep(0.005)
+
+    @property
+    def trusts(self) -> bool:
+        return bool(self.backend.fallback_poll == module.QUIET)
+
+
+@asynccontextmanager
+async def watching(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
+    """With pings fifty times a second; each goes to the channel `jobq_ping`."""
+    monkeypatch.setattr(module, "PING_EVERY", 0.02)
+    monkeypatch.setattr(module, "PING_WITHIN", 0.3)
+    monkeypatch.setattr(module, "token_hex", lambda _: "ping")
+    async with jobq.AsyncQueue(url) as queue:
+        watched = Watched(queue._config.backend)
+        watch = watched.backend.watch(None, watched.hint, lambda: 0.0)
+        task = asyncio.create_task(watch)
+        await watched.until(lambda: watched.trusts)
+        yield watched
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_pings_of_its_own_tell_a_worker_of_nothing(
+    postgres: str, speaker: AsyncConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await speaker.execute("LISTEN jobq_ping")
+    async with watching(postgres, monkeypatch) as watched:
+        pings = Ear(speaker).channels(GENEROUS)
+        for _ in range(5):
+            await anext(pings)
+        assert watched.hints == 1  # for what was missed before it listened
+        await speaker.execute("NOTIFY jobq")
+        await watched.until(lambda: watched.hints == 2)
+
+
+async def test_a_silent_connection_elsewhere_throws_doubt_on_it_until_the_next_ping(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with watching(postgres, monkeypatch) as watched:
+        watched.backend._doubt()
+        assert not watched.trusts
+        await watched.until(lambda: watched.trusts)
+        assert watched.hints == 3  # at the doubt, and when it was over
+
+
+async def test_a_connection_that_fell_silent_is_found_by_its_next_ping(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Proxy(postgres) as proxy:
+        async with watching(proxy.url, monkeypatch) as watched:
+            proxy.freeze("jobq listen")
+            await watched.until(lambda: not watched.trusts)
+            proxy.thaw()
+            await watched.until(lambda: watched.trusts)
