@@ -25,7 +25,6 @@ def pending(bench: Bench, store: str) -> Iterator[Contest]:
             subject = Subject(stack.enter_context(bench.database(store)))
             stack.callback(subject.close)
             timed = min(bench.size(TIMED, 500), size // trials)
-            subject.fill(size)
 
             def drained() -> Sample:
                 subject.fill(size)  # a worker has gone on until it was stopped

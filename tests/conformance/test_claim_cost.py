@@ -14,6 +14,7 @@ from jobq._payload import dumps
 from jobq.backends import ops
 from jobq.backends._statement import Call, reading
 from jobq.backends.ops.heads import heads_of
+from tests.conformance.explained import Explainer
 from tests.conformance.situations import LEASE, MARGIN, SECOND, run, sql
 
 TYPES = ("work", "resize", "caption")
@@ -126,6 +127,7 @@ class Costs:
 
     def __init__(self, connection: psycopg.Connection[Any], queue: jobq.Queue) -> None:
         self._connection = connection
+        self._explainer = Explainer(connection, prepares=False)
         self._dialect = queue._store().dialect
 
     def settle(self) -> None:
@@ -148,13 +150,7 @@ class Costs:
             with self._connection.transaction(force_rollback=True):
                 if not seqscan:
                     self._connection.execute("SET LOCAL enable_seqscan = off")
-                cursor = self._connection.execute(
-                    f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {call.sql}",
-                    call.params,
-                    prepare=False,
-                )
-                ((plan,),) = cursor.fetchall()
-            top = plan[0]["Plan"]
+                top = self._explainer.plan(call)
             if rows:
                 assert top["Actual Rows"] == rows
             costs.append(top["Shared Hit Blocks"] + top["Shared Read Blocks"])

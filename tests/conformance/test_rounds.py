@@ -130,16 +130,20 @@ async def test_a_free_slot_asks_nothing_where_nothing_was_left(aqueue: jobq.Asyn
         assert store.asked[asked:][0] == "claim"
 
 
-@pytest.mark.usefixtures("plain")
-async def test_a_free_slot_takes_what_was_left_for_want_of_it(aqueue: jobq.AsyncQueue) -> None:
-    await aqueue.enqueue_many([("plain", {})] * 5)
+async def a_free_slot_takes_what_was_left(queue: jobq.AsyncQueue, type: str) -> None:
+    await queue.enqueue_many([(type, {})] * 5)
     place = Place(3)
-    async with claiming(aqueue, place) as (claimer, store):
+    async with claiming(queue, place) as (claimer, store):
         assert len(place.jobs) == 3
         place.jobs.clear()
         claimer.slot_freed()
         await store.quiet()
         assert len(place.jobs) == 2
+
+
+@pytest.mark.usefixtures("plain")
+async def test_a_free_slot_takes_what_was_left_for_want_of_it(aqueue: jobq.AsyncQueue) -> None:
+    await a_free_slot_takes_what_was_left(aqueue, "plain")
 
 
 async def test_a_free_slot_takes_a_limited_job_that_was_left(
@@ -148,14 +152,7 @@ async def test_a_free_slot_takes_a_limited_job_that_was_left(
     @router.handler("limited", limits=[jobq.DailyQuota("p", 1000)])
     async def limited() -> None: ...
 
-    await aqueue.enqueue_many([("limited", {})] * 5)
-    place = Place(3)
-    async with claiming(aqueue, place) as (claimer, store):
-        assert len(place.jobs) == 3
-        place.jobs.clear()
-        claimer.slot_freed()
-        await store.quiet()
-        assert len(place.jobs) == 2
+    await a_free_slot_takes_what_was_left(aqueue, "limited")
 
 
 async def test_a_batch_that_found_no_slot_is_taken_when_one_is_free(
