@@ -521,6 +521,7 @@ class Unreachable:
 
     def __init__(self, store: Any) -> None:
         self._store = store
+        self.dialect = store.dialect
         self.left = 3
 
     async def run(self, op: Any, *args: Any, **kwargs: Any) -> Any:
