@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ import pytest
 
 import jobq
 from jobq.testing._postgres import PostgresServer
+from tests.servers import free_port
 
 COUNT = 300
 
@@ -38,7 +40,7 @@ def pooled(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("pgbouncer")
     users = folder / "users.txt"
     users.write_text(f'"{parts.username}" "{parts.password}"\n')
-    port = server.port + 1
+    port = free_port()  # one that a client had stays taken for a minute
     settings = folder / "pgbouncer.ini"
     settings.write_text(
         f"[databases]\n* = host=127.0.0.1 port={server.port}\n"
@@ -54,23 +56,28 @@ def pooled(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> 
         Path(folder.parent.parent).chmod(0o755)
         command += ["-u", "nobody"]
     url = f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{port}/pooled"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as pooler:
+    log = folder / "pgbouncer.log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(command, stdout=output, stderr=output) as pooler,
+    ):
         try:
-            _wait_for(url)
+            _wait_for(url, pooler, log)
             yield url
         finally:
             pooler.terminate()
 
 
-def _wait_for(url: str) -> None:
-    for _ in range(100):
+def _wait_for(url: str, pooler: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while pooler.poll() is None and time.monotonic() < deadline:
         try:
             psycopg.connect(url, connect_timeout=1).close()
         except psycopg.OperationalError:
-            asyncio.run(asyncio.sleep(0.05))
+            time.sleep(0.05)
         else:
             return
-    pytest.fail("PgBouncer did not answer")
+    pytest.fail(f"PgBouncer does not answer:\n{log.read_text()}")
 
 
 @pytest.mark.parametrize("listens", [False, True], ids=["polling", "listen_url"])
