@@ -181,6 +181,22 @@ def test_a_handler_completes_its_job_in_djangos_transaction(queue: DjangoQueue, 
     assert [order.total for order in Order.objects.using(alias).all()] == [5]
 
 
+def test_an_outcome_is_not_written_without_its_history(clean: None) -> None:
+    """On SQLite these are two statements."""
+    done, undone = (project_queue.enqueue("shop.total", {"using": "default"}) for _ in range(2))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TRIGGER full BEFORE INSERT ON jobq_attempt WHEN new.job_id = '{undone.id}' "
+            "BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+        try:
+            drain(project_queue)
+        finally:
+            cursor.execute("DROP TRIGGER full")
+    assert [attempt.outcome for attempt in project_queue.history(done.id)] == ["completed"]
+    assert project_queue.get(undone.id).status == "processing"
+
+
 def test_the_settings_are_read_at_the_first_use(clean: None) -> None:
     strict = override_settings(JOBQ={"STRICT_TYPES": True, "KEEP": 60})
     with strict, pytest.raises(jobq.UnknownType):

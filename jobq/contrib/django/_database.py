@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -96,11 +96,6 @@ def _immediate(connection: Any, atomic: AbstractContextManager[Any]) -> Iterator
         finally:
             connection.transaction_mode = before
         yield
-
-
-def no_transaction() -> AbstractContextManager[Any]:
-    """For a single statement."""
-    return nullcontext()
 
 
 def advice(alias: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -73,15 +73,20 @@ class DjangoStore:
     @contextmanager
     def _unit(self, op: Callable[..., Any]) -> Iterator[Any]:
         connection = connections[self.alias]
-        several = marked(op, "atomic")
         try:
-            with _database.unit_of_work(connection) if several else _database.no_transaction():
+            with _database.unit_of_work(connection) if self._several(op) else nullcontext():
                 yield connection
         except Error as error:
             explained = self._explained(error)
             if explained is None:
                 raise
             raise explained from error
+
+    def _several(self, op: Callable[..., Any]) -> bool:
+        """Whether an op may take more than one writing statement."""
+        if self.dialect.writes_in_ctes:
+            return marked(op, "atomic")
+        return not (marked(op, "single") or marked(op, "reading"))
 
     def _explained(self, error: BaseException) -> Exception | None:
         """A database error as jobq's own, with what a Django project can do about it."""
