@@ -30,7 +30,7 @@ except ModuleNotFoundError as error:
     raise missing(error, "otel") from error
 
 from jobq._masking import mask
-from jobq._signals import Permanent, Signal
+from jobq.contrib._failed import is_failure
 from jobq.observe import Attempted, Attempting, Enqueuing, Observer
 
 SYSTEM = "jobq"
@@ -167,7 +167,7 @@ class OpenTelemetry(Observer):
             try:
                 yield
             except BaseException as error:
-                if not _is_plain_wish(error):
+                if is_failure(error):
                     about["error.type"] = _name(error)
                     _failed(span, error)
                 raise
@@ -242,11 +242,6 @@ def _carried(metadata: Mapping[str, Any]) -> Context:
 def _link(context: Context) -> Link | None:
     carried = trace.get_current_span(context).get_span_context()
     return Link(carried) if carried.is_valid else None
-
-
-def _is_plain_wish(error: BaseException) -> bool:
-    """Whether a handler said by an exception what is to be done, and nothing went wrong."""
-    return isinstance(error, Signal) and not isinstance(error, Permanent)
 
 
 def _name(error: BaseException) -> str:

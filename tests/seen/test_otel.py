@@ -151,6 +151,20 @@ def test_what_a_handler_only_wishes_is_no_error(
     assert kept.spans("process default")[0].status.status_code is StatusCode.UNSET
 
 
+def test_a_job_that_parks_is_no_error(queue: jobq.Queue, router: jobq.Router, kept: Kept) -> None:
+    async def look(operation: str) -> None: ...
+
+    @router.handler("video")
+    async def video(payload: dict, job: jobq.JobContext) -> Any:
+        return await job.wait("video", "operations/1", poll=look, every=60, timeout=900)
+
+    job = queue.enqueue(video, {})
+    work_off(queue)
+    assert queue.get(job).status == "waiting"
+    assert kept.spans("process default")[0].status.status_code is StatusCode.UNSET
+    assert "error.type" not in kept.points()[otel.PROCESS.name][0].attributes
+
+
 def test_a_batch_is_one_span_that_links_to_all_who_enqueued(
     queue: jobq.Queue, router: jobq.Router, kept: Kept
 ) -> None:
