@@ -67,6 +67,8 @@ class Attempting(NamedTuple):
     attempt: int
     worker: str
     metadata: Mapping[str, Any]
+    waited: float
+    """Seconds for which the job was due before it was claimed."""
 
 
 class Attempted(NamedTuple):

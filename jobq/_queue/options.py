@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 from jobq._errors import OptionError
+from jobq._loops import in_event_loop
 from jobq._model import NewJob
 
 
@@ -72,8 +72,7 @@ _warned = False
 def warn_in_a_loop() -> None:
     """A synchronous verb works on a thread with a running event loop, but it blocks the loop."""
     global _warned  # noqa: PLW0603  once a process
-    loops = sys.modules.get("asyncio")
-    if _warned or loops is None or loops._get_running_loop() is None:  # noqa: SLF001  its twin raises
+    if _warned or not in_event_loop():
         return
     _warned = True
     warnings.warn(

@@ -36,7 +36,13 @@ def _about(running: Running) -> Attempting:
         attempt=job.attempts,
         worker=running.worker or "",
         metadata={} if job.metadata is None else loads(job.metadata),
+        waited=_waited(running),
     )
+
+
+def _waited(running: Running) -> float:
+    job = running.job
+    return max(0.0, (job.started_at - max(job.run_at, job.created_at)) / SECOND)
 
 
 def tell(
@@ -46,7 +52,6 @@ def tell(
     job = running.job
     observers.job_moved(job.id, job.type, transition, seconds)
     if observers.have("attempted"):
-        waited = job.started_at - max(job.run_at, job.created_at)
         attempted = Attempted(
             job_id=job.id,
             type=job.type,
@@ -56,6 +61,6 @@ def tell(
             status=status,
             error_code=transition.error_code,
             seconds=seconds,
-            waited=max(0.0, waited / SECOND),
+            waited=_waited(running),
         )
         observers.attempted(attempted)

@@ -18,6 +18,7 @@ from jobq import _verbs as verbs
 from jobq import backends
 from jobq._clock import to_datetime
 from jobq._config import Config
+from jobq._loops import in_event_loop
 from jobq._model import Counts, JobStatus
 from jobq._outcome import Transition
 from jobq._queue import AsyncQueue, Queue
@@ -153,9 +154,7 @@ def drive_here(queue: Queue, budget: Budget) -> Report:
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:
     """Run to its end, in a thread of its own where this one has an event loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not in_event_loop():
         return asyncio.run(work)
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()

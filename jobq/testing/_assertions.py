@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from jobq._checks import priority_number
 from jobq._clock import to_span
 from jobq._errors import OptionError
 from jobq._handler import Handler
+from jobq._loops import in_event_loop
 from jobq._model import Job
 from jobq._payload import as_builtins
 from jobq._queue import AsyncQueue, Queue
@@ -207,9 +207,7 @@ def _jobs(queue: Queue | AsyncQueue) -> list[Job]:
 
 def _outside_of_loops(call: Callable[[], T]) -> T:
     """Call something synchronous, in another thread where this one has a running event loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not in_event_loop():
         return call()
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(call).result()

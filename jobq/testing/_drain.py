@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from jobq import backends
 from jobq._errors import ConfigurationError
+from jobq._loops import in_event_loop
 from jobq._queue import AsyncQueue, Queue
 from jobq._worker import Worker
 from jobq._worker.relay import Relay
@@ -137,9 +138,7 @@ def run_outside_a_loop(
     run: Callable[[Coroutine[Any, Any, T]], T] = asyncio.run,
 ) -> T:
     """Run the asynchronous twin of a function to its end."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not in_event_loop():
         return run(work)
     work.close()
     raise RuntimeError(f"{name}() cannot run inside an event loop; use `await a{name}(…)` here")

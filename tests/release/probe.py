@@ -102,9 +102,13 @@ def s3() -> None:
     jobq.artifacts.S3Storage("a-bucket", access_key_id="id", secret_access_key="a secret")
 
 
+def sentry() -> None:
+    importlib.import_module("jobq.contrib.sentry").Sentry()
+
+
 EXTRAS: dict[str, Callable[[], None]] = {
     check.__name__: check
-    for check in (dashboard, django, fastapi, http, otel, postgres, prometheus, reload, s3)
+    for check in (dashboard, django, fastapi, http, otel, postgres, prometheus, reload, s3, sentry)
 }
 
 
@@ -116,6 +120,7 @@ PACKAGES = {
     "prometheus": "prometheus_client",
     "reload": "watchfiles",
     "s3": "boto3",
+    "sentry": "sentry_sdk",
 }
 """What an extra brings, where its name is another. Another package may need it, too."""
 

@@ -8,7 +8,6 @@ connection too, and nobody waits.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
+from jobq._loops import in_event_loop
 from jobq._model import Job
 from jobq._queue import Queue
 from jobq.contrib.django import DjangoQueue, _database
@@ -72,15 +72,6 @@ def outside_of(queue: DjangoQueue) -> Outside:
     if queue._outside is None:  # noqa: SLF001  the same house
         queue._outside = Outside(queue)  # noqa: SLF001
     return queue._outside  # type: ignore[no-any-return]  # noqa: SLF001
-
-
-def in_event_loop() -> bool:
-    """Whether this thread runs one."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 class DjangoHost(Host):
