@@ -50,6 +50,7 @@ SCREENS = {
     "workers": "/workers",
     "schedules": "/schedules",
     "spend": "/spend",
+    "database": "/database",
     "error": "/jobs/01900000-0000-7000-8000-000000000000",
 }
 OPERATOR = {"x-operator": "ada"}

@@ -42,6 +42,7 @@ PAGES = (
     "/schedules",
     "/spend",
     "/spend?by=owner&period=7d",
+    "/database",
 )
 NUMBERS = {
     "sqlite": (

@@ -14,7 +14,17 @@ from jobq.http import Anonymous
 from jobq.http.dashboard import ACTIONS, Passwords
 from tests.contract.conftest import Site, Start
 
-PAGES = ("", "/jobs", "/failures", "/queues", "/limits", "/workers", "/schedules", "/spend")
+PAGES = (
+    "",
+    "/jobs",
+    "/failures",
+    "/queues",
+    "/limits",
+    "/workers",
+    "/schedules",
+    "/spend",
+    "/database",
+)
 
 
 def token_of(client: httpx.Client, page: str = "") -> str:
@@ -399,6 +409,19 @@ def test_a_schedule_is_paused_and_resumed(
     send(browser, "/schedules", "resume_schedule", name="nightly")
     assert not queue.schedules()[0].paused
     assert send(browser, "/schedules", "pause_schedule", name="never").status_code == 422
+
+
+# --- the database --------------------------------------------------------------------------------
+
+
+def test_how_the_database_is_doing_is_shown(browser: httpx.Client, url: str) -> None:
+    text = browser.get("/database").text
+    if url.startswith("postgresql"):
+        assert '<tr data-id="jobq_job">' in text
+        assert "Connections" in text
+    else:
+        assert "journal mode wal" in text
+    assert 'class="warning"' not in text
 
 
 # --- looks ---------------------------------------------------------------------------------------

@@ -13,8 +13,10 @@ import pytest
 
 from jobq._queue import Queue
 from jobq._routing import Router
+from jobq.backends.ops import DatabaseHealth, TableHealth
 from jobq.http import AllOf, Anonymous, Owner, Request
 from jobq.http.dashboard import Dashboard, Operator, Operators, Passwords
+from jobq.http.dashboard.screens.database import concerns
 
 USERS = {"ada": "correct horse battery", "zoë": "ein schöner Schlüssel"}
 
@@ -100,3 +102,34 @@ def test_who_may_see_his_own_jobs_only_sees_no_dashboard(queue: Queue) -> None:
     for access in (only_his, both):
         dashboard = Dashboard(queue, access=access)
         assert status(dashboard, basic("ada", USERS["ada"])) == 403
+
+
+# --- what is said of the database ----------------------------------------------------------------
+
+
+def table(rows: int, dead: int) -> TableHealth:
+    return TableHealth(
+        name="jobq_job", rows=rows, dead=dead, bytes=1, vacuumed_at=None, analyzed_at=None
+    )
+
+
+@pytest.mark.parametrize(
+    "facts, words",
+    [
+        ({"held_seconds": 59, "held_by": "session 7"}, None),
+        ({"held_seconds": 60, "held_by": "session 7"}, "open for 1 min (session 7)"),
+        ({"tables": (table(rows=0, dead=10_000),)}, None),
+        ({"tables": (table(rows=10, dead=10_001),)}, "jobq_job has 10,001 dead rows and 10 living"),
+        ({"tables": (table(rows=20_000, dead=20_000),)}, None),
+        ({"connections": 79, "max_connections": 100}, None),
+        ({"connections": 80, "max_connections": 100}, "80 of 100 connections are taken"),
+        ({"log_bytes": 64_000_000}, None),
+        ({"log_bytes": 64_000_001}, "has grown to 64 MB"),
+    ],
+)
+def test_only_what_is_wrong_with_a_database_is_a_concern(
+    facts: dict[str, Any], words: str | None
+) -> None:
+    said = [*concerns(DatabaseHealth(version="1", bytes=1, **facts))]
+    assert len(said) == (words is not None)
+    assert words is None or words in said[0]

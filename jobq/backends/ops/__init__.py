@@ -32,6 +32,7 @@ from jobq.backends.ops.cycle import finish_and_claim
 from jobq.backends.ops.declare import declare, declare_refused, undeclare, undeclared
 from jobq.backends.ops.finish import Ending, complete, finish, finish_with_more
 from jobq.backends.ops.heads import stand
+from jobq.backends.ops.health import DatabaseHealth, TableHealth, database_health
 from jobq.backends.ops.insert import NewRow, insert, insert_many
 from jobq.backends.ops.keep import (
     Overdue,
@@ -107,6 +108,7 @@ __all__ = [
     "QUARTER",
     "Claimed",
     "Closed",
+    "DatabaseHealth",
     "Delivery",
     "Depth",
     "Ending",
@@ -127,6 +129,7 @@ __all__ = [
     "SpendRow",
     "StepDone",
     "StepRow",
+    "TableHealth",
     "Which",
     "add_stats",
     "all_limits",
@@ -142,6 +145,7 @@ __all__ = [
     "complete",
     "count_waiting",
     "counts",
+    "database_health",
     "declare",
     "declare_limits",
     "declare_refused",

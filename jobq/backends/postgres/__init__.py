@@ -22,12 +22,12 @@ from jobq._masking import shown_url, unquoted
 from jobq.backends import _migrations
 from jobq.backends._dialect import PostgresDialect
 from jobq.backends._options import PostgresOptions
+from jobq.backends.ops.health import oldest_snapshot
 from jobq.backends.ops.insert import CHANNEL
 from jobq.backends.postgres.aio import AsyncPostgresStore
 from jobq.backends.postgres.connections import AsyncConnection, connect_args
 from jobq.backends.postgres.ear import Ear
 from jobq.backends.postgres.plans import ANEW, AS_USUAL
-from jobq.backends.postgres.snapshots import oldest_snapshot
 from jobq.backends.postgres.sync import PostgresStore
 from jobq.observe import logger
 

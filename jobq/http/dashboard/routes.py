@@ -6,6 +6,7 @@ from typing import Any
 
 from jobq.http.dashboard.screens import (
     artifacts,
+    database,
     failures,
     job,
     jobs,
@@ -49,6 +50,7 @@ ROUTES = (
     _route("schedules", "GET", "/schedules", schedules.schedules, "Schedules"),
     _route("schedules", "POST", "/schedules", schedules.change, "Pause or resume a schedule"),
     _route("spend", "GET", "/spend", spend.spend, "What jobs have cost"),
+    _route("database", "GET", "/database", database.database, "How the database is doing"),
     _route("theme", "POST", "/theme", look.theme, "Remember a theme"),
     _route("asset", "GET", "/assets/{id}", look.asset, "What pages load"),
 )

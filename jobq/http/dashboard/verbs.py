@@ -11,7 +11,15 @@ from jobq._model import MOVES, Attempt, Counts, Job, Stat
 from jobq._spend import SpendTotal
 from jobq._steps import Do
 from jobq._verbs import Verb, move_many
-from jobq.backends.ops import Closed, Depth, Failures, Found, Search, StepDone
+from jobq.backends.ops import (
+    Closed,
+    DatabaseHealth,
+    Depth,
+    Failures,
+    Found,
+    Search,
+    StepDone,
+)
 
 CAP = 10_000
 """How many jobs a bulk action moves at a time, and a count counts up to."""
@@ -42,6 +50,10 @@ def failures(config: Config, since: int | None) -> Verb[list[Failures]]:  # noqa
 
 def closed_limits(config: Config) -> Verb[list[Closed]]:  # noqa: ARG001
     return (yield Do(backends.ops.closed_limits))  # type: ignore[no-any-return]
+
+
+def database(config: Config) -> Verb[DatabaseHealth]:  # noqa: ARG001
+    return (yield Do(backends.ops.database_health))  # type: ignore[no-any-return]
 
 
 def history(config: Config, id: str) -> Verb[list[Attempt]]:  # noqa: ARG001

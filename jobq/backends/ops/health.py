@@ -1,0 +1,140 @@
+"""How the database itself is doing: its size, what is dead in it, and who holds that there."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from attrs import frozen
+
+from jobq._model import instant
+from jobq.backends._dialect import Dialect
+from jobq.backends._statement import Call, Op, reading
+
+
+@frozen(kw_only=True)
+class TableHealth:
+    """A table of jobq's: PostgreSQL's own estimates, and when it was last cleared of what died."""
+
+    name: str
+    rows: int
+    dead: int
+    bytes: int
+    """With its indexes."""
+    vacuumed_at: datetime | None
+    analyzed_at: datetime | None
+
+
+@frozen(kw_only=True)
+class DatabaseHealth:
+    """How a database is doing, with what only PostgreSQL has, or only SQLite."""
+
+    version: str
+    bytes: int
+    tables: tuple[TableHealth, ...] = ()
+    connections: int = 0
+    max_connections: int | None = None
+    held_seconds: int = 0
+    """For how long the transaction has been open that has been so for longest."""
+    held_by: str | None = None
+    journal_mode: str | None = None
+    log_bytes: int = 0
+    free_bytes: int = 0
+    """Inside of the file, for what comes next."""
+
+
+_FILE = """
+    SELECT sqlite_version(), pages.page_count * size.page_size,
+           free.freelist_count * size.page_size, mode.journal_mode, coalesce(main.file, '')
+    FROM pragma_page_count AS pages, pragma_page_size AS size, pragma_freelist_count AS free,
+         pragma_journal_mode AS mode, pragma_database_list AS main
+    WHERE main.name = 'main'
+"""
+_SERVER = """
+    SELECT current_setting('server_version'), pg_database_size(current_database()),
+           (SELECT sum(numbackends) FROM pg_stat_database)::bigint,
+           current_setting('max_connections')::bigint
+"""
+_TABLES = """
+    SELECT relname::text, n_live_tup, n_dead_tup, pg_total_relation_size(relid),
+           (extract(epoch FROM greatest(last_vacuum, last_autovacuum)) * 1000000)::bigint,
+           (extract(epoch FROM greatest(last_analyze, last_autoanalyze)) * 1000000)::bigint
+    FROM pg_stat_user_tables
+    WHERE starts_with(relname, 'jobq_') AND pg_table_is_visible(relid)
+    ORDER BY 4 DESC, 1
+"""
+# Without the rights of pg_read_all_stats, sessions of other users show no backend_xmin.
+_HOLDERS = """
+    SELECT extract(epoch FROM clock_timestamp() - begun)::bigint AS seconds, who
+    FROM (
+        SELECT xact_start, format('session %%s of %%s (%%s), %%s', pid, usename,
+                                  coalesce(nullif(application_name, ''), 'no name'), state)
+        FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_xmin IS NOT NULL
+          AND pid <> pg_backend_pid()
+        UNION ALL
+        SELECT prepared, format('prepared transaction %%s of %%s', gid, owner)
+        FROM pg_prepared_xacts WHERE database = current_database()
+    ) AS holders(begun, who)
+    WHERE begun < clock_timestamp() - %(seconds)s * interval '1 second'
+    ORDER BY begun LIMIT 1
+"""
+
+
+@reading
+def oldest_snapshot(_: Dialect, *, seconds: float) -> Op[str | None]:
+    """Who has held a snapshot on PostgreSQL for longer than that, as a sentence's end.
+
+    While one is held, nothing that has died since can be cleared away.
+    """
+    for held, who in (yield Call(_HOLDERS, {"seconds": seconds})):
+        return f"a transaction has been open for {held} s ({who})"
+    return None
+
+
+@reading
+def database_health(d: Dialect) -> Op[DatabaseHealth]:
+    """What the database says of itself, without walking any table."""
+    return (yield from (_of_postgres() if d.name == "postgresql" else _of_sqlite()))
+
+
+def _of_sqlite() -> Op[DatabaseHealth]:
+    [(version, size, free, mode, file)] = yield Call(_FILE, {})
+    log = 0
+    if file:
+        with suppress(OSError):  # there is none until something is written
+            log = Path(f"{file}-wal").stat().st_size
+    return DatabaseHealth(
+        version=f"SQLite {version}",
+        bytes=size,
+        journal_mode=mode,
+        log_bytes=log,
+        free_bytes=free,
+    )
+
+
+def _of_postgres() -> Op[DatabaseHealth]:
+    [(version, size, connections, most)] = yield Call(_SERVER, {})
+    tables = yield Call(_TABLES, {})
+    holders = yield Call(_HOLDERS, {"seconds": 1})
+    seconds, who = holders[0] if holders else (0, None)
+    return DatabaseHealth(
+        version=f"PostgreSQL {version}",
+        bytes=size,
+        tables=tuple(
+            TableHealth(
+                name=name,
+                rows=rows,
+                dead=dead,
+                bytes=bytes_,
+                vacuumed_at=instant(vacuumed),
+                analyzed_at=instant(analyzed),
+            )
+            for name, rows, dead, bytes_, vacuumed, analyzed in tables
+        ),
+        connections=connections,
+        max_connections=most,
+        held_seconds=seconds,
+        held_by=who,
+    )

@@ -1,0 +1,63 @@
+"""How the database is doing, as it says itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+
+import jobq
+from jobq.backends import ops
+from tests.conformance.situations import run
+
+
+def health(queue: jobq.Queue) -> ops.DatabaseHealth:
+    found: ops.DatabaseHealth = run(queue, ops.database_health)
+    return found
+
+
+def test_tables_are_listed_with_what_is_dead_in_them(postgres: str) -> None:
+    with (
+        jobq.Queue(postgres) as queue,
+        psycopg.connect(postgres, autocommit=True) as session,
+    ):
+        queue.enqueue_many([("t", {"n": n}) for n in range(300)], connection=session)
+        session.execute("DELETE FROM jobq_job WHERE (payload ->> 'n')::int < 100")
+        session.execute("SELECT pg_stat_force_next_flush()")
+        session.execute("ANALYZE jobq_job")
+        session.execute("VACUUM jobq_attempt")
+        found = health(queue)
+    tables = {table.name: table for table in found.tables}
+    assert (tables["jobq_job"].rows, tables["jobq_job"].dead) == (200, 100)
+    assert tables["jobq_job"].vacuumed_at is None
+    assert tables["jobq_attempt"].vacuumed_at is not None
+    assert found.tables == (*sorted(found.tables, key=lambda one: (-one.bytes, one.name)),)
+    assert found.version.startswith("PostgreSQL 1")
+    assert 1 <= found.connections <= (found.max_connections or 0)
+    assert found.journal_mode is None
+
+
+def test_who_holds_a_snapshot_is_named(postgres: str) -> None:
+    with jobq.Queue(postgres) as queue, psycopg.connect(postgres) as holder:
+        assert health(queue).held_by is None
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT count(*), pg_sleep(1.1) FROM jobq_job")
+        found = health(queue)
+        assert f"session {holder.info.backend_pid} of" in str(found.held_by)
+        assert found.held_seconds >= 1
+
+
+def test_a_file_is_measured(sqlite: str) -> None:
+    path = Path(sqlite.removeprefix("sqlite:///"))
+    with jobq.Queue(sqlite) as queue:
+        jobs = queue.enqueue_many([("t", {"text": "x" * 10_000})] * 100)
+        before = health(queue)
+        for job in jobs:
+            queue.cancel(job.id)
+            queue.delete(job.id)
+        after = health(queue)
+        assert after.log_bytes == Path(f"{path}-wal").stat().st_size > 0
+    assert before.free_bytes == 0
+    assert after.bytes >= before.bytes > 1_000_000
+    assert after.free_bytes > 900_000
+    assert (after.journal_mode, after.tables, after.max_connections) == ("wal", (), None)
