@@ -16,12 +16,21 @@ LONG = 60
 MANY_DEAD = 10_000
 NEARLY_ALL = 0.8
 LONG_LOG = 64_000_000
+SMALL = 100_000
+"""Bytes below which a table is not listed."""
 
 
 def database(visit: Visit) -> Operation:
     operator = yield from visit.admit()
     health: DatabaseHealth = yield Ask(verbs.database)
-    return visit.page(operator, health=health, concerns=[*concerns(health)], has_many=has_many)
+    return visit.page(
+        operator,
+        health=health,
+        concerns=[*concerns(health)],
+        tables=[table for table in health.tables if table.bytes >= SMALL],
+        small=[table.bytes for table in health.tables if table.bytes < SMALL],
+        has_many=has_many,
+    )
 
 
 def has_many(table: TableHealth) -> bool:
