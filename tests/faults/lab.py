@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -313,7 +314,7 @@ def scenario(
 
 
 def perform(scenario: Scenario, lab: Lab) -> Findings:
-    """Play a scenario; what was expected and never happened is a miss, and so are too few hits."""
+    """Play a scenario; what never happened is a miss, as are an error and too few hits."""
     findings = Findings()
     try:
         with lab:
@@ -323,6 +324,10 @@ def perform(scenario: Scenario, lab: Lab) -> Findings:
         return findings
     except NotHere as reason:
         return Findings(not_run=str(reason))
+    except Exception as error:  # noqa: BLE001  the other scenarios are still to be played
+        traceback.print_exc()
+        findings.check(checker.that("the scenario is played to its end", False, error))
+        return findings
     least = getattr(scenario.hits, lab.size)
     findings.check(
         checker.that(

@@ -116,7 +116,7 @@ def slot_holder_killed(lab: Lab) -> Findings:
     for _ in range(rounds):
         holder = lab.actor("worker", "holder", kind=Victim, lease=LEASE)
         lab.await_ready([holder, heir])
-        heir.freeze()
+        lab.freeze(heir)
         [held] = lab.enqueue_many("single", [{"seconds": 600.0}])
         lab.until_noted("start", 1, by=holder)
         others = lab.enqueue_many("single", [{}] * 3)
