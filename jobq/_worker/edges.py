@@ -15,6 +15,8 @@ from typing import Any
 from jobq._worker.pace import Pace
 
 MOST = 100
+MOST_PUT_OFF = 3.0
+"""Seconds more that a job behind an edge waits where claims without edges have grown dear."""
 Edge = tuple[str, str, int, int]
 """Queue, type, priority, and the `run_at` that claims of these have reached."""
 
@@ -23,7 +25,7 @@ class Edges:
     """The edges that one worker has reached."""
 
     def __init__(self) -> None:
-        self._pace = Pace()
+        self._pace = Pace(MOST_PUT_OFF)
         self._reached: dict[tuple[str, str, int], int] = {}
         self.full_at = 0.0
         """When the next claim without edges may be made (monotonic)."""

@@ -22,6 +22,13 @@ def test_the_dearer_looks_become_the_smaller_is_their_share_of_the_time() -> Non
     assert shares[-1] < 0.03
 
 
+def test_looks_that_cannot_be_put_off_for_long_say_so() -> None:
+    pace = Pace(3.0)
+    pace.rest(0.001)
+    assert pace.rest(0.05) == pytest.approx(0.2 + 160 * 0.049**2)
+    assert pace.rest(0.3) == pytest.approx(1.2 + 3.0)
+
+
 def test_no_look_is_put_off_for_long() -> None:
     pace = Pace()
     pace.rest(0.001)
