@@ -87,6 +87,8 @@ class Attempted(NamedTuple):
     """How long the attempt took."""
     waited: float
     """Seconds for which the job was due before it was claimed."""
+    error: str | None = None
+    """What went wrong, as the job's `error` says."""
 
 
 class Gauges(NamedTuple):

@@ -62,5 +62,6 @@ def tell(
             error_code=transition.error_code,
             seconds=seconds,
             waited=_waited(running),
+            error=transition.error,
         )
         observers.attempted(attempted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -45,6 +46,30 @@ def test_who_holds_a_snapshot_is_named(postgres: str) -> None:
         found = health(queue)
         assert f"session {holder.info.backend_pid} of" in str(found.held_by)
         assert found.held_seconds >= 1
+
+
+def test_a_session_that_has_written_and_is_idle_holds_dead_rows_too(postgres: str) -> None:
+    with jobq.Queue(postgres) as queue, psycopg.connect(postgres) as writer:
+        job = queue.enqueue("t", {})
+        writer.execute("UPDATE jobq_job SET message = 'x' WHERE id = %s", [job.id])
+        writer.execute("SELECT pg_sleep(1.1)")
+        assert f"session {writer.info.backend_pid} of" in str(health(queue).held_by)
+
+
+def test_who_may_not_see_others_says_so(postgres: str) -> None:
+    with psycopg.connect(postgres, autocommit=True) as session:
+        session.execute("DROP ROLE IF EXISTS stranger")
+        session.execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
+        session.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO stranger")
+        try:
+            parts = urlsplit(postgres)
+            url = parts._replace(netloc=f"stranger:stranger@{parts.hostname}:{parts.port}").geturl()
+            with jobq.Queue(postgres) as own, jobq.Queue(url) as queue:
+                assert health(own).sees_others
+                assert not health(queue).sees_others
+        finally:
+            session.execute("DROP OWNED BY stranger")
+            session.execute("DROP ROLE stranger")
 
 
 def test_a_file_is_measured(sqlite: str) -> None:

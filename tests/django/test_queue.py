@@ -181,6 +181,23 @@ def test_a_handler_completes_its_job_in_djangos_transaction(queue: DjangoQueue, 
     assert [order.total for order in Order.objects.using(alias).all()] == [5]
 
 
+def test_without_autocommit_the_project_ends_the_transaction(
+    queue: DjangoQueue, alias: str
+) -> None:
+    job = queue.enqueue("shop.fail", None)
+    transaction.set_autocommit(False, using=alias)
+    try:
+        queue.cancel(job.id)
+        queue.enqueue_many([("shop.fail", None)] * 2)
+        transaction.rollback(using=alias)
+        assert [one.status for one in queue.list().jobs] == ["pending"]
+        queue.cancel(job.id)
+        transaction.commit(using=alias)
+    finally:
+        transaction.set_autocommit(True, using=alias)
+    assert queue.get(job.id).status == "cancelled"
+
+
 def test_an_outcome_is_not_written_without_its_history(clean: None) -> None:
     """On SQLite these are two statements."""
     done, undone = (project_queue.enqueue("shop.total", {"using": "default"}) for _ in range(2))

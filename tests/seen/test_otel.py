@@ -165,6 +165,20 @@ def test_a_job_that_parks_is_no_error(queue: jobq.Queue, router: jobq.Router, ke
     assert "error.type" not in kept.points()[otel.PROCESS.name][0].attributes
 
 
+def test_a_job_that_is_cancelled_is_no_error(
+    queue: jobq.Queue, router: jobq.Router, kept: Kept
+) -> None:
+    @router.handler("draw")
+    async def draw(payload: dict, job: jobq.JobContext) -> None:
+        await asyncio.to_thread(queue.cancel, job.id)
+        await asyncio.Event().wait()
+
+    job = queue.enqueue(draw, {})
+    work_off(queue)
+    assert queue.get(job).status == "cancelled"
+    assert kept.spans("process default")[0].status.status_code is StatusCode.UNSET
+
+
 def test_a_batch_is_one_span_that_links_to_all_who_enqueued(
     queue: jobq.Queue, router: jobq.Router, kept: Kept
 ) -> None:

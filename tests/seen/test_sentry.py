@@ -15,7 +15,8 @@ from sentry_sdk.transport import Transport
 
 import jobq
 from jobq.contrib.otel import OpenTelemetry
-from jobq.contrib.sentry import Sentry
+from jobq.contrib.sentry import MOST_HELD, Sentry
+from jobq.observe import Attempted, Attempting
 from jobq.testing import FrozenClock, drain
 
 Sent = list[dict[str, Any]]
@@ -78,7 +79,11 @@ def test_only_the_failure_that_a_job_ends_with_is_told(
     assert (raised["type"], raised["mechanism"]["handled"]) == ("ValueError", False)
     assert raised["value"].startswith("attempt 3: token=")
     assert "abcdef123456" not in raised["value"]
-    assert raised["stacktrace"]["frames"][-1]["function"] == "draw"
+    frames = raised["stacktrace"]["frames"]
+    assert frames[-1]["function"] == "draw"
+    ours = [frame for frame in frames if frame["module"].startswith("jobq.")]
+    assert ours
+    assert "red door" not in str([{**event, "exception": None}, ours])
     assert event["tags"] == {
         "jobq.type": "draw",
         "jobq.queue": "images",
@@ -109,14 +114,15 @@ def test_every_attempt_is_told_where_that_is_asked_for(
     "raised", [jobq.Snooze(60), jobq.RetryAfter(60), jobq.RateLimited(60), jobq.Cancel("gone")]
 )
 def test_what_a_handler_only_wishes_is_no_failure(
-    queue: jobq.Queue, router: jobq.Router, sentry: Kept, raised: jobq.Signal
+    sqlite: str, router: jobq.Router, sentry: Kept, raised: jobq.Signal
 ) -> None:
     @router.handler("draw")
     async def draw(payload: dict) -> None:
         raise raised
 
-    queue.enqueue(draw, {})
-    drain(queue)
+    with jobq.Queue(sqlite, router=router, observers=[Sentry(every_attempt=True)]) as queue:
+        queue.enqueue(draw, {})
+        drain(queue)
     assert sentry.events() == []
     [transaction] = sentry.transactions("draw")
     assert transaction["contexts"]["trace"]["status"] == "ok"
@@ -165,9 +171,52 @@ def test_a_job_that_fails_without_an_exception_is_told_by_its_code(
     work_off(queue)
     assert queue.get(job).error_code == "result_unstorable"
     [event] = sentry.events()
-    assert event["message"] == "draw failed: result_unstorable"
+    assert event["message"].startswith("draw failed: result: {1} is a set")
     assert event["fingerprint"] == ["jobq", "draw", "result_unstorable"]
     assert event["contexts"]["jobq"]["job"] == job.id
+
+
+def test_a_wish_that_uses_up_the_last_attempt_is_what_the_job_failed_with(
+    queue: jobq.Queue, router: jobq.Router, sentry: Kept
+) -> None:
+    @router.handler("draw", retry=jobq.Retry(max_attempts=1))
+    async def draw(payload: dict) -> None:
+        raise jobq.RetryAfter(60, "still scanning")
+
+    queue.enqueue(draw, {})
+    work_off(queue)
+    assert "still scanning" in sentry.events()[0]["exception"]["values"][0]["value"]
+
+
+def test_a_timeout_says_what_it_is_and_where_it_struck(
+    queue: jobq.Queue, router: jobq.Router, sentry: Kept
+) -> None:
+    @router.handler("draw", timeout=0.05, retry=jobq.Retry(max_attempts=1))
+    async def draw(payload: dict) -> None:
+        await asyncio.Event().wait()
+
+    queue.enqueue(draw, {})
+    drain(queue)
+    [event] = sentry.events()
+    [raised] = event["exception"]["values"]
+    assert raised["value"] == "it took longer than its timeout of 0.05 s"
+    assert "draw" in [frame["function"] for frame in raised["stacktrace"]["frames"]]
+    assert event["fingerprint"] == ["jobq", "draw", "timeout"]
+
+
+def test_a_job_that_is_cancelled_is_no_failure(
+    queue: jobq.Queue, router: jobq.Router, sentry: Kept
+) -> None:
+    @router.handler("draw")
+    async def draw(payload: dict, job: jobq.JobContext) -> None:
+        await asyncio.to_thread(queue.cancel, job.id)
+        await asyncio.Event().wait()
+
+    job = queue.enqueue(draw, {})
+    drain(queue)
+    assert queue.get(job).status == "cancelled"
+    assert sentry.events() == []
+    assert sentry.transactions("draw")[0]["contexts"]["trace"]["status"] == "ok"
 
 
 def test_a_trace_goes_from_the_request_through_the_job_into_what_its_handler_does(
@@ -252,6 +301,82 @@ def test_jobs_at_the_same_time_do_not_share_what_handlers_tell_sentry(
     assert told == {0: ["began 0"], 1: ["began 1"]}
 
 
+def test_a_job_is_not_in_the_name_of_a_user_whose_request_runs_it(
+    queue: jobq.Queue, router: jobq.Router, sentry: Kept
+) -> None:
+    @router.handler("draw", retry=jobq.Retry(max_attempts=1))
+    async def draw(payload: dict) -> None:
+        raise ValueError("no")
+
+    queue.enqueue(draw, {})
+    with sentry_sdk.isolation_scope():
+        sentry_sdk.set_user({"id": "ada"})
+        sentry_sdk.add_breadcrumb(message="GET /")
+        drain(queue)
+    [event] = sentry.events()
+    assert "user" not in event
+    assert "GET /" not in str(event["breadcrumbs"])
+
+
+def about(job_id: str, attempt: int) -> Attempting:
+    return Attempting(job_id, "draw", "default", attempt, "worker-1", {}, 0.0)
+
+
+def fail(observer: Sentry, *attempts: Attempting) -> None:
+    with pytest.raises(ValueError, match="no"), observer.attempting(attempts):
+        raise ValueError("no")
+
+
+def ended(job_id: str, attempt: int) -> Attempted:
+    return Attempted(job_id, "draw", "default", attempt, "failed", "failed", "ValueError", 1.0, 0.0)
+
+
+def test_the_failure_of_an_attempt_is_told_for_no_other(sentry: Kept) -> None:
+    observer = Sentry()
+    fail(observer, about("a", 1))
+    fail(observer, about("a", 2))
+    observer.lease_lost("a", "draw")  # of the first
+    observer.attempted(ended("a", 1))
+    observer.attempted(ended("a", 2))
+    observer.attempted(ended("a", 3))
+    lost, known, unknown = sentry.events()
+    assert known["contexts"]["jobq"]["attempt"] == 2
+    assert "exception" in known
+    assert lost["message"] == unknown["message"] == "draw failed: ValueError"
+
+
+def test_only_so_many_failures_wait_for_their_outcomes(sentry: Kept) -> None:
+    observer = Sentry()
+    fail(observer, *[about(f"of-a-batch-{n}", 1) for n in range(2 * MOST_HELD)])
+    fail(observer, about("second", 1))
+    for n in range(MOST_HELD - 1):
+        fail(observer, about(str(n), 1))
+    for job_id in ("of-a-batch-0", "second"):
+        observer.attempted(ended(job_id, 1))
+    assert ["exception" in event for event in sentry.events()] == [False, True]
+
+
+def test_sentrys_usual_integrations_do_not_tell_of_it_again(
+    sqlite: str, router: jobq.Router
+) -> None:
+    kept = Kept()
+    sentry_sdk.init(
+        dsn="http://key@127.0.0.1:9/1", transport=kept, auto_enabling_integrations=False
+    )
+    try:
+
+        @router.handler("draw", retry=jobq.Retry(max_attempts=1))
+        def draw(payload: dict) -> None:
+            raise ValueError("no")
+
+        with jobq.Queue(sqlite, router=router, observers=[Sentry()]) as queue:
+            queue.enqueue(draw, {})
+            drain(queue)
+    finally:
+        sentry_sdk.get_global_scope().set_client(None)
+    assert len(kept.events()) == 1
+
+
 def test_an_exception_is_let_go_when_its_outcome_is_stored(
     queue: jobq.Queue, router: jobq.Router, sentry: Kept
 ) -> None:
@@ -271,7 +396,9 @@ def test_an_exception_is_let_go_when_its_outcome_is_stored(
     assert [error() for error in raised] == [None, None]
 
 
-def test_without_a_client_nothing_is_in_the_way(sqlite: str, router: jobq.Router) -> None:
+def test_without_a_client_nothing_is_in_the_way(
+    sqlite: str, router: jobq.Router, caplog: pytest.LogCaptureFixture
+) -> None:
     @router.handler("draw", retry=jobq.Retry(max_attempts=1))
     async def draw(payload: dict) -> None:
         raise ValueError("no")
@@ -280,3 +407,5 @@ def test_without_a_client_nothing_is_in_the_way(sqlite: str, router: jobq.Router
         job = queue.enqueue(draw, {})
         drain(queue)
         assert queue.get(job).status == "failed"
+        assert queue.get(job).metadata == {}
+    assert "observer" not in caplog.text

@@ -124,7 +124,7 @@ def table(rows: int, dead: int) -> TableHealth:
         ({"connections": 79, "max_connections": 100}, None),
         ({"connections": 80, "max_connections": 100}, "80 of 100 connections are taken"),
         ({"log_bytes": 64_000_000}, None),
-        ({"log_bytes": 64_000_001}, "has grown to 64 MB"),
+        ({"log_bytes": 64_000_001}, "The write-ahead log is 64 MB"),
     ],
 )
 def test_only_what_is_wrong_with_a_database_is_a_concern(

@@ -38,6 +38,8 @@ class DatabaseHealth:
     held_seconds: int = 0
     """For how long the transaction has been open that has been so for longest."""
     held_by: str | None = None
+    sees_others: bool = True
+    """Whether it would have been told of the transactions of other users."""
     journal_mode: str | None = None
     log_bytes: int = 0
     free_bytes: int = 0
@@ -54,7 +56,8 @@ _FILE = """
 _SERVER = """
     SELECT current_setting('server_version'), pg_database_size(current_database()),
            (SELECT sum(numbackends) FROM pg_stat_database)::bigint,
-           current_setting('max_connections')::bigint
+           current_setting('max_connections')::bigint,
+           pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')::int
 """
 _TABLES = """
     SELECT relname::text, n_live_tup, n_dead_tup, pg_total_relation_size(relid),
@@ -64,15 +67,20 @@ _TABLES = """
     WHERE starts_with(relname, 'jobq_') AND pg_table_is_visible(relid)
     ORDER BY 4 DESC, 1
 """
-# Without the rights of pg_read_all_stats, sessions of other users show no backend_xmin.
+# Without the rights of pg_read_all_stats, sessions of other users show neither of the two. A
+# session that has written and is idle has the latter only. VACUUM itself is in nobody's way.
 _HOLDERS = """
     SELECT extract(epoch FROM clock_timestamp() - begun)::bigint AS seconds, who
     FROM (
-        SELECT xact_start, format('session %%s of %%s (%%s), %%s', pid, usename,
-                                  coalesce(nullif(application_name, ''), 'no name'), state)
+        SELECT xact_start, format('session %%s of %%s (%%s), %%s', pid,
+                                  coalesce(usename, 'the server'),
+                                  coalesce(nullif(application_name, ''), 'no name'),
+                                  coalesce(state, backend_type))
         FROM pg_stat_activity
-        WHERE datname = current_database() AND backend_xmin IS NOT NULL
+        WHERE datname = current_database()
+          AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
           AND pid <> pg_backend_pid()
+          AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
         UNION ALL
         SELECT prepared, format('prepared transaction %%s of %%s', gid, owner)
         FROM pg_prepared_xacts WHERE database = current_database()
@@ -115,7 +123,7 @@ def _of_sqlite() -> Op[DatabaseHealth]:
 
 
 def _of_postgres() -> Op[DatabaseHealth]:
-    [(version, size, connections, most)] = yield Call(_SERVER, {})
+    [(version, size, connections, most, sees_others)] = yield Call(_SERVER, {})
     tables = yield Call(_TABLES, {})
     holders = yield Call(_HOLDERS, {"seconds": 1})
     seconds, who = holders[0] if holders else (0, None)
@@ -137,4 +145,5 @@ def _of_postgres() -> Op[DatabaseHealth]:
         max_connections=most,
         held_seconds=seconds,
         held_by=who,
+        sees_others=bool(sees_others),
     )

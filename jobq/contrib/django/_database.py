@@ -83,7 +83,19 @@ def unit_of_work(connection: Any) -> AbstractContextManager[Any]:
     atomic: AbstractContextManager[Any] = transaction.atomic(using=connection.alias)
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         return atomic
+    if not connection.get_autocommit():
+        return _begun(connection, atomic)
     return _immediate(connection, atomic)
+
+
+@contextmanager
+def _begun(connection: Any, atomic: AbstractContextManager[Any]) -> Iterator[None]:
+    """Where the project ends transactions by itself: a savepoint alone would end with a commit."""
+    if not connection.connection.in_transaction:
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+    with atomic:
+        yield
 
 
 @contextmanager

@@ -59,6 +59,8 @@ def concerns(health: DatabaseHealth) -> Iterator[str]:
         )
     if health.log_bytes > LONG_LOG:
         yield (
-            f"The write-ahead log has grown to {size(health.log_bytes)}: some connection reads "
-            "without an end, so that the log cannot be used again from its start."
+            f"The write-ahead log is {size(health.log_bytes)}. If it grows on, some connection "
+            "reads without an end, and the log cannot be used again from its start; if it does "
+            "not, one large transaction has made it so, and PRAGMA journal_size_limit lets it "
+            "shrink again."
         )
