@@ -22,12 +22,14 @@ def test_tables_are_listed_with_what_is_dead_in_them(postgres: str) -> None:
         jobq.Queue(postgres) as queue,
         psycopg.connect(postgres, autocommit=True) as session,
     ):
+        session.execute("ALTER TABLE jobq_job SET (autovacuum_enabled = off)")
         queue.enqueue_many([("t", {"n": n}) for n in range(300)], connection=session)
         session.execute("DELETE FROM jobq_job WHERE (payload ->> 'n')::int < 100")
         session.execute("SELECT pg_stat_force_next_flush()")
         session.execute("ANALYZE jobq_job")
         session.execute("VACUUM jobq_attempt")
         found = health(queue)
+        session.execute("ALTER TABLE jobq_job RESET (autovacuum_enabled)")
     tables = {table.name: table for table in found.tables}
     assert (tables["jobq_job"].rows, tables["jobq_job"].dead) == (200, 100)
     assert tables["jobq_job"].vacuumed_at is None
