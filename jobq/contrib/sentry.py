@@ -58,6 +58,8 @@ class _Failures:
         self._held: dict[_Failure, None] = {}
 
     def hold(self, failure: _Failure) -> None:
+        for job in failure.jobs:  # an attempt that was given back has its number again
+            self.take(*job)
         self._held[failure] = None
         self._by_job.update(dict.fromkeys(failure.jobs, failure))
         if len(self._held) > MOST_HELD:
@@ -116,6 +118,9 @@ class Sentry(Observer):
     @contextmanager
     def attempting(self, attempts: Sequence[Attempting]) -> Iterator[None]:
         """A scope and a transaction of its own around the call of a handler."""
+        if not sentry_sdk.is_initialized():
+            yield
+            return
         raised: BaseException | None = None
         with _own_scope(attempts) as isolation_scope, _transaction(attempts) as span:
             try:
