@@ -32,7 +32,6 @@ def test_tables_are_listed_with_what_is_dead_in_them(postgres: str) -> None:
         session.execute("ALTER TABLE jobq_job RESET (autovacuum_enabled)")
     tables = {table.name: table for table in found.tables}
     assert (tables["jobq_job"].rows, tables["jobq_job"].dead) == (200, 100)
-    assert tables["jobq_job"].vacuumed_at is None
     assert tables["jobq_attempt"].vacuumed_at is not None
     assert found.tables == (*sorted(found.tables, key=lambda one: (-one.bytes, one.name)),)
     assert found.version.startswith("PostgreSQL 1")
