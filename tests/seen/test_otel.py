@@ -151,31 +151,18 @@ def test_what_a_handler_only_wishes_is_no_error(
     assert kept.spans("process default")[0].status.status_code is StatusCode.UNSET
 
 
-def test_a_job_that_parks_is_no_error(queue: jobq.Queue, router: jobq.Router, kept: Kept) -> None:
-    async def look(operation: str) -> None: ...
-
-    @router.handler("video")
-    async def video(payload: dict, job: jobq.JobContext) -> Any:
-        return await job.wait("video", "operations/1", poll=look, every=60, timeout=900)
-
-    job = queue.enqueue(video, {})
+def test_a_job_that_parks_is_no_error(queue: jobq.Queue, kept: Kept, parks: jobq.Job) -> None:
     work_off(queue)
-    assert queue.get(job).status == "waiting"
+    assert queue.get(parks).status == "waiting"
     assert kept.spans("process default")[0].status.status_code is StatusCode.UNSET
     assert "error.type" not in kept.points()[otel.PROCESS.name][0].attributes
 
 
 def test_a_job_that_is_cancelled_is_no_error(
-    queue: jobq.Queue, router: jobq.Router, kept: Kept
+    queue: jobq.Queue, kept: Kept, is_cancelled: jobq.Job
 ) -> None:
-    @router.handler("draw")
-    async def draw(payload: dict, job: jobq.JobContext) -> None:
-        await asyncio.to_thread(queue.cancel, job.id)
-        await asyncio.Event().wait()
-
-    job = queue.enqueue(draw, {})
     work_off(queue)
-    assert queue.get(job).status == "cancelled"
+    assert queue.get(is_cancelled).status == "cancelled"
     assert kept.spans("process default")[0].status.status_code is StatusCode.UNSET
 
 
