@@ -158,13 +158,16 @@ async def test_every_screen_is_accessible_and_fits_a_phone(
 
 async def test_a_theme_is_chosen_and_stays(root: str, scene: Scene, ada: Page) -> None:
     await ada.goto(f"{root}/queues")
+    html = ada.locator("html")
     await ada.get_by_role("button", name="Dark theme").click()
+    await expect(html).to_have_attribute("data-theme", "dark")  # the next page, by the same address
     await expect(ada).to_have_url(f"{root}/queues")
     ground = "getComputedStyle(document.body).backgroundColor"
     assert await ada.evaluate(ground) == "rgb(13, 15, 19)"
     await ada.reload()
     assert await ada.evaluate(ground) == "rgb(13, 15, 19)"
     await ada.get_by_role("button", name="Light theme").click()
+    await expect(html).to_have_attribute("data-theme", "light")
     assert await ada.evaluate(ground) == "rgb(245, 246, 248)"
 
 
