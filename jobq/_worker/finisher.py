@@ -227,7 +227,8 @@ class Finisher:
                 if wanted is not None:
                     run = self._store.run
                     return await run(ops.finish_and_claim, endings, wanted, keep=keep, **again)
-                op = ops.finish_with_more if self._takes_several(endings) else ops.finish
+                have_more = any(ending.has_more for ending in endings)
+                op = ops.finish_with_more if have_more else ops.finish
                 return await self._store.run(op, endings, keep=keep, **again), []
             except BackendUnavailable as error:
                 logger.warning("cannot write outcomes yet: %s", error)
@@ -240,11 +241,6 @@ class Finisher:
                 for ending in endings:
                     done |= (await self._write([ending]))[0]
                 return done, []
-
-    def _takes_several(self, endings: list[Any]) -> bool:
-        """Whether one statement will not do, so that they must be in one transaction."""
-        deletes_apart = not self._store.dialect.writes_in_ctes
-        return any(one.has_more or (deletes_apart and one.forgets) for one in endings)
 
     async def _write_plainly(self, ending: Any, error: BackendError) -> dict[str, str]:
         """An outcome that the database refuses still ends in a terminal status."""

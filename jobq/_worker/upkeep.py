@@ -14,11 +14,10 @@ from jobq._outcome import Crashed, Released, Standing, Transition, decide
 from jobq._retry import Retry
 from jobq._worker.pace import Pace
 from jobq._worker.tally import Tally
+from jobq.backends.ops.health import HELD_TOO_LONG
 from jobq.observe import Observers, logger
 
 _POLICY = Retry()
-HELD_TOO_LONG = 60.0
-"""Seconds after which a snapshot that is still held deserves a warning."""
 WARN_EVERY = 600.0
 
 

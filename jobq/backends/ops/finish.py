@@ -405,8 +405,7 @@ def finish_with_more(
 ) -> Op[dict[str, str]]:
     """`finish`, where endings have more to them.
 
-    Their jobs were completed by their handlers, saved artifacts, or begin to wait; or they are
-    deleted, where that takes several statements.
+    Their jobs were completed by their handlers, saved artifacts, or begin to wait.
     """
     committed = [ending for ending in endings if ending.committed]
     done = yield from finish(d, [e for e in endings if not e.committed], keep=keep, again=again)

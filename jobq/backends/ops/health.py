@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 
 from attrs import frozen
 
 from jobq._model import instant
 from jobq.backends._dialect import Dialect
+from jobq.backends._log import log_size
 from jobq.backends._statement import Call, Op, reading
+
+HELD_TOO_LONG = 60.0
+"""Seconds after which a transaction that is open is worth a word."""
 
 
 @frozen(kw_only=True)
@@ -109,15 +111,11 @@ def database_health(d: Dialect) -> Op[DatabaseHealth]:
 
 def _of_sqlite() -> Op[DatabaseHealth]:
     [(version, size, free, mode, file)] = yield Call(_FILE, {})
-    log = 0
-    if file:
-        with suppress(OSError):  # there is none until something is written
-            log = Path(f"{file}-wal").stat().st_size
     return DatabaseHealth(
         version=f"SQLite {version}",
         bytes=size,
         journal_mode=mode,
-        log_bytes=log,
+        log_bytes=log_size(file) if file else 0,
         free_bytes=free,
     )
 

@@ -19,12 +19,11 @@ from typing import Any
 from jobq._errors import BackendError
 from jobq.backends import _migrations
 from jobq.backends._dialect import SqliteDialect
+from jobq.backends._log import LONG_LOG, log_size, log_state
 from jobq.backends._options import SqliteOptions
 from jobq.backends.sqlite.faces import AsyncSqliteStore, SqliteStore
-from jobq.backends.sqlite.writer import connect, empty_log, log_size, log_state, pause
+from jobq.backends.sqlite.writer import connect, empty_log, pause
 
-LONG_LOG = 64_000_000
-"""Bytes of a write-ahead log that somebody must be keeping from being reused."""
 EMPTYING = 1.0
 """Seconds to wait for those who read, when it is to be emptied."""
 SETTLED = 2_000_000_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sqlite3
 import threading
@@ -19,6 +18,7 @@ from jobq._errors import BackendUnavailable, ConfigurationError
 from jobq.backends import _migrations
 from jobq.backends._dialect import SqliteDialect
 from jobq.backends._forks import watch_forks
+from jobq.backends._log import log_size
 from jobq.backends._options import SqliteOptions
 from jobq.backends._statement import Call, Row, drive, marked
 from jobq.backends._tables import SCHEMA_VERSION
@@ -60,23 +60,6 @@ def connect(options: SqliteOptions) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def log_size(path: str) -> int:
-    """Bytes of a database's write-ahead log."""
-    return log_state(path)[0]
-
-
-def log_state(path: str) -> tuple[int, int]:
-    """The size of a database's write-ahead log, and when it was last written (nanoseconds).
-
-    The log is written over and over: a commit often shows in nothing but the time.
-    """
-    try:
-        found = os.stat(f"{path}-wal")  # noqa: PTH116  a worker looks fifty times a second
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
 
 
 def empty_log(connection: sqlite3.Connection) -> bool:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf
 
+from jobq.backends._log import LONG_LOG
 from jobq.backends.ops import DatabaseHealth, TableHealth
+from jobq.backends.ops.health import HELD_TOO_LONG
 from jobq.http.dashboard import verbs
 from jobq.http.dashboard.formats import count, size, span
 from jobq.http.dashboard.visit import Visit
 from jobq.http.steps import Ask, Operation
 
-LONG = 60
-"""Seconds after which an open transaction is worth a word: workers say so in their logs, too."""
 MANY_DEAD = 10_000
 NEARLY_ALL = 0.8
-LONG_LOG = 64_000_000
 SMALL = 100_000
 """Bytes below which a table is not listed."""
 
@@ -40,7 +39,7 @@ def has_many(table: TableHealth) -> bool:
 
 def concerns(health: DatabaseHealth) -> Iterator[str]:
     """What is not as it should be, and what can be done about it."""
-    if health.held_seconds >= LONG:
+    if health.held_seconds >= HELD_TOO_LONG:
         yield (
             f"A transaction has been open for {span(health.held_seconds)} ({health.held_by}). "
             "Until it ends nothing that has died since can be cleared away, and claims slow down. "
