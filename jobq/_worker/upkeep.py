@@ -14,7 +14,7 @@ from jobq._outcome import Crashed, Released, Standing, Transition, decide
 from jobq._retry import Retry
 from jobq._worker.pace import Pace
 from jobq._worker.tally import Tally
-from jobq.backends.ops.health import HELD_TOO_LONG
+from jobq.backends._alarms import HELD_TOO_LONG
 from jobq.observe import Observers, logger
 
 _POLICY = Retry()

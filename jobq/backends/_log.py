@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 
-LONG_LOG = 64_000_000
-"""Bytes of a log that somebody must be keeping from being reused."""
-
 
 def log_size(path: str) -> int:
     """Bytes of a database's write-ahead log."""

@@ -11,9 +11,6 @@ from jobq.backends._dialect import Dialect
 from jobq.backends._log import log_size
 from jobq.backends._statement import Call, Op, reading
 
-HELD_TOO_LONG = 60.0
-"""Seconds after which a transaction that is open is worth a word."""
-
 
 @frozen(kw_only=True)
 class TableHealth:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf
 
-from jobq.backends._log import LONG_LOG
+from jobq.backends._alarms import HELD_TOO_LONG, LONG_LOG
 from jobq.backends.ops import DatabaseHealth, TableHealth
-from jobq.backends.ops.health import HELD_TOO_LONG
 from jobq.http.dashboard import verbs
 from jobq.http.dashboard.formats import count, size, span
 from jobq.http.dashboard.visit import Visit
