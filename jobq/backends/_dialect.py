@@ -133,7 +133,7 @@ class Dialect:
         raise NotImplementedError
 
     def fence(self) -> Expression:
-        """A random 64-bit integer, another for each row."""
+        """A random 64-bit integer, another for each statement, drawn once for all its rows."""
         raise NotImplementedError
 
     def rows(self, name: str, /, **kinds: Any) -> FromClause:
@@ -227,7 +227,7 @@ class SqliteDialect(Dialect):
         return cast(column, Integer if isinstance(kind, Integer) else Text)
 
     def fence(self) -> Expression:
-        return func.random()
+        return select(func.random()).scalar_subquery()
 
     def rows(self, name: str, /, **kinds: Any) -> FromClause:
         each = func.json_each(param(name)).table_valued("value", name=f"{name}_each")
@@ -332,7 +332,10 @@ class PostgresDialect(Dialect):
         return column
 
     def fence(self) -> Expression:
-        return func.hashtextextended(cast(func.gen_random_uuid(), Text), number(0))
+        # Some servers open a file for each random number: a fifth of a claim, when it was a row's.
+        return select(
+            func.hashtextextended(cast(func.gen_random_uuid(), Text), number(0))
+        ).scalar_subquery()
 
     def rows(self, name: str, /, **kinds: Any) -> FromClause:
         columns = [Column(column, kind()) for column, kind in kinds.items()]
