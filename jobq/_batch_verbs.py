@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from attrs import evolve
+
 from jobq import backends
 from jobq._batch import Batch, BatchInfo
 from jobq._config import Config
-from jobq._enqueue import row_of
+from jobq._enqueue import Rows
 from jobq._errors import BatchNotFound, OptionError, OwnerLimitExceeded
 from jobq._model import Job, job_id
 from jobq._payload import dumps, loads
@@ -57,12 +59,12 @@ def _prepared(config: Config, batch: Any) -> Any:
 
 def _then(config: Config, batch: Batch) -> NewRow:
     """The row of the job that follows."""
-    row = row_of(config, batch.then)
-    if row.unique_key is not None or row.idempotency_key is not None:
+    row = Rows(config).of(batch.then)
+    if row.terms.unique_key is not None or row.terms.idempotency_key is not None:
         raise OptionError("the job that follows a batch is enqueued once anyhow: give it no key")
-    metadata = {} if row.metadata is None else loads(row.metadata)
-    row.metadata = dumps({**metadata, "batch": batch.id})
-    return row
+    own = row.terms.metadata
+    metadata = dumps({**({} if own is None else loads(own)), "batch": batch.id})
+    return evolve(row, terms=evolve(row.terms, metadata=metadata))
 
 
 def end_batches(config: Config, jobs: Iterable[Job]) -> Verb[None]:

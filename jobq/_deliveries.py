@@ -113,14 +113,16 @@ class Courier:
         }
         return backends.ops.NewRow(
             id=new_id(),
-            type=DELIVERY,
             payload=dumps({"webhook": name, "event": event}),
-            queue=job.queue,
-            declared=1,
-            priority=job.priority,
-            max_attempts=RETRY.max_attempts,
-            metadata=dumps({"webhook": name, "job": job.id}),
-            keep_seconds=KEPT_DAYS * 86_400,
+            terms=backends.ops.Terms(
+                type=DELIVERY,
+                queue=job.queue,
+                declared=1,
+                priority=job.priority,
+                max_attempts=RETRY.max_attempts,
+                metadata=dumps({"webhook": name, "job": job.id}),
+                keep_seconds=KEPT_DAYS * 86_400,
+            ),
         )
 
     async def deliver(self, payload: dict[str, Any], job: JobContext) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from jobq._payload import PLAIN, encode_json, loads, sorted_json
 from jobq._routing import OWN, keep_span, timeout_seconds
 
 if TYPE_CHECKING:
-    from jobq.backends.ops.insert import NewRow
+    from jobq.backends.ops.insert import NewRow, Terms
 
 
 KEEP_AND_OWNER = (
@@ -54,10 +54,8 @@ def new_row(config: Config, new: NewJob, id: str | None = None) -> NewRow:
             metadata=metadata,
             costs=new.cost,
         )
-    return backends.ops.NewRow(
-        id=id or new_id(),
+    terms = backends.ops.Terms(
         type=name,
-        payload=payload,
         declared=0 if handler is None else 1,
         run_at=run_at,
         delay=delay,
@@ -72,6 +70,7 @@ def new_row(config: Config, new: NewJob, id: str | None = None) -> NewRow:
         costs=limited.costs,
         **defaulted,
     )
+    return backends.ops.NewRow(id=id or new_id(), payload=payload, terms=terms)
 
 
 KEEP_AND_WEBHOOK = (
@@ -153,25 +152,6 @@ def _given_costs(costs: Mapping[str, Any] | None) -> str | None:
         if isinstance(units, bool) or not isinstance(units, int) or not 0 <= units <= 10**15:
             raise OptionError(f"cost: {units!r:.100} of {key!r} must be an integer from 0")
     return encode_json(dict(costs), what="cost")
-
-
-def plain_row(config: Config, type: Any, payload: Any, id: str | None) -> NewRow:
-    """The row of a new job without options: the short way of `new_row`, for many."""
-    name, handler = _handler(config, type)
-    if config.limits or (handler is not None and (handler.limits or handler.webhook)):
-        return new_row(config, NewJob(type=type, payload=payload), id)
-    text = _payload(config, name, handler, payload)
-    return backends.ops.NewRow(id=id or new_id(), type=name, payload=text, **_defaults(handler))
-
-
-@lru_cache(maxsize=256)
-def _defaults(handler: Handler[Any, Any] | None) -> dict[str, Any]:
-    keep = None if handler is None else handler.keep
-    return {
-        "declared": 0 if handler is None else 1,
-        "keep_seconds": None if keep is None else keep // 1_000_000,
-        **_defaulted(NewJob(type=None), handler),
-    }
 
 
 def _handler(config: Config, type: Any) -> tuple[str, Handler[Any, Any] | None]:
@@ -282,27 +262,67 @@ def _attempts(value: int | None) -> int | None:
     return value
 
 
-def row_of(config: Config, item: Any, id: str | None = None) -> NewRow:
-    """The row of `(type, payload)`, `(type, payload, options)` or a `NewJob`; see `new_row`."""
-    if type(item) is tuple and len(item) == 2:
-        return plain_row(config, *item, id)
-    if isinstance(item, NewJob):
-        return new_row(config, item, id)
-    if isinstance(item, tuple) and len(item) == 3 and isinstance(item[2], Mapping):
-        try:
-            new = NewJob(type=item[0], payload=item[1], **item[2])
-        except TypeError as error:
-            raise OptionError(f"enqueue_many: {error}") from None
-        return new_row(config, new, id)
-    raise OptionError(
-        f"enqueue_many takes (handler or type, payload), (…, payload, options) or NewJob, "
-        f"not {item!r:.100}"
+class Rows:
+    """Makes rows of items: `(type, payload)`, `(type, payload, options)` or `NewJob`.
+
+    What it has found out about a type it keeps, for items without options: make one for a call.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._plain: dict[Any, tuple[str, Handler[Any, Any] | None, Terms | None]] = {}
+
+    def of(self, item: Any, id: str | None = None) -> NewRow:
+        """The row of an item, see `new_row`."""
+        if type(item) is tuple and len(item) == 2:
+            return self._of_plain(*item, id)
+        if isinstance(item, NewJob):
+            return new_row(self._config, item, id)
+        if isinstance(item, tuple) and len(item) == 3 and isinstance(item[2], Mapping):
+            try:
+                new = NewJob(type=item[0], payload=item[1], **item[2])
+            except TypeError as error:
+                raise OptionError(f"enqueue_many: {error}") from None
+            return new_row(self._config, new, id)
+        raise OptionError(
+            f"enqueue_many takes (handler or type, payload), (…, payload, options) or NewJob, "
+            f"not {item!r:.100}"
+        )
+
+    def _of_plain(self, type: Any, payload: Any, id: str | None) -> NewRow:
+        known = self._plain.get(type) if isinstance(type, str | Handler) else None
+        if known is None:
+            name, handler = _handler(self._config, type)
+            known = self._plain[type] = (name, handler, _plain_terms(self._config, name, handler))
+        name, handler, terms = known
+        if terms is None:
+            return new_row(self._config, NewJob(type=type, payload=payload), id)
+        text = _payload(self._config, name, handler, payload)
+        return backends.ops.NewRow(id=id or new_id(), payload=text, terms=terms)
+
+
+def _plain_terms(config: Config, name: str, handler: Handler[Any, Any] | None) -> Terms | None:
+    """What jobs of a type have in common that are enqueued without options, if they do."""
+    if config.limits or (handler is not None and (handler.limits or handler.webhook)):
+        return None
+    return _shared_terms(name, handler)
+
+
+@lru_cache(maxsize=256)
+def _shared_terms(name: str, handler: Handler[Any, Any] | None) -> Terms:
+    keep = None if handler is None else handler.keep
+    return backends.ops.Terms(
+        type=name,
+        declared=0 if handler is None else 1,
+        keep_seconds=None if keep is None else keep // 1_000_000,
+        **_defaulted(NewJob(type=None), handler),
     )
 
 
 def job_of(row: NewRow, now: int) -> Job:
     """The job that a row became, when it was stored at `now` in bulk."""
-    run_at = row.run_at if row.run_at is not None else now + row.delay
+    terms = row.terms
+    run_at = terms.run_at if terms.run_at is not None else now + terms.delay
     return row.to_job(created_at=now, run_at=run_at)
 
 

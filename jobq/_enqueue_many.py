@@ -13,7 +13,7 @@ from jobq import _batch_verbs as batch_verbs
 from jobq import backends
 from jobq._batch_verbs import Verb
 from jobq._config import Config
-from jobq._enqueue import job_of, row_of
+from jobq._enqueue import Rows, job_of
 from jobq._enqueued import KEPT, Outcome, Outcomes
 from jobq._errors import (
     BackendUnavailable,
@@ -75,15 +75,16 @@ def wake_all(config: Config, queues: Iterable[str]) -> Verb[None]:
 
 def same_payload(row: NewRow, job: Job) -> None:
     """A job that holds the unique key answers for the new one only if it does the same work."""
-    if not job.created and row.unique_key is not None and job.payload != loads(row.payload):
-        raise DuplicateJob(job.type, row.unique_key or "", job.id)
+    if not job.created and row.terms.unique_key is not None and job.payload != loads(row.payload):
+        raise DuplicateJob(job.type, row.terms.unique_key or "", job.id)
 
 
 def enqueue_many(
     config: Config, items: Iterable[Any], connection: Any, batch: Any = None
 ) -> Verb[Sequence[Outcome]]:
+    make = Rows(config)
     if batch is not None:
-        whole = [_prepared(config, item) for item in items]
+        whole = [_prepared(make, item) for item in items]
         return list((yield from _stored(config, whole, connection, batch)))
     source = iter(items)
     outcomes = Outcomes()
@@ -91,7 +92,7 @@ def enqueue_many(
     for item in source:
         last = rows = None  # free before the next ones are made
         ids, some = Series(), chain((item,), islice(source, KEPT - 1))
-        rows = [_prepared(config, each, id) for id, each in zip(ids, some)]  # noqa: B905
+        rows = [_prepared(make, each, id) for id, each in zip(ids, some)]  # noqa: B905
         last = yield from _stored(config, rows, connection)
         outcomes.extend(ids, len(rows), last.special())
     if len(outcomes) > KEPT:
@@ -111,7 +112,7 @@ def _stored(
             jobs = yield from batch_verbs.store(config, batch, rows, connection, bounds)
             answers, now = _answers(rows, jobs), None
     if rows and connection is None:
-        yield from wake_all(config, {row.queue for row in rows})
+        yield from wake_all(config, {terms.queue for terms in {row.terms for row in rows}})
     stored = Stored(rows=prepared, answers=answers, now=now)
     if config.observers:
         for outcome in stored:
@@ -122,7 +123,8 @@ def _stored(
 
 def bounds_of(config: Config, rows: list[NewRow]) -> dict[str, tuple[Bound, ...]]:
     """How many jobs of one owner may wait, by the types of jobs that have owners."""
-    found = {type: config.bounds_of(type) for type in {row.type for row in rows if row.owner}}
+    owned = {terms.type for terms in {row.terms for row in rows} if terms.owner}
+    found = {type: config.bounds_of(type) for type in owned}
     return {type: bounds for type, bounds in found.items() if bounds}
 
 
@@ -134,11 +136,11 @@ def _store(
     now: int | None = None
     bounds = bounds_of(config, rows)
     if bounds:
-        bounded = [row for row in rows if row.owner is not None and row.type in bounds]
+        bounded = [row for row in rows if row.terms.owner is not None and row.terms.type in bounds]
         answers |= yield from _store_bounded(bounded, bounds, connection)
         rows = [row for row in rows if row.id not in answers]
-    plain = [row for row in rows if row.unique_key is None and connection is None]
-    keyed = [row for row in rows if row.unique_key is not None or connection is not None]
+    plain = [row for row in rows if row.terms.unique_key is None and connection is None]
+    keyed = [row for row in rows if row.terms.unique_key is not None or connection is not None]
     if plain:
         try:
             now = yield Bulk(plain)
@@ -164,12 +166,12 @@ def _store_bounded(
     return answers
 
 
-def _prepared(config: Config, item: Any, id: str | None = None) -> NewRow | Exception:
+def _prepared(make: Rows, item: Any, id: str | None = None) -> NewRow | Exception:
     try:
-        row = row_of(config, item, id)
+        row = make.of(item, id)
     except JobqError as error:
         return error
-    if row.idempotency_key is not None:
+    if row.terms.idempotency_key is not None:
         return OptionError("idempotency_key is for jobs that are enqueued one by one")
     return row
 

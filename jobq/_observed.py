@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from attrs import evolve
+
 from jobq._payload import dumps, loads
 from jobq.observe import Enqueuing, Observers, logger
 
@@ -58,11 +60,12 @@ def enqueuing(observers: Observers, rows: Sequence[Any], largest: int) -> Iterat
     if not observers.have("enqueuing"):
         yield []
         return
-    about = [Enqueuing(id=row.id, type=row.type, queue=row.queue) for row in rows]
+    about = [Enqueuing(id=row.id, type=row.terms.type, queue=row.terms.queue) for row in rows]
     with observers.around("enqueuing", about):
         for row, job in zip(rows, about, strict=True):
             if job.carries:
-                row.metadata = _joined(row.metadata, job, largest)
+                metadata = _joined(row.terms.metadata, job, largest)
+                row.terms = evolve(row.terms, metadata=metadata)
         yield about
 
 

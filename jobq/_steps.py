@@ -115,14 +115,14 @@ class Insert(Step):
         self.given = {"bounds": bounds} if bounds else {}
 
     def do(self, store: backends.Store) -> Any:
-        queue = self.row.queue
+        queue = self.row.terms.queue
         leads = store.notifies_now(queue)
         job = store.run(self.op, self.row, notify=leads, **self.given)
         (store.notified if leads else store.notify)(queue)
         return job
 
     async def ado(self, store: backends.AsyncStore) -> Any:
-        queue = self.row.queue
+        queue = self.row.terms.queue
         leads = store.notifies_now(queue)
         job = await store.run(self.op, self.row, notify=leads, **self.given)
         (store.notified if leads else store.notify)(queue)

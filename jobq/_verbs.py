@@ -16,7 +16,7 @@ from jobq import backends
 from jobq._checks import priority_number, queue_name, short_text
 from jobq._clock import SECOND, from_datetime
 from jobq._config import Config
-from jobq._enqueue import row_of, span
+from jobq._enqueue import Rows, span
 from jobq._enqueue_many import CHUNK, same_payload, wake_all
 from jobq._errors import (
     DuplicateJob,
@@ -53,8 +53,8 @@ LOOK_EVERY = 0.15
 
 
 def enqueue(config: Config, item: Any, connection: Any) -> Verb[Job]:
-    row = row_of(config, item)
-    bounds = () if row.owner is None else config.bounds_of(row.type)
+    row = Rows(config).of(item)
+    bounds = () if row.terms.owner is None else config.bounds_of(row.terms.type)
     with enqueuing(config.observers, [row], config.bounds.metadata) as told:
         step = Insert(row, bounds)
         if connection is not None:

@@ -102,10 +102,8 @@ class Ticker:
         except JobqError as error:
             logger.info("schedule %r is for another version: %s", schedule.name, error)
         given = [name for name in ("queue", "priority") if getattr(schedule, name) is not None]
-        return backends.ops.NewRow(
-            id=new_id(),
+        terms = backends.ops.Terms(
             type=schedule.type,
-            payload=schedule.payload,
             queue=schedule.queue or "default",
             priority=schedule.priority or 0,
             run_at=tick,
@@ -114,6 +112,7 @@ class Ticker:
             metadata=dumps(new.metadata),
             given=",".join(given) or None,
         )
+        return backends.ops.NewRow(id=new_id(), payload=schedule.payload, terms=terms)
 
     def _report(self, done: backends.ops.Round) -> None:
         for one in done.ticks:

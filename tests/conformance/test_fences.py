@@ -164,9 +164,7 @@ def test_fences_are_drawn_anew_for_every_claim(
     assert max(abs(fence) for fence in fences) > 2**60
 
 
-def test_a_claim_of_many_draws_once(
-    frozen: jobq.Queue, known: jobq.Handler[dict, dict]
-) -> None:
+def test_a_claim_of_many_draws_once(frozen: jobq.Queue, known: jobq.Handler[dict, dict]) -> None:
     """A server may open a file for each random number; ids tell the jobs of a claim apart."""
     frozen.enqueue_many((known, {}) for _ in range(10))
     assert len({job.fence for job in claim(frozen, slots=10)}) == 1

@@ -18,7 +18,7 @@ import pytest
 import jobq
 from jobq.backends import ops
 from jobq.backends._statement import Call, drive
-from jobq.backends.ops.insert import NewRow
+from jobq.backends.ops.insert import NewRow, Terms
 from tests.conformance.explained import Explainer
 from tests.conformance.situations import COMPLETED, LEASE, MARGIN, SECOND, ending, run, sql
 
@@ -39,7 +39,8 @@ CLAIM: dict[str, Any] = {
 
 
 def row(number: int) -> NewRow:
-    return NewRow(id=f"01900000-0000-7000-8000-{number:012x}", type="work", payload="{}")
+    id = f"01900000-0000-7000-8000-{number:012x}"
+    return NewRow(id=id, payload="{}", terms=Terms(type="work"))
 
 
 def enqueue(d: Any) -> Any:
@@ -48,7 +49,7 @@ def enqueue(d: Any) -> Any:
 
 def enqueue_with_unique_key(d: Any) -> Any:
     unique = row(1)
-    unique.unique_key = "one"
+    unique.terms.unique_key = "one"
     return (yield from ops.insert(d, unique))
 
 

@@ -242,8 +242,9 @@ def test_a_job_that_is_retried_after_the_end_brings_no_second_follower(queue, wo
 
 
 def test_a_batch_is_stored_once_however_often_it_is_sent(queue, router, work):
-    rows = [ops.NewRow(id=str(uuid4()), type="work", payload="{}") for _ in range(3)]
-    then = ops.NewRow(id=str(uuid4()), type="follow", payload="{}", metadata='{"batch":"b"}')
+    plain, follow = ops.Terms(type="work"), ops.Terms(type="follow", metadata='{"batch":"b"}')
+    rows = [ops.NewRow(id=str(uuid4()), payload="{}", terms=plain) for _ in range(3)]
+    then = ops.NewRow(id=str(uuid4()), payload="{}", terms=follow)
     new = ops.NewBatch(id=str(uuid4()), owner=None, then=then)
     first, _ = run(queue, ops.insert_batch, new, rows, keep=None)
     again, _ = run(queue, ops.insert_batch, new, rows, keep=None, again=True)

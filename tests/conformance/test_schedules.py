@@ -269,15 +269,14 @@ def claimed_by_another(queue: jobq.Queue) -> Any:
 
 
 def _row(schedule: Schedule, tick: int) -> ops.NewRow:
-    return ops.NewRow(
-        id=new_id(),
+    terms = ops.Terms(
         type=schedule.type,
-        payload="{}",
         declared=1,
         run_at=tick,
         unique_key=schedule.unique_key,
         metadata='{"tick":"2031-01-01T13:00:00Z"}',
     )
+    return ops.NewRow(id=new_id(), payload="{}", terms=terms)
 
 
 def test_jobs_of_ticks_may_overlap_unless_it_is_said(frozen, clock, router, report):

@@ -33,7 +33,7 @@ from jobq.backends.ops.declare import declare, declare_refused, undeclare, undec
 from jobq.backends.ops.finish import Ending, complete, finish, finish_with_more
 from jobq.backends.ops.heads import stand
 from jobq.backends.ops.health import DatabaseHealth, TableHealth, database_health
-from jobq.backends.ops.insert import NewRow, insert, insert_many
+from jobq.backends.ops.insert import NewRow, Terms, insert, insert_many
 from jobq.backends.ops.keep import (
     Overdue,
     expire,
@@ -130,6 +130,7 @@ __all__ = [
     "StepDone",
     "StepRow",
     "TableHealth",
+    "Terms",
     "Which",
     "add_stats",
     "all_limits",

@@ -28,7 +28,7 @@ from jobq._payload import dumps, loads
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param
 from jobq.backends._statement import Op, atomic, knows_again, reading, statement
-from jobq.backends.ops.insert import NewRow, insert_many
+from jobq.backends.ops.insert import NewRow, Terms, insert_many
 from jobq.backends.ops.owners import Answer, insert_many_within
 
 b = t.batch.c
@@ -96,7 +96,8 @@ def insert_batch(
     if not stored and not again:
         return None
     jobs: list[Answer] = []
-    rows = [evolve(row, batch_id=batch.id) for row in rows]
+    within = {terms: evolve(terms, batch_id=batch.id) for terms in {row.terms for row in rows}}
+    rows = [evolve(row, terms=within[row.terms]) for row in rows]
     for start in range(0, len(rows), CHUNK):
         some = rows[start : start + CHUNK]
         jobs += yield from insert_many_within(d, some, bounds, notify=True, again=not stored)
@@ -135,10 +136,15 @@ def end_batches(d: Dialect, ids: Sequence[str] | None, *, keep: int | None) -> O
     """
     rows = {} if ids is None else {"rows": dumps([{"id": id} for id in ids])}
     ended = yield _end(d, ids is not None, keep=keep, **rows)
-    follow = [NewRow(**loads(text)) for (text,) in ended if text is not None]
+    follow = [_row(loads(text)) for (text,) in ended if text is not None]
     if not follow:
         return []
     return (yield from insert_many(d, follow, notify=True))
+
+
+def _row(given: dict[str, Any]) -> NewRow:
+    """The row that `NewRow.params` tells of."""
+    return NewRow(id=given.pop("id"), payload=given.pop("payload"), terms=Terms(**given))
 
 
 def any_ended(d: Dialect) -> Expression:

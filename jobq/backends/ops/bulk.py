@@ -11,11 +11,11 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from jobq.backends.ops.insert import ALWAYS, SOMETIMES, NewRow
+from jobq.backends.ops.insert import ALWAYS, SOMETIMES, NewRow, Terms
 
-_APART = {"id", "payload", "run_at", "unique_key", "batch_id"}
+_APART = {"run_at", "unique_key", "batch_id"}
 SHARED = tuple(name for name in (*ALWAYS, *SOMETIMES) if name not in _APART)
-"""What neighbours mostly have in common."""
+"""What can be loaded as it is."""
 COPY = (
     f"COPY jobq_job (id, payload, {', '.join(SHARED)}, run_at, ready, created_at, updated_at) "
     f"FROM STDIN"
@@ -25,38 +25,42 @@ BLOCK = 1000
 _shared = attrgetter(*SHARED)
 
 
-def _start(row: NewRow, now: int) -> tuple[int, int]:
-    """When it may run, and whether that is now."""
-    run_at = now + row.delay if row.run_at is None else row.run_at
-    return run_at, 1 if row.declared and run_at <= now else 0
+def _start(terms: Terms, now: int) -> tuple[int, int]:
+    """When a job may run, and whether that is now."""
+    run_at = now + terms.delay if terms.run_at is None else terms.run_at
+    return run_at, 1 if terms.declared and run_at <= now else 0
 
 
 def insertion(rows: Sequence[NewRow], now: int) -> tuple[str, Iterator[tuple[Any, ...]]]:
     """An INSERT and its parameters for each row: instants in microseconds, flags as 0 and 1."""
-    names = [name for name in SHARED if set(map(attrgetter(name), rows)) != {None}]
+    kinds = {row.terms for row in rows}
+    names = [name for name in SHARED if set(map(attrgetter(name), kinds)) != {None}]
     columns = ("id", "payload", *names, "run_at", "ready", "created_at", "updated_at")
     places = ", ".join("?" * len(columns))
     insert = f"INSERT INTO jobq_job ({', '.join(columns)}) VALUES ({places})"  # noqa: S608
-    given = attrgetter("id", "payload", *names)
-    return insert, ((*given(row), *_start(row, now), now, now) for row in rows)
+    given = attrgetter(*names)
+    rest = {terms: (*given(terms), *_start(terms, now), now, now) for terms in kinds}
+    return insert, ((row.id, row.payload, *rest[row.terms]) for row in rows)
 
 
 def copy_blocks(rows: Sequence[NewRow], now: int) -> Iterator[str]:
     """For `COPY`, in its text format: some rows at a time."""
+    rest = {
+        terms: _copy_terms(_shared(terms), *_start(terms, now), now)
+        for terms in {row.terms for row in rows}
+    }
     for first in range(0, len(rows), BLOCK):
-        yield "".join(_copy_line(row, now) for row in rows[first : first + BLOCK])
+        some = rows[first : first + BLOCK]
+        yield "".join(f"{row.id}\t{_copy_json(row.payload)}\t{rest[row.terms]}" for row in some)
 
 
-def _copy_line(row: NewRow, now: int) -> str:
-    payload = row.payload
-    if "\\" in payload:  # JSON has no other character that COPY minds
-        payload = payload.replace("\\", "\\\\")
-    return f"{row.id}\t{payload}\t{_copy_options(_shared(row), *_start(row, now), now)}"
+def _copy_json(text: str) -> str:
+    return text.replace("\\", "\\\\")  # JSON has no other character that COPY minds
 
 
 @lru_cache(maxsize=64)
-def _copy_options(shared: tuple[Any, ...], run_at: int, ready: int, now: int) -> str:
-    """All columns but id and payload. Neighbours mostly share them, hence the cache."""
+def _copy_terms(shared: tuple[Any, ...], run_at: int, ready: int, now: int) -> str:
+    """All columns but id and payload. Rows mostly say the same, hence the cache."""
     values = dict(zip(SHARED, shared, strict=True))
     values["declared"] = _flag(values["declared"])
     if values["expires_at"] is not None:

@@ -24,12 +24,10 @@ CHANNEL = "jobq"
 
 
 @define(kw_only=True, eq=False)
-class NewRow:
-    """A job ready to be stored: checked, with JSON as text and times in microseconds."""
+class Terms:
+    """What a new job has besides its id and payload; those without options share their type's."""
 
-    id: str
     type: str
-    payload: str
     queue: str = "default"
     declared: int = 0
     priority: int = 0
@@ -51,40 +49,51 @@ class NewRow:
     batch_id: str | None = None
     webhook: str | None = None
 
+
+@define(kw_only=True, eq=False)
+class NewRow:
+    """A job ready to be stored: checked, with JSON as text and times in microseconds."""
+
+    id: str
+    payload: str
+    terms: Terms
+
     def params(self) -> dict[str, Any]:
         """What it gives a value for; the rest is left to the columns' defaults."""
-        given = {name: getattr(self, name) for name in ALWAYS}
-        options = zip(SOMETIMES, _sometimes(self), strict=True)
+        terms = self.terms
+        given: dict[str, Any] = {"id": self.id, "payload": self.payload}
+        given |= zip(ALWAYS, _always(terms), strict=True)
+        options = zip(SOMETIMES, _sometimes(terms), strict=True)
         given |= {name: value for name, value in options if value is not None}
-        if self.delay:
-            given["delay"] = self.delay
+        if terms.delay:
+            given["delay"] = terms.delay
         return given
 
     def to_job(self, *, created_at: int, run_at: int) -> Job:
         """The job that this row became."""
-        created = to_datetime(created_at)
+        terms, created = self.terms, to_datetime(created_at)
         return Job(
             id=self.id,
-            type=self.type,
-            queue=self.queue,
+            type=terms.type,
+            queue=terms.queue,
             status=JobStatus.PENDING,
-            priority=self.priority,
+            priority=terms.priority,
             payload=loads(self.payload),
-            declared=bool(self.declared),
-            max_attempts=self.max_attempts,
-            timeout=self.timeout_ms / 1000 if self.timeout_ms else None,
-            unique_key=self.unique_key,
-            owner=self.owner,
-            batch_id=self.batch_id,
-            metadata=loads(self.metadata) if self.metadata else {},
+            declared=bool(terms.declared),
+            max_attempts=terms.max_attempts,
+            timeout=terms.timeout_ms / 1000 if terms.timeout_ms else None,
+            unique_key=terms.unique_key,
+            owner=terms.owner,
+            batch_id=terms.batch_id,
+            metadata=loads(terms.metadata) if terms.metadata else {},
             created_at=created,
             updated_at=created,
             run_at=created if run_at == created_at else to_datetime(run_at),
-            expires_at=None if self.expires_at is None else to_datetime(self.expires_at),
+            expires_at=None if terms.expires_at is None else to_datetime(terms.expires_at),
         )
 
 
-ALWAYS = ("id", "type", "payload", "queue", "declared", "priority")
+ALWAYS = ("type", "queue", "declared", "priority")
 SOMETIMES = (
     "run_at",
     "max_attempts",
@@ -104,7 +113,9 @@ SOMETIMES = (
     "webhook",
 )
 """What a row may leave out; most leave out most, and that is much quicker."""
+_always = attrgetter(*ALWAYS)
 _sometimes = attrgetter(*SOMETIMES)
+_NAMES = ("id", "payload", *ALWAYS, "delay", *SOMETIMES)
 _KEYS = frozenset({"unique_key", "idempotency_key"})
 _KINDS = {
     "declared": Integer,
@@ -188,10 +199,12 @@ def insert(d: Dialect, row: NewRow, *, notify: bool = False, again: bool = False
     notify = notify and d.notifies
     params = row.params()
     [stored] = yield _insert(d, tuple(params), notify, **params)
-    if row.unique_key is not None or row.idempotency_key is not None:
+    if row.terms.unique_key is not None or row.terms.idempotency_key is not None:
         job = to_job(stored, created=stored[0] == row.id)
-        if row.idempotency_hash != stored[len(JOB)]:
-            raise DuplicateJob(row.type, row.idempotency_key or "", job.id, what="idempotency_key")
+        if row.terms.idempotency_hash != stored[len(JOB)]:
+            raise DuplicateJob(
+                row.terms.type, row.terms.idempotency_key or "", job.id, what="idempotency_key"
+            )
         return job
     return row.to_job(created_at=stored[0], run_at=stored[1])
 
@@ -253,21 +266,21 @@ def insert_many(
         # A holder that finished between the two statements left its key free: try again.
         missing = [row for row in missing if row.id not in jobs]
     if notify and d.notifies:
-        yield from tell(d, {row.queue for row in rows})
+        yield from tell(d, {row.terms.queue for row in rows})
     return [jobs[row.id] for row in rows]
 
 
 def _insert_or_find(d: Dialect, rows: Sequence[NewRow], *, again: bool) -> Op[dict[str, Job]]:
     params = [row.params() for row in rows]
     names = set().union(*params)
-    some = tuple(name for name in (*ALWAYS, "delay", *SOMETIMES) if name in names)
+    some = tuple(name for name in _NAMES if name in names)
     stored = yield _insert_many(d, some, again, rows=dumps(params))
     jobs = {row[0]: to_job(row) for row in stored}
-    refused = [row for row in rows if row.id not in jobs and row.unique_key is not None]
+    refused = [row for row in rows if row.id not in jobs and row.terms.unique_key is not None]
     if refused:
-        keys = [{"type": row.type, "unique_key": row.unique_key} for row in refused]
+        keys = [{"type": row.terms.type, "unique_key": row.terms.unique_key} for row in refused]
         holders = yield _holders(d, rows=dumps(keys))
         held = {(row[1], row[19]): row for row in holders}
-        found = [(row.id, held.get((row.type, row.unique_key))) for row in refused]
+        found = [(row.id, held.get((row.terms.type, row.terms.unique_key))) for row in refused]
         jobs |= {id: to_job(row, created=row[0] == id) for id, row in found if row is not None}
     return jobs

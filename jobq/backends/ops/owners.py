@@ -90,14 +90,14 @@ def _holder(d: Dialect, key: str) -> Executable:
 def _held(d: Dialect, row: NewRow) -> Op[Job | None]:
     """The job that holds the key of a row: asking for it again enqueues nothing."""
     for name in ("unique_key", "idempotency_key"):
-        key = getattr(row, name)
+        key = getattr(row.terms, name)
         if key is None:
             continue
-        rows = yield _holder(d, name, type=row.type, owner=row.owner, key=key)
+        rows = yield _holder(d, name, type=row.terms.type, owner=row.terms.owner, key=key)
         for found in rows:
             job = to_job(found, created=False)
-            if name == "idempotency_key" and found[-1] != row.idempotency_hash:
-                raise DuplicateJob(row.type, key, job.id, what=name)
+            if name == "idempotency_key" and found[-1] != row.terms.idempotency_hash:
+                raise DuplicateJob(row.terms.type, key, job.id, what=name)
             return job
     return None
 
@@ -119,7 +119,7 @@ def insert_within(
     if again:
         for job in (yield from read.get_many(d, [row.id])):
             return job
-    owner = row.owner or ""
+    owner = row.terms.owner or ""
     yield from _lock_owners(d, [owner])
     room = _Room()
     yield from room.look(d, owner, bounds)
@@ -148,16 +148,16 @@ def insert_many_within(
         known = yield from read.get_many(d, [row.id for row in rows])
         answers = {job.id: job for job in known}
     room = _Room()
-    mine = [row for row in rows if row.owner is not None and bounds.get(row.type)]
+    mine = [row for row in rows if row.terms.owner is not None and bounds.get(row.terms.type)]
     if mine:
-        yield from _lock_owners(d, [row.owner for row in mine if row.owner is not None])
+        yield from _lock_owners(d, [row.terms.owner for row in mine if row.terms.owner is not None])
     good: list[NewRow] = []
     for row in rows:
         if row.id in answers:
             continue
-        allowed = bounds.get(row.type, ()) if row.owner is not None else ()
-        yield from room.look(d, row.owner or "", allowed)
-        refused = room.take(row.owner or "", allowed)
+        allowed = bounds.get(row.terms.type, ()) if row.terms.owner is not None else ()
+        yield from room.look(d, row.terms.owner or "", allowed)
+        refused = room.take(row.terms.owner or "", allowed)
         if refused is None:
             good.append(row)
         else:
