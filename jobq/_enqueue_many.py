@@ -82,8 +82,8 @@ def same_payload(row: NewRow, job: Job) -> None:
 def enqueue_many(
     config: Config, items: Iterable[Any], connection: Any, batch: Any = None
 ) -> Verb[Sequence[Outcome]]:
-    make = Rows(config)
     if batch is not None:
+        make = Rows(config)
         whole = [_prepared(make, item) for item in items]
         return list((yield from _stored(config, whole, connection, batch)))
     source = iter(items)
@@ -91,7 +91,7 @@ def enqueue_many(
     last: Stored | None = None
     for item in source:
         last = rows = None  # free before the next ones are made
-        ids, some = Series(), chain((item,), islice(source, KEPT - 1))
+        make, ids, some = Rows(config), Series(), chain((item,), islice(source, KEPT - 1))
         rows = [_prepared(make, each, id) for id, each in zip(ids, some)]  # noqa: B905
         last = yield from _stored(config, rows, connection)
         outcomes.extend(ids, len(rows), last.special())
