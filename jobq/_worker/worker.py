@@ -184,6 +184,8 @@ class Worker:
             if outcomes is not store:
                 stack.push_async_callback(outcomes.aclose)
                 await outcomes.run(backends.ops.survey, types=[])  # have it before others take all
+            if window is None:
+                backends.ops.compile_cycle(store.dialect)
             slots, claimer = self._assemble(store, outcomes, window, max_jobs)
             await declare_limits(store, self._lanes, self.id)
             await warn_of_few_slots(store, self._router, self._concurrency)

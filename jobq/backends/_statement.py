@@ -45,6 +45,12 @@ class Statement:
         found = self._compiled.get(key) or self._compile(key, dialect, variant)
         return Call(found[0], {"now": dialect.current(), **found[1], **params}, self._replan)
 
+    def compile(self, dialect: Dialect, *variant: Any) -> None:
+        """Have it compiled already when it is first needed: that takes some milliseconds."""
+        key = (dialect.spelling, *variant)
+        if key not in self._compiled:
+            self._compile(key, dialect, variant)
+
     def _compile(
         self, key: tuple[Any, ...], dialect: Dialect, variant: tuple[Any, ...]
     ) -> tuple[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from itertools import product
 from typing import Any
 
@@ -497,3 +498,28 @@ def test_what_comes_in_behind_the_others_is_taken_too(url: str) -> None:
         queue.enqueue_many((work, {"n": n}) for n in range(300))
         asyncio.run(burst())
         assert queue.counts()["completed"] == done["work"] == 302
+
+
+# --- before the first ---------------------------------------------------------------------------
+
+
+async def test_a_worker_has_compiled_what_it_runs_before_there_is_a_job(
+    aqueue: jobq.AsyncQueue, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes some milliseconds, which the first jobs would wait for."""
+    router.handler("work")(lambda payload: None)
+    hot = [
+        statement
+        for module in ("claim", "finish")
+        for name, statement in vars(import_module(f"jobq.backends.ops.{module}")).items()
+        if name in ("_claim", "_complete_all", "_record_completed")
+    ]
+    for statement in hot:
+        monkeypatch.setattr(statement, "_compiled", {})
+    async with jobq.Worker(aqueue).running():
+        while not await aqueue.workers():
+            await asyncio.sleep(0.01)
+        at_hand = [set(statement._compiled) for statement in hot]
+        for _ in range(3):
+            await aqueue.wait((await aqueue.enqueue("work", {})).id, timeout=30)
+        assert [set(statement._compiled) for statement in hot] == at_hand

@@ -28,7 +28,7 @@ from jobq.backends.ops.control import (
     set_progress,
     set_status,
 )
-from jobq.backends.ops.cycle import finish_and_claim
+from jobq.backends.ops.cycle import compile_cycle, finish_and_claim
 from jobq.backends.ops.declare import declare, declare_refused, undeclare, undeclared
 from jobq.backends.ops.finish import Ending, complete, finish, finish_with_more
 from jobq.backends.ops.heads import stand
@@ -143,6 +143,7 @@ __all__ = [
     "claim_limited",
     "clock",
     "closed_limits",
+    "compile_cycle",
     "complete",
     "count_waiting",
     "counts",

@@ -164,6 +164,12 @@ def _claim(d: Dialect, edges: bool) -> Executable:
     return update(t.job).where(chosen).values(claiming(d)).returning(*d.own(CLAIMED))
 
 
+def compile_claims(d: Dialect) -> None:
+    """Have the statements of `claim` at hand."""
+    for edges in (False, True) if d.keeps_dead_entries else (False,):
+        _claim.compile(d, edges)
+
+
 def claiming(d: Dialect) -> dict[str, Any]:
     """The columns of a job that a worker takes."""
     returns = j.status == word("waiting")

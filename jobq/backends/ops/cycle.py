@@ -7,8 +7,14 @@ from typing import Any
 
 from jobq.backends._dialect import Dialect
 from jobq.backends._statement import Op, atomic, knows_again
-from jobq.backends.ops.claim import Claimed, claim
-from jobq.backends.ops.finish import Ending, finish_with_more
+from jobq.backends.ops.claim import Claimed, claim, compile_claims
+from jobq.backends.ops.finish import Ending, compile_completions, finish_with_more
+
+
+def compile_cycle(d: Dialect) -> None:
+    """Have at hand what a worker runs for most jobs, before the first of them waits for it."""
+    compile_claims(d)
+    compile_completions(d)
 
 
 @knows_again

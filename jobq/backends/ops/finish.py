@@ -298,6 +298,13 @@ def _record_completed(d: Dialect) -> Executable:
     return insert(t.attempt).from_select(columns, jobs.where(still))
 
 
+def compile_completions(d: Dialect) -> None:
+    """Have the statements at hand with which jobs complete."""
+    _complete_all.compile(d)
+    if not d.writes_in_ctes:
+        _record_completed.compile(d)
+
+
 def is_told(end: Any) -> Any:
     """Whether an ending belongs in the history: looking in vain at what is waited for does not."""
     return end.c.outcome != word(POLLED)
