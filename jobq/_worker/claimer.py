@@ -294,7 +294,7 @@ class Claimer:
         }
 
     def _receive(self, group: Group, claimed: Sequence[Any], jobs: int, asked_at: float) -> None:
-        group.dry = len(claimed) < jobs
+        self._groups.received(group, len(claimed), jobs)
         if claimed:
             self._took(len(claimed))
             self._start(claimed, asked_at=asked_at)

@@ -36,6 +36,8 @@ class Groups:
         self._all += [Group([handler.type], handler.batch) for handler in free if handler.batch]
         self.all_asked = not self._all
         """Whether the last turn was that of all."""
+        self._latest: Group | None = None
+        """The one that had jobs last."""
 
     @property
     def only_plain(self) -> Group | None:
@@ -59,12 +61,23 @@ class Groups:
     def __iter__(self) -> Iterator[Group]:
         return iter(self._all)
 
+    def received(self, group: Group, count: int, wanted: int) -> None:
+        """A group was asked for so many jobs, and had as many as `count`."""
+        group.dry = count < wanted
+        if count:
+            self._latest = group
+
     def in_turn(self) -> list[Group]:
-        """Those that had jobs, or else all of them; another one first each time."""
+        """Those that had jobs, or else all of them; another one first each time.
+
+        Where all had been asked and none had more, nobody waits for a turn: the one that had jobs
+        last is asked first, because the next job is likely to be one of its.
+        """
+        none_waits = self.all_asked and self.dry
         self._all = self._all[1:] + self._all[:1]
         some = [group for group in self._all if not group.dry] or self._all
         self.all_asked = len(some) == len(self._all)
-        return some
+        return sorted(some, key=lambda group: group is not self._latest) if none_waits else some
 
     def ask_anew(self) -> None:
         """See whether those that had no jobs have some now."""

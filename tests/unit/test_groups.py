@@ -40,6 +40,24 @@ def test_groups_take_turns_and_those_without_jobs_are_left_out() -> None:
     assert not groups.dry
 
 
+def test_who_had_jobs_last_is_asked_first_where_nobody_waits_for_a_turn() -> None:
+    groups = groups_of(a=None, c=10, d=20)
+    latest = next(group for group in groups if group.types == ["c"])
+    for group in groups.in_turn():
+        groups.received(group, 1 if group is latest else 0, 10)
+    assert [groups.in_turn()[0] for _ in range(4)] == [latest] * 4
+
+
+def test_a_group_that_had_jobs_does_not_go_first_before_all_were_asked() -> None:
+    groups = groups_of(a=None, c=10)
+    firsts = []
+    for _ in range(8):  # one slot: who goes first takes it, has no more, and the others wait
+        some = groups.in_turn()
+        firsts += [some[0].types[0]] if len(some) > 1 else []
+        groups.received(some[0], 0 if len(some) == 1 else 1, 1)
+    assert {*firsts[1:3]} == {"a", "c"}
+
+
 def test_a_claim_of_one_group_does_not_settle_what_another_may_have_missed() -> None:
     groups = groups_of(a=None, c=10)
     plain, batch = sorted(groups, key=lambda group: group.per_slot)
