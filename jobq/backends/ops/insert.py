@@ -197,14 +197,13 @@ def insert(d: Dialect, row: NewRow, *, notify: bool = False, again: bool = False
         [job] = yield from insert_many(d, [row], notify=notify, again=True)
         return job
     notify = notify and d.notifies
-    params = row.params()
+    terms, params = row.terms, row.params()
     [stored] = yield _insert(d, tuple(params), notify, **params)
-    if row.terms.unique_key is not None or row.terms.idempotency_key is not None:
+    if terms.unique_key is not None or terms.idempotency_key is not None:
         job = to_job(stored, created=stored[0] == row.id)
-        if row.terms.idempotency_hash != stored[len(JOB)]:
-            raise DuplicateJob(
-                row.terms.type, row.terms.idempotency_key or "", job.id, what="idempotency_key"
-            )
+        if terms.idempotency_hash != stored[len(JOB)]:
+            key = terms.idempotency_key or ""
+            raise DuplicateJob(terms.type, key, job.id, what="idempotency_key")
         return job
     return row.to_job(created_at=stored[0], run_at=stored[1])
 

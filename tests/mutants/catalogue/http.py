@@ -58,7 +58,7 @@ MUTANTS = (
         name="idempotency-conflict",
         promise="an idempotency key that is used again for another request is a conflict",
         file="backends/ops/insert.py",
-        old="if row.idempotency_hash != stored[len(JOB)]:",
+        old="if terms.idempotency_hash != stored[len(JOB)]:",
         new="if False:",
         tests=(f"{CREATE}::test_a_key_with_another_request_is_a_conflict",),
     ),
