@@ -290,7 +290,7 @@ class Rows:
         )
 
     def _of_plain(self, type: Any, payload: Any, id: str | None) -> NewRow:
-        known = self._plain.get(type) if isinstance(type, str | Handler) else None
+        known = self._plain.get(type) if isinstance(type, (str, Handler)) else None
         if known is None:
             name, handler = _handler(self._config, type)
             known = self._plain[type] = (name, handler, _plain_terms(self._config, name, handler))
@@ -321,9 +321,7 @@ def _shared_terms(name: str, handler: Handler[Any, Any] | None) -> Terms:
 
 def job_of(row: NewRow, now: int) -> Job:
     """The job that a row became, when it was stored at `now` in bulk."""
-    terms = row.terms
-    run_at = terms.run_at if terms.run_at is not None else now + terms.delay
-    return row.to_job(created_at=now, run_at=run_at)
+    return row.to_job(created_at=now, run_at=row.terms.start(now))
 
 
 def span(value: float | timedelta, name: str) -> int:

@@ -112,7 +112,7 @@ def _stored(
             jobs = yield from batch_verbs.store(config, batch, rows, connection, bounds)
             answers, now = _answers(rows, jobs), None
     if rows and connection is None:
-        yield from wake_all(config, {terms.queue for terms in {row.terms for row in rows}})
+        yield from wake_all(config, {row.terms.queue for row in rows})
     stored = Stored(rows=prepared, answers=answers, now=now)
     if config.observers:
         for outcome in stored:
@@ -123,7 +123,7 @@ def _stored(
 
 def bounds_of(config: Config, rows: list[NewRow]) -> dict[str, tuple[Bound, ...]]:
     """How many jobs of one owner may wait, by the types of jobs that have owners."""
-    owned = {terms.type for terms in {row.terms for row in rows} if terms.owner}
+    owned = {row.terms.type for row in rows if row.terms.owner}
     found = {type: config.bounds_of(type) for type in owned}
     return {type: bounds for type, bounds in found.items() if bounds}
 

@@ -47,9 +47,7 @@ class Statement:
 
     def compile(self, dialect: Dialect, *variant: Any) -> None:
         """Have it compiled already when it is first needed: that takes some milliseconds."""
-        key = (dialect.spelling, *variant)
-        if key not in self._compiled:
-            self._compile(key, dialect, variant)
+        self(dialect, *variant)
 
     def _compile(
         self, key: tuple[Any, ...], dialect: Dialect, variant: tuple[Any, ...]

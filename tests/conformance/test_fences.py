@@ -157,9 +157,9 @@ def test_the_new_owner_of_a_lost_job_writes_as_usual(
 def test_fences_are_drawn_anew_for_every_claim(
     frozen: jobq.Queue, known: jobq.Handler[dict, dict]
 ) -> None:
-    frozen.enqueue_many((known, {}) for _ in range(200))
-    fences = {claim(frozen)[0].fence for _ in range(100)}
-    assert len(fences) == 100
+    frozen.enqueue_many((known, {}) for _ in range(500))
+    fences = {claim(frozen)[0].fence for _ in range(500)}
+    assert len(fences) == 500
     assert min(fences) < 0 < max(fences)
     assert max(abs(fence) for fence in fences) > 2**60
 

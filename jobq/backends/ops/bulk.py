@@ -27,7 +27,7 @@ _shared = attrgetter(*SHARED)
 
 def _start(terms: Terms, now: int) -> tuple[int, int]:
     """When a job may run, and whether that is now."""
-    run_at = now + terms.delay if terms.run_at is None else terms.run_at
+    run_at = terms.start(now)
     return run_at, 1 if terms.declared and run_at <= now else 0
 
 

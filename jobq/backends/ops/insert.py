@@ -49,6 +49,10 @@ class Terms:
     batch_id: str | None = None
     webhook: str | None = None
 
+    def start(self, now: int) -> int:
+        """When a job that is stored at `now` may run."""
+        return now + self.delay if self.run_at is None else self.run_at
+
 
 @define(kw_only=True, eq=False)
 class NewRow:
