@@ -17,6 +17,9 @@ PATIENCE = 0.25
 REST = 5.0
 """Seconds without jobs held ahead, after some had to go back."""
 WINDOW = 0.05
+"""Seconds after which a measurement ends, however little was done."""
+GLANCE = 0.005
+"""Seconds after which it ends if more was done than expected."""
 GAP = 1.0
 """Seconds after which what was measured says nothing any more."""
 
@@ -40,12 +43,14 @@ class Ahead:
     def measure(self, now: float) -> None:
         """Outcomes are durable: see what was done since the last look."""
         span = now - self._since
-        if span < WINDOW:
+        if span < GLANCE:
             return
         mean = self._seconds / self._ended if self._ended else SHORT
         usable = span < GAP and mean < SHORT and now >= self._not_before
-        self.size = min(self._most, round(self._ended / span * HORIZON)) if usable else 0
-        self._since, self._ended, self._seconds = now, 0, 0.0
+        size = min(self._most, round(self._ended / span * HORIZON)) if usable else 0
+        if size > self.size or span >= WINDOW:
+            self.size = size
+            self._since, self._ended, self._seconds = now, 0, 0.0
 
     def failed(self, now: float) -> None:
         """Jobs that were held ahead could not be started in time."""

@@ -113,6 +113,8 @@ class Worker:
         self._failure: WorkerFailed | None = None
         self._stop_requested = False
         self._tally = Tally()
+        self._set_up: Callable[[], None] = lambda: None
+        """Called when all that is used for most jobs is imported and compiled."""
 
     @property
     def hanging(self) -> list[str]:
@@ -194,6 +196,7 @@ class Worker:
             if self._port is not None:
                 told = partial(exposition, self._config, store)
                 await stack.enter_async_context(health_server(self._port, self._is_ready, told))
+            self._set_up()
             await self._work(store, slots, claimer, max_seconds)
         if self._failure is not None:
             raise self._failure

@@ -119,7 +119,8 @@ def serve(worker: Worker, args: Namespace) -> int:
     """Run a worker until it is stopped or done, and return the exit code."""
     import asyncio
 
-    gc.freeze()  # what is imported stays: each full collection would walk it for 30 ms and more
+    # What a worker has when it begins stays: each full collection would walk it for 30 ms and more.
+    worker._set_up = gc.freeze  # noqa: SLF001  only here is the process the worker's own
     code, timer = asyncio.run(_until_ended(worker, args))
     timer.cancel()
     return code

@@ -47,8 +47,18 @@ def test_a_burst_works_off_what_is_due_and_ends_with_0(queue: jobq.Queue, start:
     with start("worker", "app:queue", "--burst", "--label", "web-1") as worker:
         assert worker.ends() == 0
     assert queue.get(job.id).result == {"hello": "ann"}
-    assert "jobq: worker web-1 runs deaf, greet, meet, read" in worker.output
+    assert "jobq: worker web-1 runs census, deaf, greet, meet, read" in worker.output
     assert f"INFO     app: [greet {job.id}] greeting with token=***\n" in worker.output
+
+
+def test_collections_of_garbage_leave_alone_what_a_worker_has_when_it_begins(
+    queue: jobq.Queue, start: Start
+) -> None:
+    job = queue.enqueue("census")
+    with start("worker", "app:queue", "--burst") as worker:
+        assert worker.ends() == 0
+    counted = queue.get(job.id).result
+    assert counted["looked at"] < counted["left alone"] / 10
 
 
 def test_a_worker_ends_after_so_many_jobs(queue: jobq.Queue, start: Start) -> None:
@@ -264,11 +274,11 @@ def test_a_changed_module_starts_the_worker_anew(
     queue: jobq.Queue, start: Start, tmp_path: Path
 ) -> None:
     with start("worker", "app:queue", "--reload", "--grace", "0") as worker:
-        worker.until(" runs deaf, greet, ")
+        worker.until(" runs census, deaf, greet, ")
         with (tmp_path / "app.py").open("a") as app:
             app.write("jobq.handler('brand_new')(lambda: None)\n")
         worker.until("app.py changed, starting the worker again")
-        worker.until(" runs brand_new, deaf, greet, ")
+        worker.until(" runs brand_new, census, deaf, ")
         worker.signal(signal.SIGTERM)
         assert worker.ends() == 0
 

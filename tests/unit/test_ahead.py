@@ -42,6 +42,32 @@ def test_a_few_slow_jobs_among_many_short_ones_count() -> None:
     assert ahead.size == 0
 
 
+def test_it_grows_after_a_glance_and_shrinks_only_after_a_whole_window() -> None:
+    ahead = Ahead()
+    ahead.measure(100.0)
+    sizes = []
+    for jobs, now in [(10, 100.004), (10, 100.008), (90, 100.018), (1, 100.03), (1, 100.07)]:
+        for _ in range(jobs):
+            ahead.ended(0.0001)
+        ahead.measure(now)
+        sizes.append(ahead.size)
+    # Too soon to say; 20 in 8 ms; 90 in the next 10; fewer, but not for long; 2 in 52 ms.
+    assert sizes == [0, 250, 900, 900, 4]
+
+
+def test_a_slow_job_counts_only_when_the_window_ends() -> None:
+    ahead = Ahead()
+    ahead.measure(100.0)
+    for _ in range(100):
+        ahead.ended(0.0001)
+    ahead.measure(100.01)
+    ahead.ended(5.0)
+    ahead.measure(100.03)
+    assert ahead.size == 1000
+    ahead.measure(100.07)
+    assert ahead.size == 0
+
+
 def test_what_was_measured_before_a_pause_says_nothing() -> None:
     assert measured(jobs=1000, took=0.0001, span=60.0) == 0
 
