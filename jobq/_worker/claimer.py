@@ -71,6 +71,7 @@ class Claimer:
         learned: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
+        self._has_edges = store.dialect.keeps_dead_entries
         self._config = config
         self._lanes = lanes
         self._types = config.router.types
@@ -267,34 +268,36 @@ class Claimer:
                 self._all_had_room = False
 
     async def _claim_of(self, group: Group, jobs: int) -> None:
-        wanted = self._arguments(group, jobs)
         began = time.monotonic()
-        keeps_dead = self._store.dialect.keeps_dead_entries
-        if keeps_dead:
-            wanted["edges"] = group.edges.choose(wanted["queues"], wanted["types"], began)
+        wanted = self._arguments(group, jobs, began)
         self._lent = True  # nobody else claims meanwhile
         try:
             claimed = await self._store.run(backends.ops.claim, **wanted)
         finally:
             self._lent = False
-        if keeps_dead:
-            group.edges.reached(claimed, wanted["edges"], began=began, now=time.monotonic())
-        self._receive(group, claimed, jobs, began)
+        self._receive(group, claimed, wanted, began)
         if claimed:
             await asyncio.sleep(0)  # handlers begin before it is looked for more
 
-    def _arguments(self, group: Group, jobs: int) -> dict[str, Any]:
+    def _arguments(self, group: Group, jobs: int, now: float) -> dict[str, Any]:
+        queues = self._lanes.queues_without_limits(self._queues)
         return {
-            "queues": self._lanes.queues_without_limits(self._queues),
+            "queues": queues,
             "types": group.types,
+            "edges": group.edges.choose(queues, group.types, now) if self._has_edges else (),
             "slots": jobs,
             "worker": self._worker,
             "lease": self._lease(),
             "margin": self._margin,
         }
 
-    def _receive(self, group: Group, claimed: Sequence[Any], jobs: int, asked_at: float) -> None:
-        self._groups.received(group, len(claimed), jobs)
+    def _receive(
+        self, group: Group, claimed: Sequence[Any], wanted: dict[str, Any], asked_at: float
+    ) -> None:
+        if self._has_edges:
+            now = time.monotonic()
+            group.edges.reached(claimed, wanted["edges"], began=asked_at, now=now)
+        self._groups.received(group, len(claimed), wanted["slots"])
         if claimed:
             self._took(len(claimed))
             self._start(claimed, asked_at=asked_at)
@@ -305,22 +308,25 @@ class Claimer:
             self._quota -= count
 
     def lend(self, freed: int) -> Loan | None:
-        """A claim for the finisher to make in its own transaction.
+        """A claim for the finisher to make together with its own write.
 
-        `freed` slots come free with it. `None` while there is nothing to claim, or a claim is
-        under way. Whatever comes of it must be told to `take_back`.
+        `freed` slots come free with it. `None` while there is nothing to claim, a claim is under
+        way, or both are better done at the same time. Whatever comes of it must be told to
+        `take_back`.
         """
         group = self._groups.only_plain
         if group is None or self._lent or self.done or self._lanes.open():
             return None
+        if self._store.dialect.locks_rows and self._room() != self._free():
+            return None  # with jobs held ahead
         jobs = self._jobs(group, freed)
         self._lent = jobs > 0
-        return Loan(group, self._arguments(group, jobs)) if self._lent else None
+        return Loan(group, self._arguments(group, jobs, time.monotonic())) if self._lent else None
 
     def take_back(self, loan: Loan, claimed: Sequence[Any], asked_at: float) -> None:
         """What a lent claim brought, and when it was asked for (monotonic)."""
         self._lent = False
-        self._receive(loan.group, claimed, loan.wanted["slots"], asked_at)
+        self._receive(loan.group, claimed, loan.wanted, asked_at)
         self.wake()
 
     async def _survey(self) -> tuple[Any, bool]:

@@ -29,7 +29,7 @@ from jobq._outcome import (
 )
 from jobq._payload import dumps
 from jobq._retry import with_usual_rests
-from jobq._worker.claimer import Claimer
+from jobq._worker.claimer import Claimer, Loan
 from jobq._worker.closings import with_closings
 from jobq._worker.execute import not_committed
 from jobq._worker.running import Running
@@ -121,7 +121,7 @@ class Finisher:
             closings = [closing for ending in endings for closing in ending.transition.closes]
             if closings:
                 await self._close(closings)
-            loan = self._claimer.lend(len(batch)) if self._claimer is not None else None
+            loan = self._borrow(endings)
             claimed: Sequence[Any] = []
             try:
                 done, claimed = await self._write(endings, None if loan is None else loan.wanted)
@@ -137,6 +137,15 @@ class Finisher:
             raise
         finally:
             self._writing = 0
+
+    def _borrow(self, endings: Sequence[Any]) -> Loan | None:
+        """A claim to make together with these endings, where that can be one unit of work."""
+        if self._claimer is None:
+            return None
+        complete = all(ending.completes for ending in endings)
+        if self._store.dialect.writes_in_ctes and not complete:
+            return None  # it would be several statements in a transaction
+        return self._claimer.lend(len(endings))
 
     async def last_try(self) -> None:
         """Write what is left at the end, if the database answers now."""
@@ -225,8 +234,9 @@ class Finisher:
             self._asked_at = time.monotonic()
             try:
                 if wanted is not None:
-                    run = self._store.run
-                    return await run(ops.finish_and_claim, endings, wanted, keep=keep, **again)
+                    in_one = self._store.dialect.writes_in_ctes
+                    joined = ops.complete_and_claim if in_one else ops.finish_and_claim
+                    return await self._store.run(joined, endings, wanted, keep=keep, **again)
                 have_more = any(ending.has_more for ending in endings)
                 op = ops.finish_with_more if have_more else ops.finish
                 return await self._store.run(op, endings, keep=keep, **again), []

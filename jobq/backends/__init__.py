@@ -60,7 +60,7 @@ class Backend(Protocol):
     fallback_poll: float
     """How long a worker may sleep without a hint, in seconds, as things stand."""
     joins_claims: bool
-    """Whether ending jobs and claiming the next ones is best done in one transaction."""
+    """Whether ending jobs and claiming the next ones may be one unit of work."""
     dialect: Dialect
 
     def store(self) -> Store: ...

@@ -86,7 +86,8 @@ def finish_with_more(d: Any) -> Any:
 
 
 def finish_and_claim(d: Any) -> Any:
-    done, claimed = yield from ops.finish_and_claim(d, (yield from claim(d)), CLAIM, keep=None)
+    joined = ops.complete_and_claim if d.writes_in_ctes else ops.finish_and_claim
+    done, claimed = yield from joined(d, (yield from claim(d)), CLAIM, keep=None)
     assert len(done) == len(claimed) == SLOTS
     return claimed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -178,3 +179,53 @@ async def test_a_batch_that_found_no_slot_is_taken_when_one_is_free(
         claimer.slot_freed()
         await store.quiet()
         assert [job.type for job in place.jobs] == ["together"] * 2
+
+
+class Asked(jobq.Observer):
+    """Counts what the database is asked."""
+
+    def __init__(self) -> None:
+        self.ops: Counter[str] = Counter()
+
+    def database_called(self, op: str, seconds: float, error: BaseException | None) -> None:
+        self.ops[op] += 1
+
+
+JOINED = {"sqlite": "finish_and_claim", "postgresql": "complete_and_claim"}
+
+
+async def test_where_nothing_is_held_ahead_the_next_claim_goes_with_the_outcome(
+    url: str, router: jobq.Router
+) -> None:
+    router.handler("h")(do_nothing)
+    asked = Asked()
+    async with jobq.AsyncQueue(url, router=router, observers=[asked]) as aqueue:
+        await aqueue.enqueue_many(("h", None) for _ in range(20))
+        assert await jobq.Worker(aqueue, concurrency=1, ahead=0).run_once() == 20
+        assert (await aqueue.counts())["completed"] == 20
+        history = [await aqueue.history(job.id) for job in (await aqueue.list()).jobs]
+    assert [[attempt.outcome for attempt in attempts] for attempts in history] == [
+        ["completed"]
+    ] * 20
+    # The last one finds nothing, and then it is looked once more.
+    joined = asked.ops[JOINED[url.partition(":")[0]]]
+    assert (joined, asked.ops["finish"]) == (20, 0)
+    assert asked.ops["claim"] <= 4
+
+
+async def test_outcomes_of_every_kind_are_written_beside_claims(
+    url: str, router: jobq.Router
+) -> None:
+    @router.handler("h", retry=jobq.Retry(max_attempts=2, backoff=jobq.Fixed(0)))
+    async def h(number: int) -> None:
+        if number % 3 == 0:
+            raise RuntimeError
+
+    async with jobq.AsyncQueue(url, router=router) as aqueue:
+        await aqueue.enqueue_many(("h", number) for number in range(30))
+        await jobq.Worker(aqueue, concurrency=3, ahead=0).run_once()
+        counts = await aqueue.counts()
+    assert (counts["completed"], counts["failed"], counts["processing"]) == (20, 10, 0)
+
+
+async def do_nothing() -> None: ...

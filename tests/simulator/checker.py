@@ -42,12 +42,15 @@ COLUMNS = (
     "completed_at",
 )
 END = ("status", "attempts", "fence", "result", "error_code", "completed_at")
+FINISHES = ("finish", "finish_with_more", "finish_and_claim", "complete_and_claim")
+"""The ops that are given endings."""
 VERBS = {
     "claim": {"claim"},
     "claim_limited": {"claim", "refuse"},
     "finish": {"finish"},
     "finish_with_more": {"finish"},
     "finish_and_claim": {"finish", "claim"},
+    "complete_and_claim": {"finish", "claim"},
     "complete": {"finish"},
     "give_back": {"finish"},
     "rescue": {"rescue"},
@@ -119,7 +122,7 @@ class Checker:
         before = self.jobs
         if self._database.changes != self._changes:
             self._check_changes(sent, error)
-        if error is None and op in ("finish", "finish_with_more", "finish_and_claim"):
+        if error is None and op in FINISHES:
             self._check_answer(sent, result, before)
 
     def _check_changes(self, sent: Sent, error: BaseException | None) -> None:
@@ -376,8 +379,7 @@ def _reachable(status: str, verbs: set[str]) -> set[str]:
 
 
 def _endings(sent: Sent) -> list[Any]:
-    has = sent.op.__name__ in ("finish", "finish_with_more", "finish_and_claim")
-    return list(sent.args[0]) if has else []
+    return list(sent.args[0]) if sent.op.__name__ in FINISHES else []
 
 
 def _key(running: Running) -> tuple[str, int]:
@@ -387,7 +389,7 @@ def _key(running: Running) -> tuple[str, int]:
 def _named(sent: Sent) -> set[tuple[str, int]]:
     """The claims that an op was given."""
     match sent.op.__name__:
-        case "finish" | "finish_with_more" | "finish_and_claim":
+        case op if op in FINISHES:
             return {(ending.id, ending.fence) for ending in sent.args[0]}
         case "complete":
             return {(sent.kwargs["id"], sent.kwargs["fence"])}

@@ -192,7 +192,8 @@ class Play:
 
     def doze(self, index: int) -> None:
         """A worker stands still between a claim's commit and its answer, others do not."""
-        claims = (ops.claim, ops.claim_limited, ops.finish_and_claim)
+        joined = (ops.finish_and_claim, ops.complete_and_claim)
+        claims = (ops.claim, ops.claim_limited, *joined)
         waiting = [
             sent for sent in self.world.pending if sent.op in claims and not sent.process.is_paused
         ]

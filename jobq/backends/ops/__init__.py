@@ -28,7 +28,7 @@ from jobq.backends.ops.control import (
     set_progress,
     set_status,
 )
-from jobq.backends.ops.cycle import compile_cycle, finish_and_claim
+from jobq.backends.ops.cycle import compile_cycle, complete_and_claim, finish_and_claim
 from jobq.backends.ops.declare import declare, declare_refused, undeclare, undeclared
 from jobq.backends.ops.finish import Ending, complete, finish, finish_with_more
 from jobq.backends.ops.heads import stand
@@ -145,6 +145,7 @@ __all__ = [
     "closed_limits",
     "compile_cycle",
     "complete",
+    "complete_and_claim",
     "count_waiting",
     "counts",
     "database_health",

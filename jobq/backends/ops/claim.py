@@ -27,7 +27,7 @@ from jobq._limits import Lane
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, number, param, word
-from jobq.backends._statement import Op, reading, replanned, statement
+from jobq.backends._statement import Call, Op, Statement, reading, replanned, statement
 from jobq.backends.ops._moves import clock_value, lease_end
 
 j = t.job.c
@@ -157,11 +157,16 @@ def _picked_sqlite(d: Dialect) -> Any:
     return best.limit(param("slots", Integer))
 
 
-@replanned
-def _claim(d: Dialect, edges: bool) -> Executable:
+def claims(d: Dialect, edges: bool) -> Any:
+    """The write that claims, which returns what `Claimed` holds."""
     picked = _picked_postgres(d, edges) if d.locks_rows else _picked_sqlite(d)
     chosen = j.id == picked if d.locks_rows else j.id.in_(picked)
     return update(t.job).where(chosen).values(claiming(d)).returning(*d.own(CLAIMED))
+
+
+@replanned
+def _claim(d: Dialect, edges: bool) -> Executable:
+    return claims(d, edges)  # type: ignore[no-any-return]
 
 
 def compile_claims(d: Dialect) -> None:
@@ -205,6 +210,30 @@ def claim(
     job's deadline plus the other. With `edges` (queue, type, priority, `run_at`), only of these,
     and none that is older.
     """
+    rows = yield asked(
+        d,
+        _claim,
+        queues=queues,
+        types=types,
+        slots=slots,
+        worker=worker,
+        lease=lease,
+        margin=margin,
+        edges=edges,
+    )
+    return in_order(rows)
+
+
+def asked(
+    d: Dialect,
+    how: Statement,
+    *,
+    queues: Sequence[str],
+    types: Sequence[str],
+    edges: Sequence[tuple[str, str, int, int]] = (),
+    **params: Any,
+) -> Call:
+    """The call of a statement that claims."""
     names: dict[str, Any] = {"queues": list(queues), "types": list(types)}
     if edges:
         among = ("queues", "types", "priorities", "since")
@@ -213,9 +242,11 @@ def claim(
         }
     elif not d.locks_rows:
         names = {name: dumps(value) for name, value in names.items()}
-    rows = yield _claim(
-        d, bool(edges), **names, slots=slots, worker=worker, lease=lease, margin=margin
-    )
+    return how(d, bool(edges), **names, **params)
+
+
+def in_order(rows: Sequence[Any]) -> list[Claimed]:
+    """What a claim returned, the most urgent first."""
     claimed = [Claimed(*row) for row in rows]
     claimed.sort(key=lambda job: (-job.priority, job.run_at, job.id))
     return claimed

@@ -61,6 +61,11 @@ class Ending(NamedTuple):
         return bool(self.committed or self.artifacts or self.transition.waits)
 
     @property
+    def completes(self) -> bool:
+        """Whether its job simply completes, and is kept."""
+        return self.transition.status == "completed" and not self.deletes and not self.has_more
+
+    @property
     def forgets(self) -> bool:
         """Whether its job is simply to be deleted."""
         return self.deletes and self.transition.status == "completed" and not self.has_more
@@ -276,17 +281,24 @@ def _recorded(d: Dialect, job: Any) -> Any:
     return list(history), select(*history.values())
 
 
+def _completions(d: Dialect) -> Any:
+    return _completed(d, d.rows("rows", id=Text, fence=BigInteger, result=Text, message=Text))
+
+
+def completions_with_history(d: Dialect) -> tuple[Any, Any]:
+    """The ids of what was completed, and the history to add to a statement that selects them."""
+    done = _completions(d).returning(j.id, j.fence, j.attempts, j.started_at).cte("done")
+    record = d.insert(t.attempt).from_select(*_recorded(d, done.c))
+    return d.wire(done.c.id), record.on_conflict_do_nothing().cte("record")
+
+
 @replanned
 def _complete_all(d: Dialect) -> Executable:
     """Both tables in one statement, where the database can."""
-    end = d.rows("rows", id=Text, fence=BigInteger, result=Text, message=Text)
-    completed = _completed(d, end)
     if not d.writes_in_ctes:
-        return completed.returning(j.id)  # type: ignore[no-any-return]
-    done = completed.returning(j.id, j.fence, j.attempts, j.started_at).cte("done")
-    record = d.insert(t.attempt).from_select(*_recorded(d, done.c))
-    record = record.on_conflict_do_nothing().cte("record")
-    return select(d.wire(done.c.id)).add_cte(record)
+        return _completions(d).returning(j.id)  # type: ignore[no-any-return]
+    id, record = completions_with_history(d)
+    return select(id).add_cte(record)
 
 
 @statement
@@ -342,6 +354,11 @@ def _ended_before(d: Dialect) -> Executable:
     return select(end.c.id, end.c.status).select_from(end.join(t.attempt, same))
 
 
+def ended_before(d: Dialect, endings: Sequence[Ending]) -> Op[dict[str, str]]:
+    """`{job id: status}` of the endings that are stored already."""
+    return dict((yield _ended_before(d, rows=dumps([ending.row() for ending in endings]))))
+
+
 @knows_again
 def finish(
     d: Dialect, endings: Sequence[Ending], *, keep: int | None, again: bool = False
@@ -353,9 +370,7 @@ def finish(
     ever. `again` says that the same endings were sent before on a connection that was lost: those
     already stored count as ended.
     """
-    done: dict[str, str] = {}
-    if again:
-        done = dict((yield _ended_before(d, rows=dumps([ending.row() for ending in endings]))))
+    done = (yield from ended_before(d, endings)) if again else {}
     left = [ending for ending in endings if ending.id not in done]
     forgotten = [ending for ending in left if ending.forgets]
     ended = [ending for ending in left if not ending.forgets]
@@ -373,7 +388,13 @@ def finish(
 def _finish_completions(
     d: Dialect, endings: Sequence[Ending], *, keep: int | None
 ) -> Op[dict[str, str]]:
-    rows = [
+    rows = completion_rows(endings)
+    return (yield from _complete_rows(d, rows, keep=keep, worker=endings[0].worker))
+
+
+def completion_rows(endings: Sequence[Ending]) -> list[dict[str, Any]]:
+    """What is written of jobs that complete."""
+    return [
         {
             "id": ending.id,
             "fence": ending.fence,
@@ -382,7 +403,6 @@ def _finish_completions(
         }
         for ending in endings
     ]
-    return (yield from _complete_rows(d, rows, keep=keep, worker=endings[0].worker))
 
 
 def _complete_rows(
@@ -417,7 +437,7 @@ def finish_with_more(
     committed = [ending for ending in endings if ending.committed]
     done = yield from finish(d, [e for e in endings if not e.committed], keep=keep, again=again)
     if committed:
-        done |= dict((yield _ended_before(d, rows=dumps([ending.row() for ending in committed]))))
+        done |= yield from ended_before(d, committed)
     waits = [(e.id, name) for e in endings if e.id in done for name in e.transition.waits]
     if waits:
         yield from wake_resumed(d, waits)

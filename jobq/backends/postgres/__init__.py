@@ -52,7 +52,7 @@ class PostgresBackend:
     """A PostgreSQL database."""
 
     name = "postgresql"
-    joins_claims = False
+    joins_claims = True
 
     def __init__(self, options: PostgresOptions, url: str, clock: Any) -> None:
         for given in filter(None, (options.url, options.listen_url)):
