@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from attrs import evolve
@@ -51,15 +51,20 @@ class AsyncObserved(_Watching):
             return await self._store.run(op, *args, **kwargs)
 
 
-@contextmanager
-def enqueuing(observers: Observers, rows: Sequence[Any], largest: int) -> Iterator[list[Enqueuing]]:
+def enqueuing(
+    observers: Observers, rows: Sequence[Any], largest: int
+) -> AbstractContextManager[Sequence[Enqueuing]]:
     """Around the storing of rows: observers may have jobs carry something along.
 
     It goes into the metadata, unless that would take more than `largest` bytes then.
     """
-    if not observers.have("enqueuing"):
-        yield []
-        return
+    if observers and observers.have("enqueuing"):
+        return _carrying(observers, rows, largest)
+    return nullcontext(())
+
+
+@contextmanager
+def _carrying(observers: Observers, rows: Sequence[Any], largest: int) -> Iterator[list[Enqueuing]]:
     about = [Enqueuing(id=row.id, type=row.terms.type, queue=row.terms.queue) for row in rows]
     with observers.around("enqueuing", about):
         for row, job in zip(rows, about, strict=True):

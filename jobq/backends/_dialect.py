@@ -83,6 +83,8 @@ class Dialect:
     """Whether one statement can write to two tables."""
     locks_rows: ClassVar[bool]
     notifies: ClassVar[bool]
+    has_clock: ClassVar[bool]
+    """Whether its own clock speaks; otherwise that of the process does."""
     keeps_dead_entries: ClassVar[bool]
     """Whether indexes keep what is gone for as long as a snapshot could see it."""
 
@@ -186,6 +188,7 @@ class SqliteDialect(Dialect):
     writes_in_ctes = False
     locks_rows = False
     notifies = False
+    has_clock = False
     keeps_dead_entries = False
 
     def current(self) -> int:
@@ -283,6 +286,7 @@ class PostgresDialect(Dialect):
     writes_in_ctes = True
     locks_rows = True
     notifies = True
+    has_clock = True
     keeps_dead_entries = True
 
     def current(self) -> int | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from sqlalchemy import BigInteger, Executable, Integer, SmallInteger, Text, and_, func, select
 from sqlalchemy import text as sql
 
@@ -48,6 +48,18 @@ class Terms:
     on_ambiguous: str | None = None
     batch_id: str | None = None
     webhook: str | None = None
+    _given: dict[str, Any] | None = field(default=None, init=False)
+
+    def params(self) -> Mapping[str, Any]:
+        """What they give a value for; the rest is left to the columns' defaults."""
+        if self._given is None:
+            given = dict(zip(ALWAYS, _always(self), strict=True))
+            options = zip(SOMETIMES, _sometimes(self), strict=True)
+            given |= {name: value for name, value in options if value is not None}
+            if self.delay:
+                given["delay"] = self.delay
+            self._given = given
+        return self._given
 
     def start(self, now: int) -> int:
         """When a job that is stored at `now` may run."""
@@ -63,15 +75,8 @@ class NewRow:
     terms: Terms
 
     def params(self) -> dict[str, Any]:
-        """What it gives a value for; the rest is left to the columns' defaults."""
-        terms = self.terms
-        given: dict[str, Any] = {"id": self.id, "payload": self.payload}
-        given |= zip(ALWAYS, _always(terms), strict=True)
-        options = zip(SOMETIMES, _sometimes(terms), strict=True)
-        given |= {name: value for name, value in options if value is not None}
-        if terms.delay:
-            given["delay"] = terms.delay
-        return given
+        """What it gives a value for."""
+        return {"id": self.id, "payload": self.payload, **self.terms.params()}
 
     def to_job(self, *, created_at: int, run_at: int) -> Job:
         """The job that this row became."""
@@ -172,6 +177,7 @@ def _returning_existing(d: Dialect, insert: Any, names: tuple[str, ...]) -> Any:
 
 @statement
 def _insert(d: Dialect, names: tuple[str, ...], notify: bool) -> Executable:
+    """With nothing to return where there is no more to know than was given."""
     given = {name: param(name, _KINDS.get(name, Text)) for name in names}
     keyed = not _KEYS.isdisjoint(names)
     insert = d.insert(t.job).values(_stored(d, given))
@@ -179,6 +185,8 @@ def _insert(d: Dialect, names: tuple[str, ...], notify: bool) -> Executable:
         insert = _returning_existing(d, insert, names)
     new = (t.job.c.created_at, t.job.c.run_at)
     columns = (*JOB, t.job.c.idempotency_hash) if keyed else new
+    if not (keyed or d.has_clock):
+        return insert  # type: ignore[no-any-return]
     if not notify:
         return insert.returning(*d.wires(columns))  # type: ignore[no-any-return]
     stored = insert.returning(*columns).cte("new")
@@ -202,7 +210,12 @@ def insert(d: Dialect, row: NewRow, *, notify: bool = False, again: bool = False
         return job
     notify = notify and d.notifies
     terms, params = row.terms, row.params()
-    [stored] = yield _insert(d, tuple(params), notify, **params)
+    call = _insert(d, tuple(params), notify, **params)
+    found = yield call
+    if not found:
+        now = call.params["now"]
+        return row.to_job(created_at=now, run_at=terms.start(now))
+    [stored] = found
     if terms.unique_key is not None or terms.idempotency_key is not None:
         job = to_job(stored, created=stored[0] == row.id)
         if terms.idempotency_hash != stored[len(JOB)]:
