@@ -157,14 +157,19 @@ def _given_costs(costs: Mapping[str, Any] | None) -> str | None:
 def _handler(config: Config, type: Any) -> tuple[str, Handler[Any, Any] | None]:
     if isinstance(type, Handler):
         return type.type, type
-    if not isinstance(type, str) or not 1 <= len(type) <= 200 or not is_storable(type):
-        raise OptionError(f"a job's type is a handler or its name (1 to 200 letters), not {type!r}")
+    handler = config.router.get(type) if isinstance(type, str) else None
+    if handler is None:  # else its name was looked at when it was registered
+        _check_type(type)
     if type.startswith(OWN):
         raise OptionError(f"jobs of type {type!r} are jobq's own; it enqueues them itself")
-    handler = config.router.get(type)
     if handler is None and config.strict_types:
         raise UnknownType(type, config.router.types)
     return type, handler
+
+
+def _check_type(type: Any) -> None:
+    if not isinstance(type, str) or not 1 <= len(type) <= 200 or not is_storable(type):
+        raise OptionError(f"a job's type is a handler or its name (1 to 200 letters), not {type!r}")
 
 
 def _payload(config: Config, name: str, handler: Handler[Any, Any] | None, value: Any) -> str:

@@ -6,6 +6,7 @@ import builtins
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
@@ -282,7 +283,7 @@ class AsyncQueue(Face, AsyncControls, AsyncReports, AsyncEvents):
 
     async def aclose(self) -> None:
         """Close this event loop's connections. The queue may be used again."""
-        store = self._opened.pop(_loop(), None)
+        store = self._opened.pop(_asyncio().get_running_loop(), None)
         if store is not None:
             await store.aclose()
 
@@ -298,7 +299,7 @@ class AsyncQueue(Face, AsyncControls, AsyncReports, AsyncEvents):
         await self.aclose()
 
     def _store(self) -> backends.AsyncStore:
-        loop = _loop()
+        loop = _asyncio().get_running_loop()
         store = self._opened.get(loop)
         if store is None:
             store = self._opened[loop] = self._config.async_store()
@@ -309,7 +310,9 @@ class AsyncQueue(Face, AsyncControls, AsyncReports, AsyncEvents):
         return await _steps.run_async(verb(self._config, *args, **kwargs), self._store())
 
 
-def _loop() -> asyncio.AbstractEventLoop:
-    from asyncio import get_running_loop
+@cache
+def _asyncio() -> Any:
+    """Imported when an event loop needs it, and looked up once."""
+    import asyncio
 
-    return get_running_loop()
+    return asyncio

@@ -87,7 +87,7 @@ class AsyncPostgresStore(hints.Hinting):
 
     async def _try(self, op: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         async def work(connection: AsyncConnection) -> Any:
-            cursor = connection.cursor()
+            cursor = connection.take_cursor()
 
             async def execute(call: Call) -> list[Row]:
                 prepare = prepares(call, self._options, connection)
@@ -96,8 +96,11 @@ class AsyncPostgresStore(hints.Hinting):
 
             if marked(op, "atomic"):
                 async with connection.transaction():
-                    return await drive_async(op(self.dialect, *args, **kwargs), execute)
-            return await drive_async(op(self.dialect, *args, **kwargs), execute)
+                    answer = await drive_async(op(self.dialect, *args, **kwargs), execute)
+            else:
+                answer = await drive_async(op(self.dialect, *args, **kwargs), execute)
+            connection.leave_cursor(cursor)
+            return answer
 
         return await self._with_connection(work, writing=not marked(op, "reading"))
 

@@ -32,6 +32,7 @@ class Patience:
     """How long a connection waits for each answer; what both kinds of connection share."""
 
     pgconn: Any
+    cursor: Any
     bound: float | None = None
     """Seconds; `None` is for ever."""
     silent = False
@@ -40,6 +41,20 @@ class Patience:
     prepares_all = False
     """Whether statements that are to be planned anew may be prepared on it, see `Plans`."""
     _until = math.inf
+    _spare: Any = None
+
+    def take_cursor(self) -> Any:
+        """The cursor of the last call, or a new one. The last one's may be ready for its statement.
+
+        psycopg keeps how parameters and columns are converted as long as a cursor gets the same
+        statement again: finding that out takes longer than a small one takes to send.
+        """
+        cursor, self._spare = self._spare or self.cursor(), None
+        return cursor
+
+    def leave_cursor(self, cursor: Any) -> None:
+        """Keep it for the next call, unless it still holds what many rows were."""
+        self._spare = cursor if cursor.rowcount <= 1 else None
 
     def _bounded(self, waiting: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """Give up in time. Drivers look in ten times a second, also while nothing comes."""

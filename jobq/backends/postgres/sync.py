@@ -81,7 +81,7 @@ class PostgresStore(hints.Hinting):
 
     def _try(self, op: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         with self._connection(writing=not marked(op, "reading")) as connection:
-            cursor = connection.cursor()
+            cursor = connection.take_cursor()
 
             def execute(call: Call) -> list[Row]:
                 prepare = prepares(call, self._options, connection)
@@ -90,8 +90,11 @@ class PostgresStore(hints.Hinting):
 
             if marked(op, "atomic"):
                 with connection.transaction():
-                    return drive(op(self.dialect, *args, **kwargs), execute)
-            return drive(op(self.dialect, *args, **kwargs), execute)
+                    answer = drive(op(self.dialect, *args, **kwargs), execute)
+            else:
+                answer = drive(op(self.dialect, *args, **kwargs), execute)
+            connection.leave_cursor(cursor)
+            return answer
 
     def bulk(self, rows: Sequence[NewRow]) -> int:
         """Store rows that have no unique keys, by COPY; the instant at which they were created."""
