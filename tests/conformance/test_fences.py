@@ -209,6 +209,36 @@ def test_an_outcome_sent_again_counts_as_stored_and_is_stored_once(
     assert len(frozen.history(job)) == 1
 
 
+def finish_and_claim(queue: jobq.Queue, ended: list[Claimed], **options: Any) -> Any:
+    """What a worker sends that holds nothing ahead."""
+    own = queue._config.backend.dialect.writes_in_ctes
+    joined = ops.complete_and_claim if own else ops.finish_and_claim
+    names: dict[str, Any] = {"queues": ["default"], "types": ["work"], "worker": "worker-1"}
+    wanted = {**names, "slots": len(ended), "lease": LEASE, "margin": MARGIN, "edges": ()}
+    endings = [ending(job, COMPLETED) for job in ended]
+    done, claimed = run(queue, joined, endings, wanted, keep=None, **options)
+    return done, [job.id for job in claimed]
+
+
+def test_outcomes_sent_with_a_claim_are_written_and_refused_alike(
+    frozen: jobq.Queue, known: jobq.Handler[dict, dict]
+) -> None:
+    jobs = [frozen.enqueue(known, {}) for _ in range(9)]
+    ids = [job.id for job in jobs]
+    ended = claim(frozen, slots=3)
+    frozen.set_status(jobs[1], "failed")
+    assert finish_and_claim(frozen, ended) == (
+        dict.fromkeys([ids[0], ids[2]], "completed"),
+        ids[3:6],
+    )
+    before = [frozen.get(id) for id in ids[:3]]
+    sent_again = finish_and_claim(frozen, ended, again=True)
+    assert sent_again == (dict.fromkeys([ids[0], ids[2]], "completed"), ids[6:9])
+    assert [frozen.get(id) for id in ids[:3]] == before
+    assert [len(frozen.history(id)) for id in (ids[0], ids[2])] == [1, 1]
+    assert frozen.counts()["processing"] == 6
+
+
 def test_an_outcome_sent_again_that_was_not_stored_is_stored(
     frozen: jobq.Queue, known: jobq.Handler[dict, dict]
 ) -> None:

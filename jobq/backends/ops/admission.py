@@ -12,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     Executable,
     Text,
-    literal_column,
     select,
     update,
 )
@@ -24,7 +23,7 @@ from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number
 from jobq.backends._statement import Op, atomic, replanned, statement
-from jobq.backends.ops.claim import LIMITED, Claimed, claiming
+from jobq.backends.ops.claim import LIMITED, Claimed, claiming, take_picked, taken_picked
 from jobq.backends.ops.declare import declare_refused
 from jobq.backends.ops.heads import At, heads_of, sort_out
 from jobq.backends.ops.limits import debit_rows, debiting, lock
@@ -108,7 +107,7 @@ def _serving(d: Dialect) -> Any:
     )
     return insert.on_conflict_do_update(
         index_elements=["queue", "lane"], set_={"served_at": insert.excluded.served_at}
-    ).returning(literal_column("1"))
+    )
 
 
 @replanned
@@ -118,11 +117,6 @@ def _take(d: Dialect) -> Executable:
     debited, served = debiting(d).cte("debited"), _serving(d).cte("noted")
     columns = [taken.c[column.name] for column in LIMITED]
     return select(*d.wires(columns)).add_cte(debited, served)
-
-
-@statement
-def _take_jobs(d: Dialect) -> Executable:
-    return _picked(d).returning(*d.wires(LIMITED))  # type: ignore[no-any-return]
 
 
 @statement
@@ -232,16 +226,18 @@ def _write(
             "worker": request.worker,
             "lease": request.lease,
             "margin": request.margin,
-            "picks": dumps([{"id": id} for id in admission.permits]),
         }
         changed = sorted(admission.debited)
         debits = debit_rows((states[key] for key in changed), grant.now, started)
         turns = {at: grant.now + n for n, at in enumerate(admission.served, 1)}
         served = dumps([{"queue": q, "lane": n, "at": at} for (q, n), at in turns.items()])
         if d.writes_in_ctes:
-            rows = yield _take(d, debits=debits, served=served, **params)
+            picks = dumps([{"id": id} for id in admission.permits])
+            rows = yield _take(d, debits=debits, served=served, picks=picks, **params)
         else:
-            rows = yield _take_jobs(d, **params)
+            picked = dumps(list(admission.permits))
+            yield take_picked(d, picked=picked, **params)
+            rows = yield taken_picked(d, True, picked=picked, worker=request.worker)
             yield _debit(d, debits=debits)
             yield _serve(d, served=served)
         claimed = {job.id: job for job in map(Claimed._make, rows)}

@@ -142,26 +142,10 @@ def _picked_postgres(d: Dialect, edges: bool) -> Any:
     return func.any(func.array(best.limit(param("slots", Integer)).scalar_subquery()))
 
 
-def _picked_sqlite(d: Dialect) -> Any:
-    def each(name: str) -> Any:
-        return func.json_each(param(name)).table_valued("value", name=name)
-
-    queues, types, head = each("queues"), each("types"), t.job.alias("head")
-    heads = _heads(d, head, queues.c.value, types.c.value)
-    job = t.job.alias("candidate")
-    # An outer join, so that SQLite cannot begin with the jobs, whatever ANALYZE has told it.
-    # What it finds nothing for sorts last and matches no job.
-    pairs = queues.join(types, true()).outerjoin(job, job.c.id.in_(heads))
-    best = select(job.c.id).select_from(pairs).where(~is_paused(d, queues.c.value))
-    best = best.order_by(job.c.priority.desc(), job.c.run_at, job.c.id)
-    return best.limit(param("slots", Integer))
-
-
 def claims(d: Dialect, edges: bool) -> Any:
     """The write that claims, which returns what `Claimed` holds."""
-    picked = _picked_postgres(d, edges) if d.locks_rows else _picked_sqlite(d)
-    chosen = j.id == picked if d.locks_rows else j.id.in_(picked)
-    return update(t.job).where(chosen).values(claiming(d)).returning(*d.own(CLAIMED))
+    picked = j.id == _picked_postgres(d, edges)
+    return update(t.job).where(picked).values(claiming(d)).returning(*d.own(CLAIMED))
 
 
 @replanned
@@ -169,10 +153,53 @@ def _claim(d: Dialect, edges: bool) -> Executable:
     return claims(d, edges)  # type: ignore[no-any-return]
 
 
+def _each(name: str) -> Any:
+    return func.json_each(param(name)).table_valued("value", name=name)
+
+
+@replanned
+def _pick(d: Dialect) -> Executable:
+    """The ids of jobs to claim, as JSON."""
+    queues, types, head = _each("queues"), _each("types"), t.job.alias("head")
+    heads = _heads(d, head, queues.c.value, types.c.value)
+    job = t.job.alias("candidate")
+    # An outer join, so that SQLite cannot begin with the jobs, whatever ANALYZE has told it.
+    # What it finds nothing for sorts last and matches no job.
+    pairs = queues.join(types, true()).outerjoin(job, job.c.id.in_(heads))
+    best = select(job.c.id).select_from(pairs).where(~is_paused(d, queues.c.value))
+    best = best.order_by(job.c.priority.desc(), job.c.run_at, job.c.id)
+    picked = best.limit(param("slots", Integer)).subquery("picked")
+    return select(func.json_group_array(picked.c.id)).where(picked.c.id.is_not(None))
+
+
+def _is_picked() -> Expression:
+    return j.id.in_(select(_each("picked").c.value))
+
+
+@replanned
+def take_picked(d: Dialect) -> Executable:
+    """Claim the jobs of these ids, as far as they may still be claimed."""
+    still = d.check(j.ready) == number(1)  # outside of a transaction another worker may have it
+    return update(t.job).where(_is_picked(), still).values(claiming(d))
+
+
+@replanned
+def taken_picked(d: Dialect, limited: bool) -> Executable:
+    """Those of them that were claimed."""
+    ours = (j.worker == param("worker"), d.check(j.status) == word("processing"))
+    columns = d.wires(LIMITED) if limited else d.own(CLAIMED)
+    return select(*columns).where(_is_picked(), *ours)
+
+
 def compile_claims(d: Dialect) -> None:
     """Have the statements of `claim` at hand."""
-    for edges in (False, True) if d.keeps_dead_entries else (False,):
-        _claim.compile(d, edges)
+    if d.locks_rows:
+        _claim.compile(d, False)
+        _claim.compile(d, True)
+    else:
+        _pick.compile(d)
+        take_picked.compile(d)
+        taken_picked.compile(d, False)
 
 
 def claiming(d: Dialect) -> dict[str, Any]:
@@ -210,18 +237,29 @@ def claim(
     job's deadline plus the other. With `edges` (queue, type, priority, `run_at`), only of these,
     and none that is older.
     """
-    rows = yield asked(
-        d,
-        _claim,
-        queues=queues,
-        types=types,
-        slots=slots,
-        worker=worker,
-        lease=lease,
-        margin=margin,
-        edges=edges,
-    )
+    lasting: dict[str, Any] = {"worker": worker, "lease": lease, "margin": margin}
+    if d.locks_rows:
+        where: dict[str, Any] = {"queues": queues, "types": types, "edges": edges}
+        rows = yield asked(d, _claim, **where, slots=slots, **lasting)
+    else:
+        rows = yield from _claim_in_steps(d, queues, types, slots, lasting)
     return in_order(rows)
+
+
+def _claim_in_steps(
+    d: Dialect,
+    queues: Sequence[str],
+    types: Sequence[str],
+    slots: int,
+    lasting: dict[str, Any],
+) -> Op[list[Any]]:
+    """Three statements take SQLite half as long as one that returns what it writes."""
+    where = {"queues": dumps(list(queues)), "types": dumps(list(types))}
+    [(picked,)] = yield _pick(d, **where, slots=slots)
+    if picked == "[]":
+        return []
+    yield take_picked(d, picked=picked, **lasting)
+    return (yield taken_picked(d, False, picked=picked, worker=lasting["worker"]))
 
 
 def asked(
@@ -233,15 +271,13 @@ def asked(
     edges: Sequence[tuple[str, str, int, int]] = (),
     **params: Any,
 ) -> Call:
-    """The call of a statement that claims."""
+    """The call of a statement with `claims` in it."""
     names: dict[str, Any] = {"queues": list(queues), "types": list(types)}
     if edges:
         among = ("queues", "types", "priorities", "since")
         names = {
             name: list(values) for name, values in zip(among, zip(*edges, strict=True), strict=True)
         }
-    elif not d.locks_rows:
-        names = {name: dumps(value) for name, value in names.items()}
     return how(d, bool(edges), **names, **params)
 
 

@@ -293,10 +293,11 @@ def completions_with_history(d: Dialect) -> tuple[Any, Any]:
 
 
 @replanned
-def _complete_all(d: Dialect) -> Executable:
+def _complete_all(d: Dialect, returns: bool) -> Executable:
     """Both tables in one statement, where the database can."""
     if not d.writes_in_ctes:
-        return _completions(d).returning(j.id)  # type: ignore[no-any-return]
+        completions = _completions(d)
+        return completions.returning(j.id) if returns else completions  # type: ignore[no-any-return]
     id, record = completions_with_history(d)
     return select(id).add_cte(record)
 
@@ -310,10 +311,28 @@ def _record_completed(d: Dialect) -> Executable:
     return insert(t.attempt).from_select(columns, jobs.where(still))
 
 
+@statement
+def _changes(d: Dialect) -> Executable:  # noqa: ARG001
+    """How many rows the statement before has written."""
+    return select(func.changes())
+
+
+@statement
+def _completed_rows(d: Dialect) -> Executable:
+    end = d.rows("rows", id=Text, fence=BigInteger)
+    same = and_(j.id == d.id(end.c.id), j.fence == end.c.fence)
+    return (
+        select(j.id)
+        .select_from(end.join(t.job, same))
+        .where(d.check(j.status) == word("completed"))
+    )
+
+
 def compile_completions(d: Dialect) -> None:
     """Have the statements at hand with which jobs complete."""
-    _complete_all.compile(d)
+    _complete_all.compile(d, d.writes_in_ctes)
     if not d.writes_in_ctes:
+        _changes.compile(d)
         _record_completed.compile(d)
 
 
@@ -388,8 +407,20 @@ def finish(
 def _finish_completions(
     d: Dialect, endings: Sequence[Ending], *, keep: int | None
 ) -> Op[dict[str, str]]:
-    rows = completion_rows(endings)
-    return (yield from _complete_rows(d, rows, keep=keep, worker=endings[0].worker))
+    rows = dumps(completion_rows(endings))
+    worker = endings[0].worker
+    if d.writes_in_ctes:
+        done = yield _complete_all(d, True, rows=rows, keep=keep, worker=worker)
+        return {id: "completed" for (id,) in done}
+    # SQLite takes twice as long where it returns what it writes, and nearly always it is all.
+    yield _complete_all(d, False, rows=rows, keep=keep)
+    [(count,)] = yield _changes(d)
+    ids = [ending.id for ending in endings]
+    if count < len(ids):
+        ids = [id for (id,) in (yield _completed_rows(d, rows=rows))] if count else []
+    if ids:
+        yield _record_completed(d, rows=dumps([{"id": id} for id in ids]), worker=worker)
+    return dict.fromkeys(ids, "completed")
 
 
 def completion_rows(endings: Sequence[Ending]) -> list[dict[str, Any]]:
@@ -403,15 +434,6 @@ def completion_rows(endings: Sequence[Ending]) -> list[dict[str, Any]]:
         }
         for ending in endings
     ]
-
-
-def _complete_rows(
-    d: Dialect, rows: Sequence[dict[str, Any]], *, keep: int | None, worker: str | None
-) -> Op[dict[str, str]]:
-    done = yield _complete_all(d, rows=dumps(rows), keep=keep, worker=worker)
-    if done and not d.writes_in_ctes:
-        yield _record_completed(d, rows=dumps([{"id": id} for (id,) in done]), worker=worker)
-    return {id: "completed" for (id,) in done}
 
 
 def _finish_others(
@@ -464,7 +486,9 @@ def complete(
 ) -> Op[bool]:
     """Complete one job on the handler's own connection; whether its claim was still valid."""
     row = {"id": id, "fence": fence, "result": result, "message": message}
-    done = yield from _complete_rows(d, [row], keep=keep, worker=worker)
+    done = yield _complete_all(d, True, rows=dumps([row]), keep=keep, worker=worker)
+    if done and not d.writes_in_ctes:
+        yield _record_completed(d, rows=dumps([{"id": id}]), worker=worker)
     if done and artifacts:
         yield from store_artifacts(d, artifacts)
     return bool(done)

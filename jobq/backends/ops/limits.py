@@ -243,7 +243,7 @@ def _debiting(d: Dialect, new: Any) -> Any:
 
 def debiting(d: Dialect) -> Any:
     """An UPDATE that stores what `debit_rows` gives as the parameter `debits`."""
-    return _debiting(d, debits(d)).returning(c.key)
+    return _debiting(d, debits(d))
 
 
 def debit_rows(states: Iterable[State], now: int, started: Mapping[str, int] | None = None) -> str:

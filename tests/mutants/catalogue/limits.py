@@ -61,8 +61,8 @@ MUTANTS = (
         name="history-of-completions",
         promise="a job that its handler completed is in the history without its worker",
         file="backends/ops/finish.py",
-        old="    return select(d.wire(done.c.id)).add_cte(record)\n",
-        new="    return select(d.wire(done.c.id))\n",
+        old="    return select(id).add_cte(record)\n",
+        new="    return select(id)\n",
         tests=(OWN_COMPLETION,),
     ),
     Mutant(
