@@ -9,7 +9,7 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -107,7 +107,8 @@ class Slots:
         self._ahead = Ahead(ahead)
         self._line: deque[Running] = deque()
         """Claimed jobs that wait for a slot, the most urgent first."""
-        self._has_batches = any(handler.batch for handler in config.router)
+        self._calls: dict[Call, int] = {}
+        """How many jobs are held of each call of a batch handler."""
         self._executing = 0
         self._beginning = False
         self._patience: asyncio.TimerHandle | None = None
@@ -119,11 +120,14 @@ class Slots:
 
     @property
     def free(self) -> int:
-        return self._count - self._taken_by(self.held) - self._taken_by(self.abandoned)
+        called = sum(self._calls.values())
+        taken = len(self.held) - called + len(self._calls)  # a call takes one
+        return self._count - taken - self._given_up
 
-    def _taken_by(self, jobs: Collection[Running]) -> int:
-        """How many slots these jobs take: a batch takes one."""
-        return len({job.call or job for job in jobs}) if self._has_batches else len(jobs)
+    @property
+    def _given_up(self) -> int:
+        """How many slots are taken by handlers that go on without their jobs."""
+        return len({job.call or job for job in self.abandoned})
 
     @property
     def room(self) -> int:
@@ -238,6 +242,7 @@ class Slots:
 
     def _begin_call(self, call: Call) -> None:
         self._executing += 1
+        self._calls[call] = len(call.members)
         task = self._loop.create_task(self._execute_call(call))
         for running in call.members:
             running.task = task
@@ -361,7 +366,7 @@ class Slots:
         logger.error("%s ignores its cancellation: its slot is lost until it ends", running.name)
         self.abandoned.add(running)
         self.finisher.add(running, timed_out(running, self._config.bounds))
-        if self._taken_by(self.abandoned) >= self._count:
+        if self._given_up >= self._count:
             self._on_stuck(self.hanging)
 
     def lost(self, running: Running) -> None:
@@ -374,11 +379,20 @@ class Slots:
 
     def freed(self, done: Sequence[Running]) -> None:
         """The outcomes of these are durable, or refused."""
+        if self._calls:
+            self._leave_calls(self.held.intersection(done))
         self.held.difference_update(done)
         self._ahead.measure(time.monotonic())
         self._on_freed()
         if not self.held:
             self._changed.set()
+
+    def _leave_calls(self, done: Iterable[Running]) -> None:
+        for running in done:
+            if running.call is not None:
+                self._calls[running.call] -= 1
+                if not self._calls[running.call]:
+                    del self._calls[running.call]
 
     def hurry(self) -> None:
         """The patience of `close` has changed."""
