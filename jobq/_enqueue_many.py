@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from attrs import frozen
 
@@ -36,9 +36,12 @@ if TYPE_CHECKING:
 CHUNK = 1000
 
 
-@frozen(kw_only=True)
-class Stored:
-    """What became of items that were stored together."""
+@frozen(kw_only=True, eq=False, repr=False)
+class Stored(Sequence[Outcome]):
+    """The outcomes of items that were stored together, each made when it is looked at.
+
+    Thousands of objects that nobody may ask for would have Python collect its garbage.
+    """
 
     rows: Sequence[NewRow | Exception]
     """What each item was, or why it is nothing that could be stored."""
@@ -46,6 +49,21 @@ class Stored:
     """What the database said, by the ids of rows; nothing of those that simply were stored."""
     now: int | None
     """When those were."""
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Outcome]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self._outcome(row) for row in self.rows[index]]
+        return self._outcome(self.rows[index])
 
     def __iter__(self) -> Iterator[Outcome]:
         return map(self._outcome, self.rows)
@@ -85,7 +103,7 @@ def enqueue_many(
     if batch is not None:
         make = Rows(config)
         whole = [_prepared(make, item) for item in items]
-        return list((yield from _stored(config, whole, connection, batch)))
+        return (yield from _stored(config, whole, connection, batch))
     source = iter(items)
     outcomes = Outcomes()
     last: Stored | None = None
@@ -97,7 +115,7 @@ def enqueue_many(
         outcomes.extend(ids, len(rows), last.special())
     if len(outcomes) > KEPT:
         return outcomes
-    return [] if last is None else list(last)
+    return last or []
 
 
 def _stored(

@@ -342,7 +342,7 @@ async def test_the_asynchronous_face_stores_many_alike(
     keyed = await aqueue.enqueue_many((known, {}, {"unique_key": str(n % 50)}) for n in range(100))
     assert sum(outcome.created for outcome in plain) == 100
     assert sum(outcome.created for outcome in keyed) == 50
-    jobs = [outcome.job for outcome in plain + keyed]
+    jobs = [outcome.job for outcome in (*plain, *keyed)]
     assert await aqueue.get_many(job for job in jobs if job) == jobs
     assert await jobq.Worker(aqueue, concurrency=50).run_once() == 150
 

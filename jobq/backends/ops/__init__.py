@@ -3,6 +3,7 @@
 A file a subject; the functions are generators over a `Dialect`, see `_statement`.
 """
 
+from jobq.backends.ops._ending import Ending
 from jobq.backends.ops._moves import clock
 from jobq.backends.ops.admission import Grant, Request, claim_limited, wanted_keys
 from jobq.backends.ops.artifacts import (
@@ -17,6 +18,7 @@ from jobq.backends.ops.artifacts import (
 )
 from jobq.backends.ops.batches import NewBatch, end_batches, get_batch, insert_batch
 from jobq.backends.ops.claim import BATCH, Claimed, claim, due_within, promote, survey
+from jobq.backends.ops.completions import complete
 from jobq.backends.ops.control import (
     cancel,
     delete,
@@ -30,7 +32,7 @@ from jobq.backends.ops.control import (
 )
 from jobq.backends.ops.cycle import compile_cycle, complete_and_claim, finish_and_claim
 from jobq.backends.ops.declare import declare, declare_refused, undeclare, undeclared
-from jobq.backends.ops.finish import Ending, complete, finish, finish_with_more
+from jobq.backends.ops.finish import finish, finish_with_more
 from jobq.backends.ops.heads import stand
 from jobq.backends.ops.health import DatabaseHealth, TableHealth, database_health
 from jobq.backends.ops.insert import NewRow, Terms, insert, insert_many

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Executable, and_, case, select
+from sqlalchemy import BigInteger, Executable, and_, case, func, select
 
 from jobq._model import MOVES
 from jobq.backends import _tables as t
@@ -50,3 +50,11 @@ def lease_end(d: Dialect, started: Expression) -> Expression:
     allowed = j.timeout_ms * number(1000) + param("margin", BigInteger)
     deadline = d.later(started, allowed)
     return case((and_(j.timeout_ms > 0, deadline < lease), deadline), else_=lease)
+
+
+def prune_time(d: Dialect) -> Expression:
+    """When a job that finishes now is pruned; NULL where finished jobs are kept for ever."""
+    # 0 deletes a job when it completes; one that failed stays for the usual time.
+    own = func.nullif(j.keep_seconds, number(0)) * number(1_000_000)
+    keep = func.coalesce(own, param("keep", BigInteger))
+    return d.later(d.now(), keep)

@@ -27,9 +27,8 @@ from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, is_one_of, number, param, word
 from jobq.backends._statement import Op, atomic, reading, statement
-from jobq.backends.ops._moves import may
+from jobq.backends.ops._moves import may, prune_time
 from jobq.backends.ops._rows import JOB, to_job
-from jobq.backends.ops.finish import prune_time
 from jobq.backends.ops.remove import remove
 from jobq.backends.ops.steps import can_cancel, forget_expired, start_again
 

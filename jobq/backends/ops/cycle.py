@@ -10,15 +10,14 @@ from sqlalchemy import Executable, null, select
 from jobq._payload import dumps
 from jobq.backends._dialect import Dialect
 from jobq.backends._statement import Op, atomic, knows_again, replanned
+from jobq.backends.ops._ending import Ending
 from jobq.backends.ops.claim import Claimed, asked, claim, claims, compile_claims, in_order
-from jobq.backends.ops.finish import (
-    Ending,
+from jobq.backends.ops.completions import (
     compile_completions,
     completion_rows,
     completions_with_history,
-    ended_before,
-    finish_with_more,
 )
+from jobq.backends.ops.finish import ended_before, finish_with_more
 
 
 def compile_cycle(d: Dialect) -> None:

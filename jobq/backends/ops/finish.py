@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Executable,
-    Integer,
     Text,
     and_,
     case,
@@ -22,122 +20,19 @@ from sqlalchemy import (
 )
 
 from jobq._model import FINISHED
-from jobq._outcome import POLLED, Transition
+from jobq._outcome import POLLED
 from jobq._payload import dumps
 from jobq.backends import _tables as t
-from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
+from jobq.backends._dialect import Dialect, Expression, is_one_of, number, word
 from jobq.backends._statement import Op, atomic, knows_again, replanned, statement
-from jobq.backends.ops._moves import held
+from jobq.backends.ops._ending import KINDS, Ending
+from jobq.backends.ops._moves import held, prune_time
 from jobq.backends.ops.artifacts import store_artifacts
+from jobq.backends.ops.completions import finish_completions
 from jobq.backends.ops.remove import remove, remove_held
 from jobq.backends.ops.steps import waits_for_cancellable, wake_resumed
 
 j = t.job.c
-
-
-class Ending(NamedTuple):
-    """An attempt and what ends it."""
-
-    id: str
-    fence: int
-    number: int
-    started_at: int
-    worker: str | None
-    transition: Transition
-    progress: int = 0
-    message: str | None = None
-    partial: str | None = None
-    """What the handler has shown and is not yet stored."""
-    deletes: bool = False
-    """Whether the job is to be deleted when it completes (`keep=False`)."""
-    committed: bool = False
-    """Whether the handler wrote the outcome itself, and it is only to be seen whether it did."""
-    artifacts: tuple[str, ...] = ()
-    """What it uploaded outside of steps, to be stored if this is the job's end."""
-
-    @property
-    def has_more(self) -> bool:
-        """Whether more than the job and its history is to be written."""
-        return bool(self.committed or self.artifacts or self.transition.waits)
-
-    @property
-    def completes(self) -> bool:
-        """Whether its job simply completes, and is kept."""
-        return self.transition.status == "completed" and not self.deletes and not self.has_more
-
-    @property
-    def forgets(self) -> bool:
-        """Whether its job is simply to be deleted."""
-        return self.deletes and self.transition.status == "completed" and not self.has_more
-
-    def row(self) -> dict[str, Any]:
-        move = self.transition
-        return {
-            "id": self.id,
-            "fence": self.fence,
-            "number": self.number,
-            "started_at": self.started_at,
-            "worker": self.worker,
-            "status": move.status,
-            "outcome": move.outcome,
-            "delay": move.delay,
-            "run_at": move.run_at,
-            "result": move.result,
-            "error": move.error,
-            "error_code": move.error_code,
-            "traceback": move.traceback,
-            "given_back": move.given_back,
-            "released": move.released,
-            "overran": move.overran,
-            "snoozed": move.snoozed,
-            "crashed": move.crashed,
-            "rate_limited": move.rate_limited,
-            "ambiguous": move.ambiguous,
-            "lane": move.lane,
-            "start_keys": move.keys,
-            "cancels": int(move.cancels),
-            "progress": self.progress,
-            "message": self.message,
-            "partial": self.partial,
-        }
-
-
-KINDS = {
-    "id": Text,
-    "fence": BigInteger,
-    "number": Integer,
-    "started_at": BigInteger,
-    "worker": Text,
-    "status": Text,
-    "outcome": Text,
-    "delay": BigInteger,
-    "run_at": BigInteger,
-    "result": Text,
-    "error": Text,
-    "error_code": Text,
-    "traceback": Text,
-    "given_back": Integer,
-    "released": Integer,
-    "overran": Integer,
-    "snoozed": Integer,
-    "crashed": Integer,
-    "rate_limited": Integer,
-    "ambiguous": Integer,
-    "lane": Text,
-    "start_keys": Text,
-    "cancels": Integer,
-    "progress": Integer,
-    "message": Text,
-    "partial": Text,
-}
-
-
-def prune_time(d: Dialect) -> Expression:
-    """When a job that finishes now is pruned; NULL where finished jobs are kept for ever."""
-    # 0 deletes a job when it completes; one that failed stays for the usual time.
-    own = func.nullif(j.keep_seconds, number(0)) * number(1_000_000)
-    keep = func.coalesce(own, param("keep", BigInteger))
-    return d.later(d.now(), keep)
 
 
 def refusal(d: Dialect, error: Expression, error_code: Expression) -> dict[str, Any]:
@@ -245,97 +140,6 @@ def _history(d: Dialect, end: Any) -> dict[str, Any]:
     }
 
 
-def _completed(d: Dialect, end: Any) -> Any:
-    """Completions, which are most and have little of their own: a third of the general work."""
-    values = {
-        "status": word("completed"),
-        "progress": number(100),
-        "message": func.coalesce(end.c.message, j.message),
-        "partial": null(),
-        "result": d.json(end.c.result),
-        "error": null(),
-        "error_code": null(),
-        "worker": null(),
-        "lease_until": null(),
-        "limited_since": null(),
-        "ambiguous": d.flag(number(0)),
-        "version": j.version + number(1),
-        "updated_at": d.now(),
-        "completed_at": d.now(),
-        "prune_at": prune_time(d),
-    }
-    return update(t.job).where(held(d, end)).values(values)
-
-
-def _recorded(d: Dialect, job: Any) -> Any:
-    """The history of completed attempts, from what the jobs' own rows say."""
-    history = {
-        "job_id": job.id,
-        "fence": job.fence,
-        "number": job.attempts,
-        "outcome": word("completed"),
-        "worker": param("worker"),
-        "started_at": job.started_at,
-        "ended_at": d.now(),
-    }
-    return list(history), select(*history.values())
-
-
-def _completions(d: Dialect) -> Any:
-    return _completed(d, d.rows("rows", id=Text, fence=BigInteger, result=Text, message=Text))
-
-
-def completions_with_history(d: Dialect) -> tuple[Any, Any]:
-    """The ids of what was completed, and the history to add to a statement that selects them."""
-    done = _completions(d).returning(j.id, j.fence, j.attempts, j.started_at).cte("done")
-    record = d.insert(t.attempt).from_select(*_recorded(d, done.c))
-    return d.wire(done.c.id), record.on_conflict_do_nothing().cte("record")
-
-
-@replanned
-def _complete_all(d: Dialect, returns: bool) -> Executable:
-    """Both tables in one statement, where the database can."""
-    if not d.writes_in_ctes:
-        completions = _completions(d)
-        return completions.returning(j.id) if returns else completions  # type: ignore[no-any-return]
-    id, record = completions_with_history(d)
-    return select(id).add_cte(record)
-
-
-@statement
-def _record_completed(d: Dialect) -> Executable:
-    done = d.rows("rows", id=Text)
-    columns, jobs = _recorded(d, j)
-    # On a connection in autocommit mode somebody may have moved the job since.
-    still = and_(j.id.in_(select(done.c.id)), d.check(j.status) == word("completed"))
-    return insert(t.attempt).from_select(columns, jobs.where(still))
-
-
-@statement
-def _changes(d: Dialect) -> Executable:  # noqa: ARG001
-    """How many rows the statement before has written."""
-    return select(func.changes())
-
-
-@statement
-def _completed_rows(d: Dialect) -> Executable:
-    end = d.rows("rows", id=Text, fence=BigInteger)
-    same = and_(j.id == d.id(end.c.id), j.fence == end.c.fence)
-    return (
-        select(j.id)
-        .select_from(end.join(t.job, same))
-        .where(d.check(j.status) == word("completed"))
-    )
-
-
-def compile_completions(d: Dialect) -> None:
-    """Have the statements at hand with which jobs complete."""
-    _complete_all.compile(d, d.writes_in_ctes)
-    if not d.writes_in_ctes:
-        _changes.compile(d)
-        _record_completed.compile(d)
-
-
 def is_told(end: Any) -> Any:
     """Whether an ending belongs in the history: looking in vain at what is waited for does not."""
     return end.c.outcome != word(POLLED)
@@ -398,42 +202,10 @@ def finish(
     if forgotten:
         done |= yield from remove_held(d, [(ending.id, ending.fence) for ending in forgotten])
     if completions:
-        done |= yield from _finish_completions(d, completions, keep=keep)
+        done |= yield from finish_completions(d, completions, keep=keep)
     if others:
         done |= yield from _finish_others(d, others, keep=keep)
     return done
-
-
-def _finish_completions(
-    d: Dialect, endings: Sequence[Ending], *, keep: int | None
-) -> Op[dict[str, str]]:
-    rows = dumps(completion_rows(endings))
-    worker = endings[0].worker
-    if d.writes_in_ctes:
-        done = yield _complete_all(d, True, rows=rows, keep=keep, worker=worker)
-        return {id: "completed" for (id,) in done}
-    # SQLite takes twice as long where it returns what it writes, and nearly always it is all.
-    yield _complete_all(d, False, rows=rows, keep=keep)
-    [(count,)] = yield _changes(d)
-    ids = [ending.id for ending in endings]
-    if count < len(ids):
-        ids = [id for (id,) in (yield _completed_rows(d, rows=rows))] if count else []
-    if ids:
-        yield _record_completed(d, rows=dumps([{"id": id} for id in ids]), worker=worker)
-    return dict.fromkeys(ids, "completed")
-
-
-def completion_rows(endings: Sequence[Ending]) -> list[dict[str, Any]]:
-    """What is written of jobs that complete."""
-    return [
-        {
-            "id": ending.id,
-            "fence": ending.fence,
-            "result": ending.transition.result,
-            "message": ending.message,
-        }
-        for ending in endings
-    ]
 
 
 def _finish_others(
@@ -471,24 +243,3 @@ def finish_with_more(
     if gone:
         yield from remove(d, gone)
     return done
-
-
-def complete(
-    d: Dialect,
-    *,
-    id: str,
-    fence: int,
-    result: str,
-    keep: int | None,
-    message: str | None = None,
-    worker: str | None = None,
-    artifacts: Sequence[str] = (),
-) -> Op[bool]:
-    """Complete one job on the handler's own connection; whether its claim was still valid."""
-    row = {"id": id, "fence": fence, "result": result, "message": message}
-    done = yield _complete_all(d, True, rows=dumps([row]), keep=keep, worker=worker)
-    if done and not d.writes_in_ctes:
-        yield _record_completed(d, rows=dumps([{"id": id}]), worker=worker)
-    if done and artifacts:
-        yield from store_artifacts(d, artifacts)
-    return bool(done)

@@ -24,9 +24,10 @@ from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, is_one_of, number, param, word
 from jobq.backends._statement import Call, Op, atomic, reading, replanned, statement
+from jobq.backends.ops._ending import Ending
 from jobq.backends.ops._moves import held, lease_end, may
 from jobq.backends.ops.batches import any_ended, past_retention, prune_batches
-from jobq.backends.ops.finish import Ending, finish, refusal
+from jobq.backends.ops.finish import finish, refusal
 from jobq.backends.ops.remove import remove
 from jobq.backends.ops.stats import old
 

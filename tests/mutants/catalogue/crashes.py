@@ -84,7 +84,7 @@ MUTANTS = (
     Mutant(
         name="late-among-many",
         promise="a late outcome is refused among others that are not",
-        file="backends/ops/finish.py",
+        file="backends/ops/completions.py",
         old="    if count < len(ids):",
         new="    if False:",
         tests=(f"{FENCES}::test_a_late_outcome_in_a_batch_does_not_hold_up_the_others",),

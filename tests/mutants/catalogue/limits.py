@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant(
         name="history-of-completions",
         promise="a job that its handler completed is in the history without its worker",
-        file="backends/ops/finish.py",
+        file="backends/ops/completions.py",
         old="    return select(id).add_cte(record)\n",
         new="    return select(id)\n",
         tests=(OWN_COMPLETION,),
