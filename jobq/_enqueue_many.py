@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -14,7 +14,7 @@ from jobq import backends
 from jobq._batch_verbs import Verb
 from jobq._config import Config
 from jobq._enqueue import Rows, job_of
-from jobq._enqueued import KEPT, Outcome, Outcomes
+from jobq._enqueued import KEPT, Looked, Outcome, Outcomes
 from jobq._errors import (
     BackendUnavailable,
     DuplicateJob,
@@ -37,11 +37,8 @@ CHUNK = 1000
 
 
 @frozen(kw_only=True, eq=False, repr=False)
-class Stored(Sequence[Outcome]):
-    """The outcomes of items that were stored together, each made when it is looked at.
-
-    Thousands of objects that nobody may ask for would have Python collect its garbage.
-    """
+class Stored(Looked):
+    """The outcomes of items that were stored together."""
 
     rows: Sequence[NewRow | Exception]
     """What each item was, or why it is nothing that could be stored."""
@@ -56,14 +53,8 @@ class Stored(Sequence[Outcome]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, index: int) -> Outcome: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Outcome]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self._outcome(row) for row in self.rows[index]]
-        return self._outcome(self.rows[index])
+    def _at(self, place: int) -> Outcome:
+        return self._outcome(self.rows[place])
 
     def __iter__(self) -> Iterator[Outcome]:
         return map(self._outcome, self.rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
@@ -41,7 +42,30 @@ class Outcome:
         return None if self._read is None else self._read()
 
 
-class Outcomes(Sequence[Outcome]):
+class Looked(Sequence[Outcome]):
+    """Outcomes that are made when they are looked at.
+
+    Thousands of objects that nobody may ask for would have Python collect its garbage.
+    """
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Outcome]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        place = index if index >= 0 else index + len(self)
+        if not 0 <= place < len(self):
+            raise IndexError(f"there are {len(self)} outcomes, and no number {index}")
+        return self._at(place)
+
+    @abstractmethod
+    def _at(self, place: int) -> Outcome:
+        """The outcome of one item."""
+
+
+class Outcomes(Looked):
     """The outcomes of many items. Nothing is remembered of those that simply were stored."""
 
     def __init__(self) -> None:
@@ -63,16 +87,7 @@ class Outcomes(Sequence[Outcome]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> Outcome: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Outcome]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = index if index >= 0 else index + len(self)
-        if not 0 <= place < len(self):
-            raise IndexError(f"there are {len(self)} outcomes, and no number {index}")
+    def _at(self, place: int) -> Outcome:
         return self._special.get(place) or Outcome(id=self._id(place), created=True)
 
     def _id(self, place: int) -> str:

@@ -307,18 +307,20 @@ class Claimer:
         if self._quota is not None:
             self._quota -= count
 
+    @property
+    def goes_alone(self) -> bool:
+        """Whether claims and outcomes are better done at the same time: with jobs held ahead."""
+        return self._store.dialect.locks_rows and self._room() != self._free()
+
     def lend(self, freed: int) -> Loan | None:
         """A claim for the finisher to make together with its own write.
 
-        `freed` slots come free with it. `None` while there is nothing to claim, a claim is under
-        way, or both are better done at the same time. Whatever comes of it must be told to
-        `take_back`.
+        `freed` slots come free with it. `None` while there is nothing to claim, or a claim is
+        under way. Whatever comes of it must be told to `take_back`.
         """
         group = self._groups.only_plain
         if group is None or self._lent or self.done or self._lanes.open():
             return None
-        if self._store.dialect.locks_rows and self._room() != self._free():
-            return None  # with jobs held ahead
         jobs = self._jobs(group, freed)
         self._lent = jobs > 0
         return Loan(group, self._arguments(group, jobs, time.monotonic())) if self._lent else None

@@ -140,10 +140,10 @@ class Finisher:
 
     def _borrow(self, endings: Sequence[Any]) -> Loan | None:
         """A claim to make together with these endings, where that can be one unit of work."""
-        if self._claimer is None:
+        if self._claimer is None or self._claimer.goes_alone:
             return None
-        complete = all(ending.completes for ending in endings)
-        if self._store.dialect.writes_in_ctes and not complete:
+        in_one = self._store.dialect.writes_in_ctes
+        if in_one and not all(ending.completes for ending in endings):
             return None  # it would be several statements in a transaction
         return self._claimer.lend(len(endings))
 
@@ -234,8 +234,7 @@ class Finisher:
             self._asked_at = time.monotonic()
             try:
                 if wanted is not None:
-                    in_one = self._store.dialect.writes_in_ctes
-                    joined = ops.complete_and_claim if in_one else ops.finish_and_claim
+                    joined = ops.joined(self._store.dialect)
                     return await self._store.run(joined, endings, wanted, keep=keep, **again)
                 have_more = any(ending.has_more for ending in endings)
                 op = ops.finish_with_more if have_more else ops.finish

@@ -211,8 +211,7 @@ def test_an_outcome_sent_again_counts_as_stored_and_is_stored_once(
 
 def finish_and_claim(queue: jobq.Queue, ended: list[Claimed], **options: Any) -> Any:
     """What a worker sends that holds nothing ahead."""
-    own = queue._config.backend.dialect.writes_in_ctes
-    joined = ops.complete_and_claim if own else ops.finish_and_claim
+    joined = ops.joined(queue._config.backend.dialect)
     names: dict[str, Any] = {"queues": ["default"], "types": ["work"], "worker": "worker-1"}
     wanted = {**names, "slots": len(ended), "lease": LEASE, "margin": MARGIN, "edges": ()}
     endings = [ending(job, COMPLETED) for job in ended]

@@ -14,8 +14,6 @@ import jobq
 from jobq import backends
 from jobq._worker.claimer import Claimer
 from jobq._worker.lanes import Lanes
-from jobq.backends.postgres.connections import Connection
-from tests.conformance.situations import COMPLETED, claim, ending, run
 
 PATIENCE = 10.0
 
@@ -231,35 +229,3 @@ async def test_outcomes_of_every_kind_are_written_beside_claims(
 
 
 async def do_nothing() -> None: ...
-
-
-def test_what_most_jobs_pass_through_returns_nothing_that_sqlite_writes(
-    sqlite: str, router: jobq.Router
-) -> None:
-    """SQLite takes twice as long where it does."""
-    router.handler("work")(do_nothing)
-    sent: list[str] = []
-    with jobq.Queue(sqlite, router=router) as queue:
-        writer = queue._store()._ready()
-        queue.enqueue("work")
-        writer.connection.set_trace_callback(sent.append)
-        queue.enqueue("work")
-        jobs = claim(queue, slots=2)
-        endings = [ending(job, COMPLETED) for job in jobs]
-        assert len(run(queue, backends.ops.finish, endings, keep=None)) == 2
-        writer.connection.set_trace_callback(None)
-    writes = [text.split()[0] for text in sent if text.startswith(("INSERT", "UPDATE"))]
-    assert writes == ["INSERT", "UPDATE", "UPDATE", "UPDATE", "INSERT"]
-    looked_for_due_jobs = [text for text in sent if "RETURNING" in text]
-    assert ["SET ready=1" in text for text in looked_for_due_jobs] == [True]
-
-
-@pytest.mark.parametrize("rows, kept", [(1, True), (2, False)])
-def test_a_connection_keeps_its_cursor_unless_that_holds_many_rows(
-    postgres: str, rows: int, kept: bool
-) -> None:
-    with Connection.connect(postgres, autocommit=True) as connection:
-        cursor = connection.take_cursor()
-        cursor.execute("SELECT generate_series(1, %s)", [rows])
-        connection.leave_cursor(cursor)
-        assert (connection.take_cursor() is cursor) == kept

@@ -30,7 +30,7 @@ from jobq.backends.ops.control import (
     set_progress,
     set_status,
 )
-from jobq.backends.ops.cycle import compile_cycle, complete_and_claim, finish_and_claim
+from jobq.backends.ops.cycle import compile_cycle, complete_and_claim, finish_and_claim, joined
 from jobq.backends.ops.declare import declare, declare_refused, undeclare, undeclared
 from jobq.backends.ops.finish import finish, finish_with_more
 from jobq.backends.ops.heads import stand
@@ -187,6 +187,7 @@ __all__ = [
     "insert_many_within",
     "insert_within",
     "is_still_swept",
+    "joined",
     "look",
     "matching",
     "overdue",

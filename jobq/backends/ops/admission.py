@@ -93,12 +93,6 @@ def wanted_keys(lanes: Sequence[At], pools: Pools) -> dict[str, str]:
     return keys
 
 
-def _picked(d: Dialect) -> Any:
-    picks = d.rows("picks", id=Text)
-    still = (d.is_set(j.ready), j.lane.is_not(None))
-    return update(t.job).where(j.id == d.id(picks.c.id), *still).values(claiming(d))
-
-
 def _serving(d: Dialect) -> Any:
     new = d.rows("served", queue=Text, lane=Text, at=BigInteger)
     values = select(new.c.queue, new.c.lane, d.instant(new.c.at)).where(number(1) == number(1))
@@ -113,7 +107,10 @@ def _serving(d: Dialect) -> Any:
 @replanned
 def _take(d: Dialect) -> Executable:
     """Claims, debits and turns in one statement."""
-    taken = _picked(d).returning(*LIMITED).cte("taken")
+    picks = d.rows("picks", id=Text)
+    still = (d.is_set(j.ready), j.lane.is_not(None))
+    taking = update(t.job).where(j.id == d.id(picks.c.id), *still).values(claiming(d))
+    taken = taking.returning(*LIMITED).cte("taken")
     debited, served = debiting(d).cte("debited"), _serving(d).cte("noted")
     columns = [taken.c[column.name] for column in LIMITED]
     return select(*d.wires(columns)).add_cte(debited, served)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Executable, null, select
@@ -69,3 +69,8 @@ def complete_and_claim(
     rows = yield asked(d, _complete_and_claim, **wanted, rows=dumps(left), keep=keep)
     done |= {row[0]: "completed" for row in rows if row[1] is None}
     return done, in_order([row for row in rows if row[1] is not None])
+
+
+def joined(d: Dialect) -> Callable[..., Op[tuple[dict[str, str], list[Claimed]]]]:
+    """Which of the two it is on this database."""
+    return complete_and_claim if d.writes_in_ctes else finish_and_claim

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
-from attrs import define, field
+from attrs import define, frozen
 from sqlalchemy import BigInteger, Executable, Integer, SmallInteger, Text, and_, func, select
 from sqlalchemy import text as sql
 
@@ -23,7 +24,7 @@ from jobq.backends.ops._rows import JOB, to_job
 CHANNEL = "jobq"
 
 
-@define(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False, slots=False)
 class Terms:
     """What a new job has besides its id and payload; those without options share their type's."""
 
@@ -48,18 +49,16 @@ class Terms:
     on_ambiguous: str | None = None
     batch_id: str | None = None
     webhook: str | None = None
-    _given: dict[str, Any] | None = field(default=None, init=False)
 
+    @cached_property
     def params(self) -> Mapping[str, Any]:
         """What they give a value for; the rest is left to the columns' defaults."""
-        if self._given is None:
-            given = dict(zip(ALWAYS, _always(self), strict=True))
-            options = zip(SOMETIMES, _sometimes(self), strict=True)
-            given |= {name: value for name, value in options if value is not None}
-            if self.delay:
-                given["delay"] = self.delay
-            self._given = given
-        return self._given
+        given = dict(zip(ALWAYS, _always(self), strict=True))
+        options = zip(SOMETIMES, _sometimes(self), strict=True)
+        given |= {name: value for name, value in options if value is not None}
+        if self.delay:
+            given["delay"] = self.delay
+        return given
 
     def start(self, now: int) -> int:
         """When a job that is stored at `now` may run."""
@@ -76,7 +75,7 @@ class NewRow:
 
     def params(self) -> dict[str, Any]:
         """What it gives a value for."""
-        return {"id": self.id, "payload": self.payload, **self.terms.params()}
+        return {"id": self.id, "payload": self.payload, **self.terms.params}
 
     def to_job(self, *, created_at: int, run_at: int) -> Job:
         """The job that this row became."""
