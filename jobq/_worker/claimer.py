@@ -46,7 +46,7 @@ class Claimer:
     `free` tells how many slots are free, and `room` how many jobs without limits may be taken:
     for these slots, and ahead of them.
 
-    It ends when it is stopped, when `quota` jobs were claimed, or, in a burst, when there is
+    It ends when it is stopped, when `quota` jobs have been run, or, in a burst, when there is
     nothing left that this worker could take.
     """
 
@@ -130,9 +130,14 @@ class Claimer:
         self._stopped = True
         self._wake.set()
 
+    def spared(self) -> None:
+        """A job goes back that was claimed and not run: another may take its place."""
+        if self._quota is not None:
+            self._quota += 1
+
     @property
     def done(self) -> bool:
-        return self._stopped or self._quota == 0
+        return self._stopped or (self._quota == 0 and not self._busy())
 
     async def run(self) -> None:
         """Claim until done. A database that cannot be reached is asked again, with jitter."""
@@ -164,7 +169,7 @@ class Claimer:
                 await self._survey()
                 self._groups.ask_anew()
             return
-        if not self._groups.all_asked:
+        if self._quota == 0 or not self._groups.all_asked:
             return
         if (full_at := self._groups.full_at) is not None:
             await self._sleep(full_at - time.monotonic())
@@ -241,7 +246,7 @@ class Claimer:
         return max(0, (slots + waiting) // 2 - waiting)
 
     def _has_room(self) -> bool:
-        if self.done:
+        if self._stopped or self._quota == 0:
             return False
         return self._free() > 0 or any(self._jobs(group) > 0 for group in self._groups)
 

@@ -48,8 +48,9 @@ def _started(
 class Slots:
     """Runs claimed jobs, at most `count` at a time.
 
-    `finisher` is given what comes of them; `freed` is called when slots may be free, `stuck` when
-    every slot is taken by a handler that ignores its cancellation.
+    `finisher` is given what comes of them; `freed` is called when slots may be free, `spared` for
+    each job that goes back without having run, `stuck` when every slot is taken by a handler that
+    ignores its cancellation.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Slots:
         recorder: Recorder,
         leaving: Callable[[], str | None],
         freed: Callable[[], None],
+        spared: Callable[[], None],
         stuck: Callable[[list[str]], None],
     ) -> None:
         self._config = config
@@ -98,6 +100,7 @@ class Slots:
             upload_threads=CapacityLimiter(UPLOADS),
         )
         self._on_freed = freed
+        self._on_spared = spared
         self._on_stuck = stuck
         self._loop = asyncio.get_running_loop()
         self._in_thread = partial(config.in_thread, threads=CapacityLimiter(threads))
@@ -223,8 +226,7 @@ class Slots:
 
     def _give_back_line(self, reason: str) -> None:
         for running in self._line:
-            self.finisher.add(running, Released(reason, waited=True))
-        self.started -= len(self._line)
+            self._deliver(running, Released(reason, waited=True))
         self._line.clear()
 
     def _begin(self, running: Running) -> None:
@@ -319,6 +321,9 @@ class Slots:
         if running.finishing:
             return  # its outcome was written without it
         if outcome is not None:
+            if isinstance(outcome, Released) and not running.entered:
+                self.started -= 1
+                self._on_spared()
             self.finisher.add(running, outcome)
             return
         running.finishing = True
@@ -413,7 +418,7 @@ class Slots:
         for running in [running for running in self.held if not running.finishing]:
             logger.warning("%s does not stop; its job is given back", running.name)
             self.abandoned.add(running)
-            self.finisher.add(running, given_back(running))
+            self._deliver(running, given_back(running))
         await self.until_idle(lambda: FLUSH)
         self._deadlines.close()
         if self._patience is not None:

@@ -143,9 +143,10 @@ class Worker:
     ) -> int:
         """Run jobs until the worker is stopped; how many were run.
 
-        With `burst`, until no job that it can take is due, running, or due again within 5 s.
-        `max_jobs` and `max_seconds` end it sooner. SIGTERM and SIGINT end it gracefully, when
-        this runs in the main thread.
+        With `burst`, until no job that it can take is due, running, or due again within 5 s. It
+        ends sooner when `max_jobs` have run to their end, or after `max_seconds`: jobs that run
+        then get their grace. SIGTERM and SIGINT end it gracefully, when this runs in the main
+        thread.
         """
         with shutdown_signals(self.stop):
             return await self._run(BURST_WINDOW if burst else None, max_jobs, max_seconds)
@@ -234,6 +235,7 @@ class Worker:
             recorder=Recorder(store),
             leaving=lambda: "the worker was shutting down" if self._stop_requested else None,
             freed=self._slot_freed,
+            spared=self._job_spared,
             stuck=self._every_slot_hangs,
         )
         claimer = self._claimer = Claimer(
@@ -416,6 +418,10 @@ class Worker:
     def _slot_freed(self) -> None:
         if self._claimer is not None:
             self._claimer.slot_freed()
+
+    def _job_spared(self) -> None:
+        if self._claimer is not None:
+            self._claimer.spared()
 
     def _every_slot_hangs(self, names: list[str]) -> None:
         message = f"every slot is taken by handlers that hang: {', '.join(names)}"

@@ -41,13 +41,13 @@ class Statement:
 
     def __call__(self, dialect: Dialect, *variant: Any, **params: Any) -> Call:
         """The statement with its parameters; `variant` chooses between texts of it."""
-        key = (dialect.spelling, *variant)
-        found = self._compiled.get(key) or self._compile(key, dialect, variant)
-        return Call(found[0], {"now": dialect.current(), **found[1], **params}, self._replan)
+        sql, constants = self.compile(dialect, *variant)
+        return Call(sql, {"now": dialect.current(), **constants, **params}, self._replan)
 
-    def compile(self, dialect: Dialect, *variant: Any) -> None:
-        """Have it compiled already when it is first needed: that takes some milliseconds."""
-        self(dialect, *variant)
+    def compile(self, dialect: Dialect, *variant: Any) -> tuple[str, dict[str, Any]]:
+        """Its text and constants: have them already when time counts, they take milliseconds."""
+        key = (dialect.spelling, *variant)
+        return self._compiled.get(key) or self._compile(key, dialect, variant)
 
     def _compile(
         self, key: tuple[Any, ...], dialect: Dialect, variant: tuple[Any, ...]

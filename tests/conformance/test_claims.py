@@ -340,6 +340,21 @@ async def test_max_jobs_is_how_many_are_run(
     assert (counts["completed"], counts["pending"]) == (limit, 7 - limit)
 
 
+@pytest.mark.parametrize("burst", [True, False])
+async def test_the_last_of_max_jobs_may_take_as_long_as_they_like(
+    aqueue: jobq.AsyncQueue, router: jobq.Router, burst: bool
+) -> None:
+    @router.handler("long")
+    async def long(payload: int) -> None:
+        for _ in range(20):
+            await aqueue.counts()
+
+    await aqueue.enqueue_many((long, n) for n in range(3))
+    assert await jobq.Worker(aqueue, grace=0).run(burst=burst, max_jobs=2) == 2
+    counts = await aqueue.counts()
+    assert (counts["completed"], counts["pending"]) == (2, 1)
+
+
 async def test_max_jobs_ends_a_worker_that_would_run_for_ever(
     aqueue: jobq.AsyncQueue, known: jobq.Handler[dict, dict]
 ) -> None:

@@ -126,9 +126,20 @@ def _serve(d: Dialect) -> Executable:
     return _serving(d)  # type: ignore[no-any-return]
 
 
+def _compile_writes(d: Dialect) -> None:
+    if d.writes_in_ctes:
+        _take.compile(d)
+        return
+    take_picked.compile(d)
+    taken_picked.compile(d, True)
+    _debit.compile(d)
+    _serve.compile(d)
+
+
 @atomic
 def claim_limited(d: Dialect, request: Request) -> Op[Grant]:
     """Claim jobs of lanes as far as their limits allow, and debit those."""
+    _compile_writes(d)  # before anything is locked, and before starts can be late
     asked: Sequence[At] = request.lanes
     ranked: list[At] = []
     if len(asked) > (most := max(FEW, 4 * request.slots)):
@@ -145,8 +156,9 @@ def claim_limited(d: Dialect, request: Request) -> Op[Grant]:
         return grant
     counting = any(isinstance(state.limit, Concurrency) for state in states.values())
     each = max(1, min(request.slots, 4 * request.slots // len(open_lanes)))
+    looking = heads_of(d, counting, True, **_at(open_lanes, request), each=each)
     grant.asked_at = time.monotonic()
-    found = yield heads_of(d, counting, True, **_at(open_lanes, request), each=each)
+    found = yield looking
     grant.answered_at = time.monotonic()
     heads, rival, served = sort_out(found, states)
     grant.now = found[0][0]
