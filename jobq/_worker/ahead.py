@@ -33,6 +33,7 @@ class Ahead:
         self._since = 0.0
         self._ended = 0
         self._seconds = 0.0
+        self._were_slow = False
         self._not_before = 0.0
 
     def ended(self, took: float) -> None:
@@ -40,16 +41,20 @@ class Ahead:
         self._ended += 1
         self._seconds += took
 
+    @property
+    def are_slow(self) -> bool:
+        """Whether attempts take long, as far as it is known."""
+        return self._seconds >= SHORT * self._ended if self._ended else self._were_slow
+
     def measure(self, now: float) -> None:
         """Outcomes are durable: see what was done since the last look."""
         span = now - self._since
         if span < GLANCE:
             return
-        mean = self._seconds / self._ended if self._ended else SHORT
-        usable = span < GAP and mean < SHORT and now >= self._not_before
+        usable = span < GAP and not self.are_slow and now >= self._not_before
         size = min(self._most, round(self._ended / span * HORIZON)) if usable else 0
         if size > self.size or span >= WINDOW:
-            self.size = size
+            self.size, self._were_slow = size, self.are_slow
             self._since, self._ended, self._seconds = now, 0, 0.0
 
     def failed(self, now: float) -> None:

@@ -43,8 +43,8 @@ class Loan:
 class Claimer:
     """The claim loop. `start` runs the claimed jobs.
 
-    `free` tells how many slots are free, and `room` how many jobs without limits may be taken:
-    for these slots, and ahead of them.
+    `free` tells how many slots are free, `room` how many jobs without limits may be taken at once
+    when some more come free, and `holds_ahead` whether some of them are held ahead of the slots.
 
     It ends when it is stopped, when `quota` jobs have been run, or, in a burst, when there is
     nothing left that this worker could take.
@@ -53,6 +53,7 @@ class Claimer:
     def __init__(
         self,
         store: backends.AsyncStore,
+        outcomes: backends.AsyncStore,
         config: Config,
         lanes: Lanes,
         *,
@@ -61,7 +62,8 @@ class Claimer:
         lease: Callable[[], float],
         margin: float,
         free: Callable[[], int],
-        room: Callable[[], int],
+        room: Callable[[int], int],
+        holds_ahead: Callable[[], bool],
         waiting: Callable[[], int],
         start: Callable[..., None],
         busy: Callable[[], bool],
@@ -71,6 +73,7 @@ class Claimer:
         learned: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
+        self._outcomes = outcomes
         self._has_edges = store.dialect.keeps_dead_entries
         self._config = config
         self._lanes = lanes
@@ -84,6 +87,7 @@ class Claimer:
         self._margin = round(margin * SECOND)
         self._free = free
         self._room = room
+        self._holds_ahead = holds_ahead
         self._waiting = waiting
         self._start = start
         self._busy = busy
@@ -261,7 +265,7 @@ class Claimer:
         counted = self._quota is not None
         ahead = not counted and not self._lanes.open() and self._groups.are_others_dry(group)
         if group.per_slot == 1 and ahead:
-            return self._within_quota(self._room() + freed)
+            return self._within_quota(self._room(freed))
         return self._within_quota((self._free() + freed) * group.per_slot)
 
     async def _claim(self) -> None:
@@ -275,9 +279,12 @@ class Claimer:
     async def _claim_of(self, group: Group, jobs: int) -> None:
         began = time.monotonic()
         wanted = self._arguments(group, jobs, began)
+        # Outcomes leave time for claims, unless jobs run that others are held ahead of.
+        overlaps = group.per_slot > 1 or (self._holds_ahead() and self._busy())
+        store = self._store if overlaps else self._outcomes
         self._lent = True  # nobody else claims meanwhile
         try:
-            claimed = await self._store.run(backends.ops.claim, **wanted)
+            claimed = await store.run(backends.ops.claim, **wanted)
         finally:
             self._lent = False
         self._receive(group, claimed, wanted, began)
@@ -315,7 +322,7 @@ class Claimer:
     @property
     def goes_alone(self) -> bool:
         """Whether claims and outcomes are better done at the same time: with jobs held ahead."""
-        return self._store.dialect.locks_rows and self._room() != self._free()
+        return self._store.dialect.locks_rows and self._holds_ahead()
 
     def lend(self, freed: int) -> Loan | None:
         """A claim for the finisher to make together with its own write.

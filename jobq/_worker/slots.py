@@ -30,6 +30,8 @@ from jobq._worker.running import Host, Running, Start, Stop
 from jobq._worker.watched import attempting, tell_started
 from jobq.observe import logger
 
+FEW = 25
+"""Slots that are not worth a claim of their own."""
 LINGER = 1.0
 """Seconds that cancelled handlers get to clean up when the worker shuts down."""
 FLUSH = 5.0
@@ -132,12 +134,23 @@ class Slots:
         """How many slots are taken by handlers that go on without their jobs."""
         return len({job.call or job for job in self.abandoned})
 
-    @property
-    def room(self) -> int:
-        """How many jobs without limits may be claimed: for free slots, and ahead of them."""
+    def room(self, freed: int = 0) -> int:
+        """How many jobs without limits one claim may take, once `freed` more slots are free.
+
+        Slow ones for half of all slots: those of one claim often end at the same time, and while
+        the database sees to them the other half runs on.
+        """
         if 2 * len(self._line) > self._ahead.size:
             return 0  # few at a time would cost as much as many
-        return self.free + self._ahead.size
+        free = self.free + freed
+        if self._ahead.are_slow:
+            free = min(free, max(FEW, self._count // 2))
+        return free + self._ahead.size
+
+    @property
+    def holds_ahead(self) -> bool:
+        """Whether jobs may be held ahead of the slots."""
+        return self._ahead.size > 0
 
     @property
     def hanging(self) -> list[str]:

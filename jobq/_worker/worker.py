@@ -240,6 +240,7 @@ class Worker:
         )
         claimer = self._claimer = Claimer(
             store,
+            outcomes,
             config,
             lanes,
             worker=self.id,
@@ -247,7 +248,8 @@ class Worker:
             lease=self._lasting,
             margin=self._margin,
             free=lambda: slots.free,
-            room=lambda: slots.room,
+            room=slots.room,
+            holds_ahead=lambda: slots.holds_ahead,
             waiting=lambda: slots.waiting,
             start=slots.start,
             busy=lambda: bool(slots.held),

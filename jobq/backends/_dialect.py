@@ -150,6 +150,10 @@ class Dialect:
         """A column that filters rows already found, and is not to lead to them by an index."""
         raise NotImplementedError
 
+    def one_by_one(self, column: Expression, value: Expression) -> Expression:
+        """They are equal, and each value is to be looked up in the column's index."""
+        raise NotImplementedError
+
     def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:
         """Lock the rows of a query, leaving out those that another transaction holds."""
         raise NotImplementedError
@@ -248,6 +252,9 @@ class SqliteDialect(Dialect):
 
     def check(self, column: Expression) -> Expression:
         return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
+
+    def one_by_one(self, column: Expression, value: Expression) -> Expression:
+        return column == value
 
     def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:  # noqa: ARG002
         return query
@@ -352,6 +359,10 @@ class PostgresDialect(Dialect):
     def check(self, column: Expression) -> Expression:
         # The index of statuses is full of dead entries for the jobs that just passed through.
         return column.op("||")(literal_column("''"))
+
+    def one_by_one(self, column: Expression, value: Expression) -> Expression:
+        # As an array: of two columns that are equal PostgreSQL may walk both, in their order.
+        return column == func.any(postgresql.array([value]))
 
     def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:
         return query.with_for_update(skip_locked=True, of=of or None)

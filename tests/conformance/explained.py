@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from jobq.backends._statement import Call
-from jobq.backends.postgres.plans import ANEW
+from jobq.backends.postgres.plans import Plans
 
 PARAMETER = re.compile(r"%\((\w+)\)s")
 OPTIONS = "ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON"
@@ -18,17 +18,16 @@ OPTIONS = "ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON"
 class Explainer:
     """Runs statements and returns their plans, with what these have read and written.
 
-    One that prepares has the settings of a worker's session, and prepares each statement when that
-    comes first, for the tables as they are then.
+    With the settings of a worker's session it prepares each statement when that comes first, for
+    the tables as they are then.
     """
 
-    def __init__(self, session: psycopg.Connection[Any], *, prepares: bool) -> None:
+    def __init__(self, session: psycopg.Connection[Any], plans: Plans) -> None:
         self._session = session
-        self._prepares = prepares
+        self._prepares = bool(plans)
         self._names: dict[str, str] = {}
-        if prepares:
-            for name, _, wanted in ANEW:
-                session.execute("SELECT set_config(%s, %s, false)", (name, wanted))
+        for name, _, wanted in plans:
+            session.execute("SELECT set_config(%s, %s, false)", (name, wanted))
 
     def plan(self, call: Call) -> dict[str, Any]:
         """The plan of a call, which is run: the caller takes back what it has changed."""

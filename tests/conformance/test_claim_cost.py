@@ -14,6 +14,7 @@ from jobq._payload import dumps
 from jobq.backends import ops
 from jobq.backends._statement import Call, reading
 from jobq.backends.ops.heads import heads_of
+from jobq.backends.postgres.plans import AS_USUAL
 from tests.conformance.explained import Explainer
 from tests.conformance.situations import LEASE, MARGIN, SECOND, run, sql
 
@@ -127,7 +128,7 @@ class Costs:
 
     def __init__(self, connection: psycopg.Connection[Any], queue: jobq.Queue) -> None:
         self._connection = connection
-        self._explainer = Explainer(connection, prepares=False)
+        self._explainer = Explainer(connection, AS_USUAL)
         self._dialect = queue._store().dialect
 
     def settle(self) -> None:

@@ -17,15 +17,19 @@ import pytest
 from attrs import evolve
 
 import jobq
+from jobq._model import JobStatus
+from jobq._outcome import Transition
 from jobq.backends import ops
 from jobq.backends._statement import Call, drive
+from jobq.backends.ops.batches import NewBatch
 from jobq.backends.ops.insert import NewRow, Terms
+from jobq.backends.postgres.plans import ANEW, AS_USUAL, KEPT, Plans
 from tests.conformance.explained import Explainer
-from tests.conformance.situations import COMPLETED, LEASE, MARGIN, SECOND, ending, run, sql
+from tests.conformance.situations import COMPLETED, FAILED, LEASE, MARGIN, SECOND, ending, run, sql
 
 SLOTS = 10
 MANY = 10_000
-TABLES = ("jobq_job", "jobq_attempt")
+TABLES = ("jobq_job", "jobq_attempt", "jobq_step", "jobq_batch")
 CLAIM: dict[str, Any] = {
     "queues": ["default"],
     "types": ["work"],
@@ -67,6 +71,35 @@ def finish(d: Any) -> Any:
     done = yield from ops.finish(d, (yield from claim(d)), keep=86_400 * SECOND)
     assert len(done) == SLOTS
     return done
+
+
+def finish_again(d: Any) -> Any:
+    endings = yield from claim(d)
+    yield from ops.finish(d, endings, keep=None)
+    done = yield from ops.finish(d, endings, keep=None, again=True)
+    assert len(done) == SLOTS
+    return done
+
+
+def fail(d: Any) -> Any:
+    endings = [ending._replace(transition=FAILED) for ending in (yield from claim(d))]
+    done = yield from ops.finish(d, endings, keep=None)
+    assert list(done.values()) == ["failed"] * SLOTS
+    return done
+
+
+def wait(d: Any) -> Any:
+    parked = Transition(status=JobStatus.WAITING, outcome="waiting", waits=("event",))
+    endings = [ending._replace(transition=parked) for ending in (yield from claim(d))]
+    done = yield from ops.finish_with_more(d, endings, keep=None)
+    assert list(done.values()) == ["waiting"] * SLOTS
+    return done
+
+
+def end_batches(d: Any) -> Any:
+    batch = NewBatch(id=row(2).id, owner=None, then=None)
+    yield from ops.insert_batch(d, batch, [row(1)], keep=None)
+    return (yield from ops.end_batches(d, [batch.id], keep=None))
 
 
 def finish_and_delete(d: Any) -> Any:
@@ -126,6 +159,10 @@ UNITS: dict[str, Callable[[Any], Any]] = {
         enqueue_many,
         claim,
         finish,
+        finish_again,
+        fail,
+        wait,
+        end_batches,
         finish_and_delete,
         finish_with_more,
         finish_and_claim,
@@ -138,6 +175,8 @@ UNITS: dict[str, Callable[[Any], Any]] = {
 }
 LOOKS = {"survey", "untold", "overdue"}
 """Those that look whether there is something to do."""
+RARE = {"finish_again", "wait", "end_batches"}
+"""What is done seldom, and only in the session of outcomes."""
 
 
 # --- what they cost ------------------------------------------------------------------------------
@@ -146,15 +185,15 @@ LOOKS = {"survey", "untold", "overdue"}
 class Meter:
     """Runs units of work whose changes are taken back, and says what they cost."""
 
-    def __init__(self, url: str, queue: jobq.Queue, *, prepares: bool) -> None:
+    def __init__(self, url: str, queue: jobq.Queue, plans: Plans) -> None:
         self.url = url
         self.is_postgres = url.startswith("postgresql")
         self._dialect = queue._store().dialect
         self.walks: list[str] = []
-        self._prepares = prepares
+        self._prepares = bool(plans)
         if self.is_postgres:  # one session: a new one reads catalogs first
-            self._session = psycopg.connect(url, autocommit=True)
-            self._explainer = Explainer(self._session, prepares=prepares)
+            self._session = psycopg.connect(url, autocommit=True, prepare_threshold=None)
+            self._explainer = Explainer(self._session, plans)
 
     def close(self) -> None:
         if self.is_postgres:
@@ -246,6 +285,16 @@ def fill(queue: jobq.Queue) -> None:
         "SELECT id, 1, 1, 'completed', created_at, created_at FROM jobq_job "
         "WHERE owner = 'finished'",
     )
+    sql(
+        queue,
+        "INSERT INTO jobq_step (job_id, name, status, fence, started_at) "
+        "SELECT id, 'event', 'waiting', 1, created_at FROM jobq_job WHERE owner = 'future'",
+    )
+    sql(
+        queue,
+        "INSERT INTO jobq_batch (id, total, ended_at) "
+        "SELECT id, 1, created_at FROM jobq_job WHERE owner = 'finished'",
+    )
 
 
 @pytest.mark.timeout(240)
@@ -255,8 +304,8 @@ def test_units_of_work_cost_the_same_however_full_the_tables_are(
     router: jobq.Router,
     record_property: Callable[[str, object], None],
 ) -> None:
-    few, many, walks = measured(url, queue, router, prepares=False)
-    found = {name: (few[name], many[name]) for name in UNITS}
+    few, many, walks = measured(url, queue, router, AS_USUAL)
+    found = {name: (few[name], many[name]) for name in few}
     record_property("costs", found)
     assert walks == []
     # Indexes are a level or two deeper, and each level is a page.
@@ -264,12 +313,16 @@ def test_units_of_work_cost_the_same_however_full_the_tables_are(
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("plans", [ANEW, KEPT], ids=["anew", "kept"])
 def test_what_was_prepared_for_empty_tables_costs_the_same_in_full_ones(
-    postgres: str, router: jobq.Router, record_property: Callable[[str, object], None]
+    postgres: str,
+    router: jobq.Router,
+    record_property: Callable[[str, object], None],
+    plans: Plans,
 ) -> None:
     """And before PostgreSQL has looked at what is in them now."""
     with jobq.Queue(postgres, router=router) as queue:
-        few, many, walks = measured(postgres, queue, router, prepares=True)
+        few, many, walks = measured(postgres, queue, router, plans)
     found = {name: (few[name], many[name]) for name in few}
     record_property("costs", found)
     assert walks == []
@@ -277,7 +330,7 @@ def test_what_was_prepared_for_empty_tables_costs_the_same_in_full_ones(
 
 
 def measured(
-    url: str, queue: jobq.Queue, router: jobq.Router, *, prepares: bool
+    url: str, queue: jobq.Queue, router: jobq.Router, plans: Plans
 ) -> tuple[dict[str, int], dict[str, int], list[str]]:
     """What units cost in few jobs and in many, and which tables are walked for them."""
     router.handler("work")(lambda payload: None)
@@ -287,8 +340,9 @@ def measured(
     for type in ("work", "limited"):
         queue.enqueue_many((type, {}) for _ in range(3 * SLOTS))
     # The best plans for looks depend on what is in the columns: of how many types jobs are.
-    units = {name: unit for name, unit in UNITS.items() if not prepares or name not in LOOKS}
-    with closing(Meter(url, queue, prepares=prepares)) as meter:
+    left_out = (LOOKS if plans else set()) | (set() if plans == KEPT else RARE)
+    units = {name: unit for name, unit in UNITS.items() if name not in left_out}
+    with closing(Meter(url, queue, plans)) as meter:
         few = {name: meter.of(unit) for name, unit in units.items()}
         fill(queue)
         meter.settle()

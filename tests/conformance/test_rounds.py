@@ -6,14 +6,17 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import wraps
 from typing import Any
 
 import pytest
 
 import jobq
 from jobq import backends
+from jobq._worker import ahead
 from jobq._worker.claimer import Claimer
 from jobq._worker.lanes import Lanes
+from jobq.backends import ops
 
 PATIENCE = 10.0
 
@@ -84,6 +87,7 @@ async def claiming(
 
     claimer = Claimer(
         listening,  # type: ignore[arg-type]
+        listening,  # type: ignore[arg-type]
         config,
         Lanes(config, None),
         worker="w",
@@ -91,7 +95,8 @@ async def claiming(
         lease=lambda: 30.0,
         margin=10.0,
         free=lambda: place.free,
-        room=lambda: place.free,
+        room=lambda freed: place.free + freed,
+        holds_ahead=lambda: False,
         waiting=lambda: 0,
         start=place.start,
         busy=lambda: True,
@@ -211,6 +216,36 @@ async def test_where_nothing_is_held_ahead_the_next_claim_goes_with_the_outcome(
     joined = asked.ops[JOINED[url.partition(":")[0]]]
     assert (joined, asked.ops["finish"]) == (20, 0)
     assert asked.ops["claim"] <= 4
+
+
+async def test_slow_jobs_are_claimed_for_half_of_the_slots_at_a_time(
+    url: str, router: jobq.Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router.handler("h")(do_nothing)
+    monkeypatch.setattr(ahead, "SHORT", 0.0)
+    wanted: list[int] = []
+    claim, joined = ops.claim, ops.joined
+
+    @wraps(claim)
+    def claims(d: Any, **asked: Any) -> Any:
+        wanted.append(asked["slots"])
+        return (yield from claim(d, **asked))
+
+    def joins(d: Any) -> Any:
+        @wraps(joined(d))
+        def joint(d: Any, endings: Any, asked: Any, **rest: Any) -> Any:
+            wanted.append(asked["slots"])
+            return (yield from joined(d)(d, endings, asked, **rest))
+
+        return joint
+
+    monkeypatch.setattr(ops, "claim", claims)
+    monkeypatch.setattr(ops, "joined", joins)
+    async with jobq.AsyncQueue(url, router=router) as aqueue:
+        await aqueue.enqueue_many(("h", None) for _ in range(300))
+        assert await jobq.Worker(aqueue, concurrency=60).run_once() == 300
+    assert wanted[0] == 60  # nothing is known yet
+    assert max(wanted[1:]) == 30
 
 
 async def test_outcomes_of_every_kind_are_written_beside_claims(

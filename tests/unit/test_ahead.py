@@ -68,6 +68,18 @@ def test_a_slow_job_counts_only_when_the_window_ends() -> None:
     assert ahead.size == 0
 
 
+def test_attempts_are_slow_as_soon_as_one_is_and_until_others_were_not() -> None:
+    ahead = Ahead()
+    ahead.measure(100.0)
+    seen = [ahead.are_slow]
+    for took, now in [(0.05, 100.01), (None, 100.06), (None, 100.2), (0.0001, 100.3)]:
+        if took is not None:
+            ahead.ended(took)
+        seen.append(ahead.are_slow)
+        ahead.measure(now)
+    assert seen == [False, True, True, True, False]
+
+
 def test_what_was_measured_before_a_pause_says_nothing() -> None:
     assert measured(jobs=1000, took=0.0001, span=60.0) == 0
 

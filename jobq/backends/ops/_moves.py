@@ -22,7 +22,7 @@ def may(d: Dialect, verb: str) -> Expression:
 def held(d: Dialect, claims: Any) -> Expression:
     """A row is in the hands of one of these claims, which have an `id` and a `fence`."""
     c = claims.c
-    return and_(j.id == d.id(c.id), j.fence == c.fence, may(d, "finish"))
+    return and_(d.one_by_one(j.id, d.id(c.id)), j.fence == c.fence, may(d, "finish"))
 
 
 def clock_value(d: Dialect) -> Expression:

@@ -27,7 +27,7 @@ from jobq.backends.ops.insert import CHANNEL
 from jobq.backends.postgres.aio import AsyncPostgresStore
 from jobq.backends.postgres.connections import AsyncConnection, connect_args
 from jobq.backends.postgres.ear import Ear
-from jobq.backends.postgres.plans import ANEW, AS_USUAL
+from jobq.backends.postgres.plans import ANEW, AS_USUAL, KEPT
 from jobq.backends.postgres.sync import PostgresStore
 from jobq.observe import logger
 
@@ -80,10 +80,10 @@ class PostgresBackend:
         return PostgresStore(options, self.dialect, reserved="jobq leases")
 
     def outcome_store(self, within: float) -> AsyncPostgresStore:
-        """For outcomes: whoever has taken the pool."""
+        """For outcomes, whoever has taken the pool, and for claims while there are none."""
         name, options = "jobq outcomes", self._answering(within)
         return AsyncPostgresStore(
-            options, self.dialect, reserved=name, plans=ANEW, doubt=self._doubt
+            options, self.dialect, reserved=name, plans=KEPT, doubt=self._doubt
         )
 
     def _answering(self, within: float | None) -> PostgresOptions:

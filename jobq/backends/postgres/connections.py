@@ -19,7 +19,7 @@ from psycopg.pq import TransactionStatus
 from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call
 from jobq.backends.postgres.attempts import Attempts
-from jobq.backends.postgres.plans import ANEW, AS_USUAL, Plans
+from jobq.backends.postgres.plans import ANEW, AS_USUAL, KEPT, Plans
 
 T = TypeVar("T")
 CANCEL_WITHIN = 1.0
@@ -193,7 +193,8 @@ _BOUNDS = ("statement_timeout", "idle_in_transaction_session_timeout")
 
 def _sets(name: str, usual: str, wanted: str) -> str:
     return (
-        f"CASE WHEN pg_backend_pid() = %(pid)s AND current_setting('{name}') = '{usual}'"
+        "CASE WHEN pg_backend_pid() = %(pid)s"
+        f" AND current_setting('{name}') IN ('{usual}', {wanted})"
         f" THEN set_config('{name}', {wanted}, false) END"
     )
 
@@ -206,7 +207,8 @@ def _settings(plans: Plans) -> Iterator[str]:
 
 
 _FIRST_WORDS = {
-    plans: f"SELECT pg_backend_pid(), {', '.join(_settings(plans))}" for plans in (AS_USUAL, ANEW)
+    plans: f"SELECT pg_backend_pid(), {', '.join(_settings(plans))}"
+    for plans in (AS_USUAL, ANEW, KEPT)
 }
 
 

@@ -9,8 +9,22 @@ from __future__ import annotations
 
 Plans = tuple[tuple[str, str, str], ...]
 """Settings of a session: the name of each, its usual value, and what it is to be instead. Where
-somebody has chosen another value, that one stays."""
+somebody has chosen a third value, that one stays."""
 
 AS_USUAL: Plans = ()
 ANEW: Plans = (("plan_cache_mode", "auto", "force_custom_plan"),)
 """For a worker's sessions: a prepared statement saves all but the planning, a third of a claim."""
+KEPT: Plans = (
+    ("plan_cache_mode", "auto", "force_generic_plan"),
+    ("enable_seqscan", "on", "off"),
+    ("enable_bitmapscan", "on", "off"),
+    ("enable_hashjoin", "on", "off"),
+    ("enable_mergejoin", "on", "off"),
+    ("jit", "on", "off"),
+)
+"""For the session of outcomes, and of claims for free slots: it saves the planning, too.
+
+Its statements have one plan each, by an index, that is right for any tables and parameters. What
+could mislead PostgreSQL is turned off: for tables that are still empty other plans would do as
+well, and its guess how many rows a LIMIT lets pass is a part of all that there are.
+"""

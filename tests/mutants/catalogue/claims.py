@@ -17,6 +17,7 @@ from tests.mutants.catalogue.names import (
     ROUNDS,
     SATURATED,
     SLOTS,
+    TOO_LATE,
     WAITING,
 )
 
@@ -138,6 +139,38 @@ MUTANTS = (
         old='"force_custom_plan"',
         new='"force_generic_plan"',
         tests=(f"{PLANS}::test_what_was_prepared_for_empty_tables_costs_the_same_in_full_ones",),
+    ),
+    Mutant(
+        name="one-by-one",
+        promise="a plan that is kept looks each job up by its id, on PostgreSQL",
+        file="backends/_dialect.py",
+        old="return column == func.any(postgresql.array([value]))",
+        new="return column == value",
+        tests=(f"{PLANS}::test_what_was_prepared_for_empty_tables_costs_the_same_in_full_ones",),
+    ),
+    Mutant(
+        name="halves",
+        promise="slow jobs are claimed for half of the slots at a time",
+        file="_worker/slots.py",
+        old="        if self._ahead.are_slow:",
+        new="        if False:",
+        tests=(f"{ROUNDS}::test_slow_jobs_are_claimed_for_half_of_the_slots_at_a_time",),
+    ),
+    Mutant(
+        name="last-of-max-jobs",
+        promise="a worker that runs so many jobs lets the last of them end",
+        file="_worker/claimer.py",
+        old="(self._quota == 0 and not self._busy())",
+        new="self._quota == 0",
+        tests=(f"{CLAIMS}::test_the_last_of_max_jobs_may_take_as_long_as_they_like",),
+    ),
+    Mutant(
+        name="spared",
+        promise="a job that was claimed and not started is none of so many",
+        file="_worker/slots.py",
+        old="                self._on_spared()\n",
+        new="",
+        tests=(TOO_LATE,),
     ),
     Mutant(
         name="log-of-others",

@@ -1,14 +1,17 @@
-"""What a worker prepares on PostgreSQL is planned anew, whatever the tables held before."""
+"""How often PostgreSQL plans what a worker prepares: at each call, or once and for all."""
 
 from __future__ import annotations
 
 from contextlib import aclosing
 from typing import Any
 
+import pytest
+
 import jobq
 from jobq import backends
 from jobq.backends import ops
 from jobq.backends._statement import Call, reading
+from jobq.backends.postgres.aio import AsyncPostgresStore
 from tests.conformance.situations import COMPLETED, LEASE, MARGIN, ending
 
 CLAIM: dict[str, Any] = {
@@ -50,19 +53,36 @@ async def work(
         assert await outcomes.run(ops.finish, [ending(job, COMPLETED)], keep=None)
 
 
-async def test_what_a_worker_prepares_is_planned_for_the_tables_as_they_are(postgres: str) -> None:
+async def test_claims_are_planned_for_the_tables_as_they_are_and_outcomes_once(
+    postgres: str,
+) -> None:
     async with a_queue(postgres) as queue, aclosing(backend_of(queue).async_store(5)) as claims:
         outcomes = backend_of(queue).outcome_store(5)
         assert outcomes is not None
         async with aclosing(outcomes):
             await work(queue, claims, outcomes)
-            asked = {
-                "SKIP LOCKED": await claims.run(prepared),
-                "jobq_attempt": await outcomes.run(prepared),
-            }
-    for word, found in asked.items():
-        plans = [plans for text, *plans in found if word in text]
-        assert plans == [[0, 2 * BEFORE_ONE_IS_KEPT]]
+            anew, kept = await claims.run(prepared), await outcomes.run(prepared)
+    times = 2 * BEFORE_ONE_IS_KEPT
+    assert [plans for text, *plans in anew if "SKIP LOCKED" in text] == [[0, times]]
+    assert [plans for text, *plans in kept if "jobq_attempt" in text] == [[times, 0]]
+
+
+async def test_a_worker_with_free_slots_claims_by_a_plan_that_is_kept(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+    run = AsyncPostgresStore.run
+
+    async def watched(store: AsyncPostgresStore, op: Any, *args: Any, **kwargs: Any) -> Any:
+        if op is ops.claim:
+            asked.append(store._reserved)
+        return await run(store, op, *args, **kwargs)
+
+    monkeypatch.setattr(AsyncPostgresStore, "run", watched)
+    async with a_queue(postgres) as queue:
+        await queue.enqueue("work", {})
+        assert await jobq.Worker(queue).run_once() == 1
+    assert asked[0] == "jobq outcomes"
 
 
 async def test_where_the_server_chooses_nothing_is_prepared_that_needs_it_planned_anew(
