@@ -25,6 +25,8 @@ class Call(NamedTuple):
     params: dict[str, Any]
     replan: bool = False
     """Whether to plan it anew with the parameters' values, instead of preparing it once."""
+    settled: bool = False
+    """Whether a plan for any tables and values will do where only an index can be gone by."""
 
 
 Op = Generator[Call, list[Row], T]
@@ -33,16 +35,18 @@ Op = Generator[Call, list[Row], T]
 class Statement:
     """A statement built with SQLAlchemy Core, compiled to text once for each dialect."""
 
-    def __init__(self, build: Callable[..., Executable], *, replan: bool) -> None:
+    def __init__(
+        self, build: Callable[..., Executable], *, replan: bool = False, settled: bool = False
+    ) -> None:
         self._build = build
-        self._replan = replan
+        self._planning = (replan, settled)
         self._compiled: dict[tuple[Any, ...], tuple[str, dict[str, Any]]] = {}
         self.__doc__ = build.__doc__
 
     def __call__(self, dialect: Dialect, *variant: Any, **params: Any) -> Call:
         """The statement with its parameters; `variant` chooses between texts of it."""
         sql, constants = self.compile(dialect, *variant)
-        return Call(sql, {"now": dialect.current(), **constants, **params}, self._replan)
+        return Call(sql, {"now": dialect.current(), **constants, **params}, *self._planning)
 
     def compile(self, dialect: Dialect, *variant: Any) -> tuple[str, dict[str, Any]]:
         """Its text and constants: have them already when time counts, they take milliseconds."""
@@ -62,12 +66,20 @@ class Statement:
 
 def statement(build: Callable[..., Executable]) -> Statement:
     """Turn a function of a dialect that builds a statement into the statement itself."""
-    return Statement(build, replan=False)
+    return Statement(build)
 
 
 def replanned(build: Callable[..., Executable]) -> Statement:
     """A statement whose plan depends on its parameters: a LIMIT, or arrays of unlike lengths."""
     return Statement(build, replan=True)
+
+
+def settled(build: Callable[..., Executable]) -> Statement:
+    """One to be replanned, unless the session rules out all plans but those by an index.
+
+    Then there is one only, since it looks each row up by what it is asked for: its plan is kept.
+    """
+    return Statement(build, replan=True, settled=True)
 
 
 OpFunction = Callable[..., Op[T]]

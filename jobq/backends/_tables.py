@@ -8,6 +8,7 @@ database is in `_columns`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Column, Index, MetaData, Table, Text, text
@@ -339,11 +340,17 @@ schema = Table(
 
 
 def _index(
-    name: str, table: Table, *columns: str, where: str | None = None, unique: bool = False
+    name: str,
+    table: Table,
+    *columns: str,
+    where: str | None = None,
+    unique: bool = False,
+    partial_on: Sequence[str] = ("postgresql", "sqlite"),
 ) -> None:
     options: dict[str, Any] = {}
     if where is not None:
-        options = {"postgresql_where": text(where), "sqlite_where": text(sqlite_predicate(where))}
+        spelled = {"postgresql": where, "sqlite": sqlite_predicate(where)}
+        options = {f"{kind}_where": text(spelled[kind]) for kind in partial_on}
     Index(name, *(text(column) for column in columns), _table=table, unique=unique, **options)
 
 
@@ -379,7 +386,8 @@ _index("jobq_job_holding", job, "lane", where=HOLDING)
 # Jobs to come, until they are due.
 _index("jobq_job_scheduled", job, "run_at", where=SCHEDULED)
 _index("jobq_job_undeclared", job, "type", "id", where=UNDECLARED)
-_index("jobq_job_status", job, "status", "id")
+# By what all jobs are, so that PostgreSQL cannot look up ids here: in an empty table it might.
+_index("jobq_job_status", job, "status", "id", where="status <> ''", partial_on=["postgresql"])
 _index("jobq_job_unique", job, "type", "unique_key", where=UNIQUE, unique=True)
 _index(
     "jobq_job_idempotency",

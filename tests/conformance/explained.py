@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from jobq.backends._statement import Call
-from jobq.backends.postgres.plans import Plans
+from jobq.backends.postgres.plans import Plans, may_prepare
 
 PARAMETER = re.compile(r"%\((\w+)\)s")
 OPTIONS = "ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON"
@@ -18,13 +18,13 @@ OPTIONS = "ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON"
 class Explainer:
     """Runs statements and returns their plans, with what these have read and written.
 
-    With the settings of a worker's session it prepares each statement when that comes first, for
-    the tables as they are then.
+    With the settings of a worker's session it prepares statements as that does, when they come
+    first, for the tables as they are then.
     """
 
     def __init__(self, session: psycopg.Connection[Any], plans: Plans) -> None:
         self._session = session
-        self._prepares = bool(plans)
+        self._plans = plans
         self._names: dict[str, str] = {}
         for name, _, wanted in plans:
             session.execute("SELECT set_config(%s, %s, false)", (name, wanted))
@@ -33,7 +33,7 @@ class Explainer:
         """The plan of a call, which is run: the caller takes back what it has changed."""
         statement: Any = f"EXPLAIN ({OPTIONS}) {call.sql}"
         params: Any = call.params
-        if self._prepares:
+        if self._plans and may_prepare(call, self._plans):
             statement, params = self._execute(call), None
         [(told,)] = self._session.execute(statement, params, prepare=False).fetchall()
         return told[0]["Plan"]  # type: ignore[no-any-return]

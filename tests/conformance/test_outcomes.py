@@ -91,7 +91,7 @@ async def test_a_job_out_of_attempts_fails_with_its_last_error(
         raise RuntimeError(f"attempt {job.attempt}")
 
     job = await afrozen.enqueue(handle)
-    assert await adrain(afrozen, with_scheduled=True) == 2
+    assert await adrain(afrozen, with_scheduled=True, max_jobs=9) == 2
     failed = await afrozen.get(job.id)
     assert (failed.status, failed.attempts) == ("failed", 2)
     assert (failed.error_code, failed.error) == ("RuntimeError", "RuntimeError: attempt 2")

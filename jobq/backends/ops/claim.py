@@ -27,7 +27,7 @@ from jobq._limits import Lane
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression, number, param, word
-from jobq.backends._statement import Call, Op, Statement, reading, replanned, statement
+from jobq.backends._statement import Call, Op, Statement, reading, replanned, settled, statement
 from jobq.backends.ops._moves import clock_value, lease_end
 
 j = t.job.c
@@ -148,7 +148,7 @@ def claims(d: Dialect, edges: bool) -> Any:
     return update(t.job).where(picked).values(claiming(d)).returning(*d.own(CLAIMED))
 
 
-@replanned
+@settled
 def _claim(d: Dialect, edges: bool) -> Executable:
     return claims(d, edges)  # type: ignore[no-any-return]
 

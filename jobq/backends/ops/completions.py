@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Executable, Text, and_, func, insert, null, s
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, number, param, word
-from jobq.backends._statement import Op, replanned, statement
+from jobq.backends._statement import Op, settled, statement
 from jobq.backends.ops._ending import Ending
 from jobq.backends.ops._moves import held, prune_time
 from jobq.backends.ops.artifacts import store_artifacts
@@ -62,7 +62,7 @@ def completions_with_history(d: Dialect) -> tuple[Any, Any]:
     return d.wire(done.c.id), record.on_conflict_do_nothing().cte("record")
 
 
-@replanned
+@settled
 def _complete_all(d: Dialect, returns: bool) -> Executable:
     """Both tables in one statement, where the database can."""
     if not d.writes_in_ctes:

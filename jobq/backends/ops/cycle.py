@@ -9,7 +9,7 @@ from sqlalchemy import Executable, null, select
 
 from jobq._payload import dumps
 from jobq.backends._dialect import Dialect
-from jobq.backends._statement import Op, atomic, knows_again, replanned
+from jobq.backends._statement import Op, atomic, knows_again, settled
 from jobq.backends.ops._ending import Ending
 from jobq.backends.ops.claim import Claimed, asked, claim, claims, compile_claims, in_order
 from jobq.backends.ops.completions import (
@@ -45,7 +45,7 @@ def finish_and_claim(
     return done, claimed
 
 
-@replanned
+@settled
 def _complete_and_claim(d: Dialect, edges: bool) -> Executable:
     """Claimed jobs, and the ids of completed ones, which have no more."""
     id, record = completions_with_history(d)

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Executable, Text, delete, func, select, tuple
 from jobq._payload import dumps
 from jobq.backends import _tables as t
 from jobq.backends._dialect import Dialect, Expression
-from jobq.backends._statement import Op, replanned, statement
+from jobq.backends._statement import Op, settled, statement
 from jobq.backends.ops._moves import held, may
 
 
@@ -38,7 +38,7 @@ def _steps(d: Dialect) -> Any:
     return delete(t.step).where(_is_gone(d, t.step.c.job_id))
 
 
-@replanned
+@settled
 def _delete_held(d: Dialect) -> Executable:
     """With what belongs to them, in one statement, where the database can."""
     end = d.rows("rows", id=Text, fence=BigInteger)

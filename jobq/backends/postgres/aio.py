@@ -87,20 +87,18 @@ class AsyncPostgresStore(hints.Hinting):
 
     async def _try(self, op: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         async def work(connection: AsyncConnection) -> Any:
-            cursor = connection.take_cursor()
-
             async def execute(call: Call) -> list[Row]:
                 prepare = prepares(call, self._options, connection)
+                cursor = connection.take_cursor(call.sql)
                 await cursor.execute(call.sql, call.params, prepare=prepare)
-                return await cursor.fetchall() if returns_rows(cursor) else []
+                rows = await cursor.fetchall() if returns_rows(cursor) else []
+                connection.leave_cursor(call.sql, cursor)
+                return rows
 
             if marked(op, "atomic"):
                 async with connection.transaction():
-                    answer = await drive_async(op(self.dialect, *args, **kwargs), execute)
-            else:
-                answer = await drive_async(op(self.dialect, *args, **kwargs), execute)
-            connection.leave_cursor(cursor)
-            return answer
+                    return await drive_async(op(self.dialect, *args, **kwargs), execute)
+            return await drive_async(op(self.dialect, *args, **kwargs), execute)
 
         return await self._with_connection(work, writing=not marked(op, "reading"))
 

@@ -19,11 +19,13 @@ from psycopg.pq import TransactionStatus
 from jobq.backends._options import PostgresOptions
 from jobq.backends._statement import Call
 from jobq.backends.postgres.attempts import Attempts
-from jobq.backends.postgres.plans import ANEW, AS_USUAL, KEPT, Plans
+from jobq.backends.postgres.plans import ANEW, AS_USUAL, KEPT, Plans, may_prepare
 
 T = TypeVar("T")
 CANCEL_WITHIN = 1.0
 """Seconds that a cancelled call waits for the server to agree, before its connection is closed."""
+SPARES = 4
+"""How many cursors a connection keeps."""
 LOOK_AGAIN = 0.5
 """About how often a pool that has no connection tries to make one, in seconds."""
 
@@ -38,23 +40,30 @@ class Patience:
     silent = False
     """Whether an answer did not come in time, and the connection was closed."""
     made_at = 0.0
-    prepares_all = False
-    """Whether statements that are to be planned anew may be prepared on it, see `Plans`."""
+    plans: Plans = AS_USUAL
+    """How it was told to plan what is prepared on it."""
     _until = math.inf
-    _spare: Any = None
 
-    def take_cursor(self) -> Any:
-        """The cursor of the last call, or a new one. The last one's may be ready for its statement.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._spares: dict[str, Any] = {}
+        """Cursors by the statement that they had, the one used last at the end."""
+
+    def take_cursor(self, sql: str) -> Any:
+        """The cursor that had this statement before, or a new one.
 
         psycopg keeps how parameters and columns are converted as long as a cursor gets the same
         statement again: finding that out takes longer than a small one takes to send.
         """
-        cursor, self._spare = self._spare or self.cursor(), None
-        return cursor
+        return self._spares.pop(sql, None) or self.cursor()
 
-    def leave_cursor(self, cursor: Any) -> None:
-        """Keep it for the next call, unless it still holds what many rows were."""
-        self._spare = cursor if cursor.rowcount <= 1 else None
+    def leave_cursor(self, sql: str, cursor: Any) -> None:
+        """Keep it for the next time, unless it still holds what many rows were."""
+        if cursor.rowcount > 1:
+            return
+        self._spares[sql] = cursor
+        if len(self._spares) > SPARES:
+            del self._spares[next(iter(self._spares))]
 
     def _bounded(self, waiting: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """Give up in time. Drivers look in ten times a second, also while nothing comes."""
@@ -217,7 +226,7 @@ def _heed(
 ) -> None:
     """Prepare no statements where the server that answers is another than we connected to."""
     pid, heeded = row[0], row[1 + len(_BOUNDS) :]
-    connection.prepares_all = bool(plans) and None not in heeded
+    connection.plans = AS_USUAL if None in heeded else plans
     if options.prepare is None and pid != connection.info.backend_pid:
         connection.prepare_threshold = None
 
@@ -225,7 +234,7 @@ def _heed(
 def prepares(
     call: Call, options: PostgresOptions, connection: Connection | AsyncConnection
 ) -> bool:
-    return options.prepare is not False and (connection.prepares_all or not call.replan)
+    return options.prepare is not False and may_prepare(call, connection.plans)
 
 
 def rest_before(deadline: float, tries: int) -> float | None:

@@ -7,6 +7,8 @@ a setting of the session they are not prepared at all: parsed, analysed and plan
 
 from __future__ import annotations
 
+from jobq.backends._statement import Call
+
 Plans = tuple[tuple[str, str, str], ...]
 """Settings of a session: the name of each, its usual value, and what it is to be instead. Where
 somebody has chosen a third value, that one stays."""
@@ -24,7 +26,15 @@ KEPT: Plans = (
 )
 """For the session of outcomes, and of claims for free slots: it saves the planning, too.
 
-Its statements have one plan each, by an index, that is right for any tables and parameters. What
-could mislead PostgreSQL is turned off: for tables that are still empty other plans would do as
-well, and its guess how many rows a LIMIT lets pass is a part of all that there are.
+Statements that are settled have one plan each, by an index, that is right for any tables and
+parameters. What could mislead PostgreSQL is turned off: for tables that are still empty other
+plans would do as well, and its guess how many rows a LIMIT lets pass is a part of all there are.
+Other statements are not prepared: they are seldom here.
 """
+
+
+def may_prepare(call: Call, plans: Plans) -> bool:
+    """Whether a session that was told so may prepare a statement."""
+    if plans == KEPT:
+        return call.settled
+    return plans == ANEW or not call.replan

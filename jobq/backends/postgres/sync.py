@@ -81,20 +81,19 @@ class PostgresStore(hints.Hinting):
 
     def _try(self, op: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         with self._connection(writing=not marked(op, "reading")) as connection:
-            cursor = connection.take_cursor()
 
             def execute(call: Call) -> list[Row]:
                 prepare = prepares(call, self._options, connection)
+                cursor = connection.take_cursor(call.sql)
                 cursor.execute(call.sql, call.params, prepare=prepare)
-                return cursor.fetchall() if returns_rows(cursor) else []
+                rows = cursor.fetchall() if returns_rows(cursor) else []
+                connection.leave_cursor(call.sql, cursor)
+                return rows
 
             if marked(op, "atomic"):
                 with connection.transaction():
-                    answer = drive(op(self.dialect, *args, **kwargs), execute)
-            else:
-                answer = drive(op(self.dialect, *args, **kwargs), execute)
-            connection.leave_cursor(cursor)
-            return answer
+                    return drive(op(self.dialect, *args, **kwargs), execute)
+            return drive(op(self.dialect, *args, **kwargs), execute)
 
     def bulk(self, rows: Sequence[NewRow]) -> int:
         """Store rows that have no unique keys, by COPY; the instant at which they were created."""
