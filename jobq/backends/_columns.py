@@ -10,15 +10,25 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, SmallInteger, Text, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    SmallInteger,
+    Text,
+    Uuid,
+    text,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ClauseElement
 from sqlalchemy.types import TypeEngine
 
-Instant: TypeEngine[Any] = Integer().with_variant(postgresql.TIMESTAMP(timezone=True), "postgresql")
-Json: TypeEngine[Any] = Text().with_variant(postgresql.JSON(), "postgresql")
-Id: TypeEngine[Any] = Text().with_variant(postgresql.UUID(as_uuid=False), "postgresql")
+Instant: TypeEngine[Any] = Integer().with_variant(DateTime(timezone=True), "postgresql")
+Json: TypeEngine[Any] = Text().with_variant(JSON(), "postgresql")
+Id: TypeEngine[Any] = Text().with_variant(Uuid(as_uuid=False), "postgresql")
 Flag: TypeEngine[Any] = Integer().with_variant(Boolean(), "postgresql")
 Number: TypeEngine[Any] = Integer()
 Small: TypeEngine[Any] = Integer().with_variant(SmallInteger(), "postgresql")

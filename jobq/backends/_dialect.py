@@ -11,11 +11,7 @@ import re
 from typing import Any, ClassVar
 
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
     ColumnElement,
-    DateTime,
     FromClause,
     Integer,
     Select,
@@ -23,26 +19,11 @@ from sqlalchemy import (
     Text,
     TextClause,
     bindparam,
-    case,
-    cast,
-    extract,
-    func,
     literal_column,
-    not_,
-    select,
-    text,
-    type_coerce,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Dialect as SqlalchemyDialect
-from sqlalchemy.sql.elements import UnaryExpression
-from sqlalchemy.sql.operators import custom_op
 
 from jobq._clock import Clock
-from jobq.backends._columns import sqlite_predicate
 
 Expression = ColumnElement[Any]
 
@@ -166,209 +147,13 @@ class Dialect:
         """Keep the rows of a query from being changed until the transaction ends."""
         raise NotImplementedError
 
+    def pyformat(self) -> Dialect:
+        """The same, for a cursor that wants parameters as `%(name)s`."""
+        return self
+
     def own(self, columns: Any) -> list[Expression]:
         """`wires` for statements that never run on a caller's connection."""
         return self.wires(columns)
 
     def wires(self, columns: Any) -> list[Expression]:
         return [self.wire(column).label(column.name) for column in columns]
-
-
-class _SqliteCompiler(SQLiteCompiler):
-    def get_from_hint_text(self, table: Any, text: str | None) -> str | None:  # noqa: ARG002
-        return text
-
-
-class _Sqlite(SQLiteDialect_pysqlite):
-    """SQLAlchemy's, with the `INDEXED BY` that it leaves out."""
-
-    statement_compiler = _SqliteCompiler
-    supports_statement_cache = True
-
-
-class SqliteDialect(Dialect):
-    name = spelling = "sqlite"
-    sqlalchemy = _Sqlite(paramstyle="named")
-    writes_in_ctes = False
-    locks_rows = False
-    notifies = False
-    has_clock = False
-    keeps_dead_entries = False
-
-    def current(self) -> int:
-        return self.clock.now()
-
-    def insert(self, table: Table) -> Any:
-        return sqlite.insert(table)
-
-    def now(self) -> Expression:
-        return param("now", Integer)
-
-    def instant(self, microseconds: Expression) -> Expression:
-        return microseconds
-
-    def later(self, moment: Expression, microseconds: Expression) -> Expression:
-        return moment + microseconds
-
-    def flag(self, value: Expression) -> Expression:
-        return value
-
-    def truth(self, condition: Expression) -> Expression:
-        return case((condition, number(1)), else_=number(0))
-
-    def is_set(self, column: Expression) -> Expression:
-        return column == number(1)
-
-    def is_unset(self, column: Expression) -> Expression:
-        return column == number(0)
-
-    def id(self, value: Expression) -> Expression:
-        return value
-
-    def json(self, value: Expression) -> Expression:
-        return value
-
-    def wire(self, column: Expression) -> Expression:
-        # An expression has no declared type, so no converter of the caller's touches it.
-        kind = column.type
-        return cast(column, Integer if isinstance(kind, Integer) else Text)
-
-    def fence(self) -> Expression:
-        return select(func.random()).scalar_subquery()
-
-    def rows(self, name: str, /, **kinds: Any) -> FromClause:
-        each = func.json_each(param(name)).table_valued("value", name=f"{name}_each")
-        columns = (
-            cast(func.json_extract(each.c.value, text(f"'$.{column}'")), _affinity(kind)).label(
-                column
-            )
-            for column, kind in kinds.items()
-        )
-        # The LIMIT keeps SQLite from taking the subquery apart and parsing JSON at every mention.
-        return select(*columns).limit(number(-1)).subquery(name)
-
-    def predicate(self, spelled: str) -> TextClause:
-        return text(sqlite_predicate(spelled))
-
-    def check(self, column: Expression) -> Expression:
-        return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
-
-    def one_by_one(self, column: Expression, value: Expression) -> Expression:
-        return column == value
-
-    def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:  # noqa: ARG002
-        return query
-
-    def lock(self, query: Select[Any], *of: Any) -> Select[Any]:  # noqa: ARG002
-        return query  # the whole file is locked
-
-    def share(self, query: Select[Any], *of: Any) -> Select[Any]:  # noqa: ARG002
-        return query
-
-    def own(self, columns: Any) -> list[Expression]:
-        return list(columns)  # our connections have no converters
-
-
-class PyformatSqliteDialect(SqliteDialect):
-    """SQLite behind a cursor that wants parameters as `%(name)s`, as Django's does."""
-
-    spelling = "sqlite, pyformat"
-    sqlalchemy = _Sqlite(paramstyle="pyformat")
-
-
-def _affinity(kind: Any) -> Any:
-    return Text if kind is Text else Integer
-
-
-_MICROSECOND: Expression = literal_column("interval '1 microsecond'")
-_EPOCH: Expression = literal_column("timestamptz 'epoch'")
-# Whoever writes SQL by hand may store 'infinity'; no datetime is earlier or later than these.
-_FIRST: Expression = literal_column("timestamptz '0001-01-01 00:00:00+00'")
-_LAST: Expression = literal_column("timestamptz '9999-12-31 23:59:59.999999+00'")
-
-
-class PostgresDialect(Dialect):
-    name = spelling = "postgresql"
-    sqlalchemy = PGDialect_psycopg(paramstyle="pyformat")  # type: ignore[no-untyped-call]
-    writes_in_ctes = True
-    locks_rows = True
-    notifies = True
-    has_clock = True
-    keeps_dead_entries = True
-
-    def current(self) -> int | None:
-        return self.clock.now() if self.clock.frozen else None
-
-    def insert(self, table: Table) -> Any:
-        return postgresql.insert(table)
-
-    def now(self) -> Expression:
-        # Stable within the statement, so it may bound an index range.
-        return func.coalesce(self.instant(param("now", BigInteger)), func.statement_timestamp())
-
-    def instant(self, microseconds: Expression) -> Expression:
-        return self.later(_EPOCH, microseconds)
-
-    def later(self, moment: Expression, microseconds: Expression) -> Expression:
-        return moment.op("+")(cast(microseconds, BigInteger).op("*")(_MICROSECOND))
-
-    def flag(self, value: Expression) -> Expression:
-        return cast(value, Boolean)
-
-    def truth(self, condition: Expression) -> Expression:
-        return condition
-
-    def is_set(self, column: Expression) -> Expression:
-        return type_coerce(column, Boolean)
-
-    def is_unset(self, column: Expression) -> Expression:
-        return not_(type_coerce(column, Boolean))
-
-    def id(self, value: Expression) -> Expression:
-        return cast(value, postgresql.UUID(as_uuid=False))
-
-    def json(self, value: Expression) -> Expression:
-        return cast(value, postgresql.JSON)
-
-    def wire(self, column: Expression) -> Expression:
-        kind = column.type.dialect_impl(self.sqlalchemy)
-        if isinstance(kind, DateTime):
-            moment = func.least(func.greatest(column, _FIRST), _LAST)  # which would hide a NULL
-            micros = cast(extract("epoch", moment) * number(1_000_000), BigInteger)
-            return case((column.is_not(None), micros))
-        if isinstance(kind, Boolean):
-            return cast(column, Integer)
-        if isinstance(kind, postgresql.UUID | postgresql.JSON):
-            return cast(column, Text)
-        return column
-
-    def fence(self) -> Expression:
-        # Some servers open a file for each random number: a fifth of a claim, when it was a row's.
-        return select(
-            func.hashtextextended(cast(func.gen_random_uuid(), Text), number(0))
-        ).scalar_subquery()
-
-    def rows(self, name: str, /, **kinds: Any) -> FromClause:
-        columns = [Column(column, kind()) for column, kind in kinds.items()]
-        source = func.json_to_recordset(cast(param(name), postgresql.JSON))
-        return source.table_valued(*columns).render_derived(name=name, with_types=True)
-
-    def predicate(self, spelled: str) -> TextClause:
-        return text(spelled)
-
-    def check(self, column: Expression) -> Expression:
-        # The index of statuses is full of dead entries for the jobs that just passed through.
-        return column.op("||")(literal_column("''"))
-
-    def one_by_one(self, column: Expression, value: Expression) -> Expression:
-        # As an array: of two columns that are equal PostgreSQL may walk both, in their order.
-        return column == func.any(postgresql.array([value]))
-
-    def skip_locked(self, query: Select[Any], *of: Any) -> Select[Any]:
-        return query.with_for_update(skip_locked=True, of=of or None)
-
-    def lock(self, query: Select[Any], *of: Any) -> Select[Any]:
-        return query.with_for_update(of=of or None)
-
-    def share(self, query: Select[Any], *of: Any) -> Select[Any]:
-        return query.with_for_update(read=True, of=of or None)

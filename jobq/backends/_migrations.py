@@ -8,7 +8,9 @@ that knows an older schema may go on (`compatible_from`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
+from sqlalchemy import Index, Table
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from jobq._errors import SchemaError
@@ -17,6 +19,7 @@ from jobq.backends._columns import Instant
 from jobq.backends._dialect import Dialect
 from jobq.backends._statement import Call, Op, atomic, reading
 
+T = TypeVar("T", Table, Index)
 LOCK = 7_236_410_052_118
 """PostgreSQL's advisory lock of migrations; released at the end of the transaction."""
 
@@ -29,14 +32,20 @@ def statements(d: Dialect, step: int) -> Iterator[str]:
     """The SQL of one step, without its record in `jobq_schema`."""
     for table in t.metadata.sorted_tables:
         if _since(table) == step:
-            yield _spell(d, CreateTable(table))
+            yield _spell(d, CreateTable(_told(d, table)))
         for column in table.columns:
             if _since(column) == step != _since(table):
                 yield f"ALTER TABLE {table.name} ADD COLUMN {_spell(d, CreateColumn(column))}"
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             if _since(index) == step:
-                yield _spell(d, CreateIndex(index))
+                yield _spell(d, CreateIndex(_told(d, index)))
     yield from _view(d)
+
+
+def _told(d: Dialect, thing: T) -> T:
+    """A table or an index with what only this database is told of it."""
+    thing.dialect_options[d.name].update(thing.info.get(d.name, {}))
+    return thing
 
 
 def _spell(d: Dialect, element: CreateTable | CreateColumn | CreateIndex) -> str:

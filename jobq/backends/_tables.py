@@ -38,6 +38,10 @@ COMPATIBLE_FROM = 1
 
 metadata = MetaData()
 
+# What only one database is told is in the `info`, by the name of that: given to SQLAlchemy as an
+# option, it would load the dialects of both.
+WITHOUT_ROWID: dict[Any, Any] = {"sqlite": {"with_rowid": False}}
+
 IS_LIVE = f"status IN ({in_words(LIVE)})"
 
 job = Table(
@@ -123,7 +127,7 @@ attempt = Table(
     column("traceback", Text()),
     required("started_at", Instant),
     required("ended_at", Instant),
-    sqlite_with_rowid=False,
+    info=WITHOUT_ROWID,
 )
 
 step = Table(
@@ -147,7 +151,7 @@ step = Table(
     column("deadline", Instant),
     required("started_at", Instant),
     column("finished_at", Instant),
-    sqlite_with_rowid=False,
+    info=WITHOUT_ROWID,
 )
 
 worker = Table(
@@ -245,7 +249,7 @@ tick = Table(
     Column("tick", Instant, primary_key=True, nullable=False, autoincrement=False),
     # NULL where the tick was passed over: the job of an earlier one was unfinished.
     column("job_id", Id),
-    sqlite_with_rowid=False,
+    info=WITHOUT_ROWID,
 )
 
 batch = Table(
@@ -295,7 +299,7 @@ stat = Table(
     column("failed", Number, "0"),
     column("retried", Number, "0"),
     column("duration_ms", Big, "0"),
-    sqlite_with_rowid=False,
+    info=WITHOUT_ROWID,
 )
 
 artifact = Table(
@@ -347,11 +351,11 @@ def _index(
     unique: bool = False,
     partial_on: Sequence[str] = ("postgresql", "sqlite"),
 ) -> None:
-    options: dict[str, Any] = {}
+    info: dict[Any, Any] = {}
     if where is not None:
         spelled = {"postgresql": where, "sqlite": sqlite_predicate(where)}
-        options = {f"{kind}_where": text(spelled[kind]) for kind in partial_on}
-    Index(name, *(text(column) for column in columns), _table=table, unique=unique, **options)
+        info = {kind: {"where": text(spelled[kind])} for kind in partial_on}
+    Index(name, *(text(column) for column in columns), _table=table, unique=unique, info=info)
 
 
 READY = "ready AND lane IS NULL"

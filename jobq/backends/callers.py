@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from jobq._errors import OptionError, SchemaError
-from jobq.backends._dialect import Dialect, PyformatSqliteDialect, SqliteDialect
+from jobq.backends._dialect import Dialect
 from jobq.backends._failures import translate
 from jobq.backends._statement import Call, Row, drive, drive_async
 
@@ -197,9 +197,8 @@ def _on_django(dialect: Dialect, connection: Any, op: Any, args: Any, kw: Any) -
     theirs = getattr(connection, "vendor", None)
     if theirs != dialect.name:
         raise OptionError(f"{connection!r} is {theirs}, but this queue lives in {dialect.name}")
-    if isinstance(dialect, SqliteDialect):
-        dialect = PyformatSqliteDialect(dialect.clock)
-    return drive(op(dialect, *args, **kw), partial(execute_on_django, connection))
+    call = op(dialect.pyformat(), *args, **kw)
+    return drive(call, partial(execute_on_django, connection))
 
 
 def execute_on_django(connection: Any, call: Call) -> list[Row]:

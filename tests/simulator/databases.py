@@ -12,7 +12,9 @@ import psycopg
 from jobq.backends import _migrations
 from jobq.backends import _tables as t
 from jobq.backends._columns import Flag, Id, Instant, Json
-from jobq.backends._dialect import Dialect, PostgresDialect, SqliteDialect
+from jobq.backends._dialect import Dialect
+from jobq.backends._postgres_dialect import PostgresDialect
+from jobq.backends._sqlite_dialect import SqliteDialect
 from jobq.backends._statement import Call, Row, marked
 from tests.simulator.clock import DatabaseClock, Time
 

@@ -20,8 +20,8 @@ from attrs import evolve
 from jobq._errors import ConfigurationError
 from jobq._masking import shown_url, unquoted
 from jobq.backends import _migrations
-from jobq.backends._dialect import PostgresDialect
 from jobq.backends._options import PostgresOptions
+from jobq.backends._postgres_dialect import PostgresDialect
 from jobq.backends.ops.health import oldest_snapshot
 from jobq.backends.ops.insert import CHANNEL
 from jobq.backends.postgres.aio import AsyncPostgresStore

@@ -16,10 +16,10 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from jobq._errors import BackendUnavailable, OutcomeUnknown
 from jobq.backends import _migrations
-from jobq.backends._dialect import PostgresDialect
 from jobq.backends._failures import translate
 from jobq.backends._forks import abandon, watch_forks
 from jobq.backends._options import PostgresOptions
+from jobq.backends._postgres_dialect import PostgresDialect
 from jobq.backends._statement import Call, Row, drive, marked
 from jobq.backends.ops._moves import clock
 from jobq.backends.ops.bulk import COPY, copy_blocks

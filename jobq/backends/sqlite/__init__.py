@@ -19,9 +19,9 @@ from typing import Any
 from jobq._errors import BackendError
 from jobq.backends import _migrations
 from jobq.backends._alarms import LONG_LOG
-from jobq.backends._dialect import SqliteDialect
 from jobq.backends._log import log_size, log_state
 from jobq.backends._options import SqliteOptions
+from jobq.backends._sqlite_dialect import SqliteDialect
 from jobq.backends.sqlite.faces import AsyncSqliteStore, SqliteStore
 from jobq.backends.sqlite.writer import connect, empty_log, pause
 

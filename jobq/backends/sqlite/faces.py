@@ -10,9 +10,9 @@ from typing import Any
 import aiosqlite
 
 from jobq._errors import BackendError, BackendUnavailable
-from jobq.backends._dialect import SqliteDialect
 from jobq.backends._failures import translate
 from jobq.backends._options import SqliteOptions
+from jobq.backends._sqlite_dialect import SqliteDialect
 from jobq.backends._statement import Call, Op, reading
 from jobq.backends.ops.insert import NewRow
 from jobq.backends.sqlite.writer import Unit, Writer, ensure_schema, store_all

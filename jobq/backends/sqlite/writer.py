@@ -16,10 +16,10 @@ from attrs import frozen
 
 from jobq._errors import BackendUnavailable, ConfigurationError
 from jobq.backends import _migrations
-from jobq.backends._dialect import SqliteDialect
 from jobq.backends._forks import watch_forks
 from jobq.backends._log import log_size
 from jobq.backends._options import SqliteOptions
+from jobq.backends._sqlite_dialect import SqliteDialect
 from jobq.backends._statement import Call, Row, drive, marked
 from jobq.backends._tables import SCHEMA_VERSION
 from jobq.backends.ops import bulk

@@ -17,7 +17,7 @@ from jobq._clock import Clock
 from jobq._errors import BackendUnavailable, SchemaError
 from jobq._wakeup import is_awaited, wake
 from jobq.backends import _migrations
-from jobq.backends._dialect import Dialect, PostgresDialect, PyformatSqliteDialect
+from jobq.backends._dialect import Dialect
 from jobq.backends._failures import translate
 from jobq.backends._statement import Op, drive, marked
 from jobq.backends.callers import execute_on_django
@@ -29,8 +29,13 @@ CHUNK = 1000
 
 def dialect_of(alias: str, clock: Clock) -> Dialect:
     """How statements are spelled for Django's cursor."""
+    # Each brings its half of SQLAlchemy's dialects along, some megabytes.
     if _database.vendor(alias) == "postgresql":
+        from jobq.backends._postgres_dialect import PostgresDialect
+
         return PostgresDialect(clock)
+    from jobq.backends._sqlite_dialect import PyformatSqliteDialect
+
     return PyformatSqliteDialect(clock)
 
 

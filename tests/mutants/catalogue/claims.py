@@ -143,7 +143,7 @@ MUTANTS = (
     Mutant(
         name="one-by-one",
         promise="a plan that is kept looks each job up by its id, on PostgreSQL",
-        file="backends/_dialect.py",
+        file="backends/_postgres_dialect.py",
         old="return column == func.any(postgresql.array([value]))",
         new="return column == value",
         tests=(f"{PLANS}::test_what_was_prepared_for_empty_tables_costs_the_same_in_full_ones",),
