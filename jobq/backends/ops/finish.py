@@ -173,8 +173,7 @@ def _ended_before(d: Dialect) -> Executable:
     """The endings that are in the history already."""
     end = d.rows("rows", **KINDS)
     a = t.attempt.c
-    its = d.one_by_one(a.job_id, d.id(end.c.id))
-    same = and_(its, a.fence == end.c.fence, a.outcome == end.c.outcome)
+    same = and_(a.job_id == d.id(end.c.id), a.fence == end.c.fence, a.outcome == end.c.outcome)
     return select(end.c.id, end.c.status).select_from(end.join(t.attempt, same))
 
 

@@ -187,10 +187,10 @@ def deliver_event(
 @statement
 def _wake_resumed(d: Dialect) -> Executable:
     waits = d.rows("rows", id=Text, name=Text)
-    same = and_(d.one_by_one(s.job_id, d.id(waits.c.id)), s.name == waits.c.name)
-    resumed = select(s.job_id).where(same, s.status == word("resumed")).exists()
-    its = d.one_by_one(j.id, d.id(waits.c.id))
-    these = and_(its, resumed.correlate(waits), d.check(j.status) == word("waiting"))
+    same = and_(s.job_id == d.id(waits.c.id), s.name == waits.c.name)
+    resumed = select(s.job_id).select_from(waits.join(t.step, same))
+    resumed = resumed.where(s.status == word("resumed"))
+    these = and_(j.id.in_(resumed), d.check(j.status) == word("waiting"))
     return update(t.job).where(these).values(_due(d)).returning(j.queue)
 
 
