@@ -61,6 +61,13 @@ class Bench:
         drop_database(self.server.superuser_url, name)
 
     @contextmanager
+    def slow_to_commit(self, milliseconds: int) -> Iterator[PostgresServer]:
+        """A server each of whose commits waits so much longer for its disk."""
+        delay = {"commit_delay": f"{milliseconds * 1000}", "commit_siblings": "0"}
+        with PostgresServer.start(durable=True, **delay) as server:
+            yield server
+
+    @contextmanager
     def counting(self) -> Iterator[Database]:
         """A database on a server of its own that counts statements."""
         settings = {"shared_preload_libraries": "pg_stat_statements"}

@@ -6,6 +6,7 @@ GROUPS = (
     "enqueue",
     "drain",
     "batch",
+    "slow_commits",
     "pickup",
     "sleepers",
     "backlogs",
