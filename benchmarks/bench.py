@@ -57,22 +57,21 @@ class Bench:
             for file in self.folder.glob(f"{name}.db*"):
                 file.unlink()
             return
-        yield Database(self.server.create_database(name), self.server)
+        yield Database.new(self.server, name)
         drop_database(self.server.superuser_url, name)
 
     @contextmanager
-    def slow_to_commit(self, milliseconds: int) -> Iterator[PostgresServer]:
-        """A server each of whose commits waits so much longer for its disk."""
-        delay = {"commit_delay": f"{milliseconds * 1000}", "commit_siblings": "0"}
-        with PostgresServer.start(durable=True, **delay) as server:
+    def own_server(self, **settings: str) -> Iterator[PostgresServer]:
+        """A server with other settings than the one that contestants take turns on."""
+        with PostgresServer.start(durable=True, **settings) as server:
             yield server
 
     @contextmanager
     def counting(self) -> Iterator[Database]:
         """A database on a server of its own that counts statements."""
-        settings = {"shared_preload_libraries": "pg_stat_statements"}
-        with PostgresServer.start(durable=True, **settings) as server:
-            database = Database(server.create_database("counting"), server, counts_statements=True)
+        with self.own_server(shared_preload_libraries="pg_stat_statements") as server:
+            database = Database.new(server, "counting")
+            database.counts_statements = True
             database.sql("CREATE EXTENSION pg_stat_statements")
             yield database
 

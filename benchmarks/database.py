@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any, LiteralString, Self
 
 import psycopg
 from attrs import Factory, define
@@ -40,6 +40,11 @@ class Database:
     server: PostgresServer | None = None
     counts_statements: bool = False
     _asked: int = Factory(int)
+
+    @classmethod
+    def new(cls, server: PostgresServer, name: str) -> Self:
+        """A new, empty one on a server."""
+        return cls(server.create_database(name), server)
 
     @property
     def path(self) -> Path:

@@ -10,6 +10,7 @@ from benchmarks.contest import Contest
 from benchmarks.database import Database
 from benchmarks.floors import floor
 from benchmarks.rows.batch import BATCHES
+from benchmarks.rows.drain import SLOTS
 from benchmarks.subject import Subject
 
 
@@ -22,18 +23,20 @@ def slow_commits(bench: Bench, store: str) -> Iterator[Contest]:
 
 def _drain(bench: Bench, store: str, more: int) -> Iterator[Contest]:
     count = bench.size(10_000, 1_000)
-    with bench.slow_to_commit(more) as server:
-        databases = (Database(server.create_database(name), server) for name in ("bare", "queue"))
-        with closing(floor(next(databases))) as bare, closing(Subject(next(databases))) as jobq:
-            no_buffer = ("--concurrency", "100", "--ahead", "0")
-            yield Contest(
-                title=f"{store}: drain {count:,} no-ops, each commit {more} ms longer",
-                runs={
-                    bare.drain_name: lambda: bare.drain(count),
-                    "jobq": lambda: jobq.drained(count),
-                    "jobq, 100 slots, no buffer": lambda: jobq.drained(count, *no_buffer),
-                    BATCHES: lambda: jobq.drained(count, type="batched"),
-                },
-                floor=bare.drain_name,
-                settings={"PostgreSQL": f"commit_delay {1000 * more}, commit_siblings 0"},
-            )
+    settings = {"commit_delay": f"{1000 * more}", "commit_siblings": "0"}
+    with (
+        bench.own_server(**settings) as server,
+        closing(floor(Database.new(server, "bare"))) as bare,
+        closing(Subject(Database.new(server, "queue"))) as jobq,
+    ):
+        yield Contest(
+            title=f"{store}: drain {count:,} no-ops, each commit {more} ms longer",
+            runs={
+                bare.drain_name: lambda: bare.drain(count),
+                "jobq": lambda: jobq.drained(count),
+                "jobq, 100 slots, no buffer": lambda: jobq.drained(count, *SLOTS, "--ahead", "0"),
+                BATCHES: lambda: jobq.drained(count, type="batched"),
+            },
+            floor=bare.drain_name,
+            settings={"PostgreSQL": ", ".join(f"{name} {n}" for name, n in settings.items())},
+        )
