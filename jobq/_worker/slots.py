@@ -198,8 +198,24 @@ class Slots:
         for some in together.values():
             for members in batches(some, some[0].handler.batch or 1):
                 self._begin_call(Call(members))
-        self._stand_in_line(plain)
+        self._stand_in_line(self._without_suspects(plain))
         self._begin_next()
+
+    def _without_suspects(self, some: list[Running]) -> list[Running]:
+        """Leave out whose worker died with it, unless all of these begin at once.
+
+        It may have been the reason, and would take with it what stands in line: an attempt of each,
+        and after three such deaths jobs that never began would have failed.
+        """
+        if not self._line and len(some) <= self._count - self._executing:
+            return some
+        suspects = [running for running in some if running.job.crash_count]
+        if not suspects:
+            return some
+        self._ahead.failed(time.monotonic())
+        for running in suspects:
+            self._deliver(running, Released("it may have crashed a worker", waited=True))
+        return [running for running in some if not running.job.crash_count]
 
     def _stand_in_line(self, some: Sequence[Running]) -> None:
         """The most urgent first, as a claim brings them, and before whom they overtake."""

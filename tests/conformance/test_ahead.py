@@ -9,6 +9,7 @@ import pytest
 
 import jobq
 from jobq._worker.ahead import Ahead
+from tests.conformance.situations import sql
 from tests.conformance.test_claims import Busy
 
 
@@ -80,6 +81,31 @@ async def test_jobs_held_ahead_go_back_where_no_slot_comes_free_and_that_counts_
         for outcome in slow_jobs:
             assert outcome.job is not None
             await watched.wait(outcome.job.id, timeout=30)
+
+
+@pytest.mark.usefixtures("always_ahead")
+async def test_nothing_is_held_ahead_beside_a_job_whose_worker_has_died(
+    watched: jobq.AsyncQueue, router: jobq.Router
+) -> None:
+    """It may have been the reason: what is held by then would lose an attempt, never begun."""
+    beside: list[int] = []
+
+    @router.handler("short")
+    async def short() -> None: ...
+
+    @router.handler("suspect")
+    async def suspect() -> None:
+        beside.append((await watched.counts())["processing"])
+
+    await watched.enqueue_many((short, None) for _ in range(20))
+    await watched.enqueue_many((suspect, None) for _ in range(40))
+    await watched.enqueue_many((short, None) for _ in range(20))
+    sql(watched.sync, "UPDATE jobq_job SET crash_count = 1 WHERE type = 'suspect'")
+    assert await jobq.Worker(watched, concurrency=5).run_once() == 80
+    assert len(beside) == 40
+    assert max(beside) <= 5
+    done = await watched.list(status="completed", limit=100)
+    assert {(job.attempts, job.released_count) for job in done.jobs} == {(1, 0)}
 
 
 @pytest.mark.usefixtures("always_ahead")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import signal
@@ -24,6 +25,8 @@ from tests.faults.stage import Orders
 DOOMS = ("before", "midway", "after")
 """When a worker dies: before an upload, in it, and after it."""
 SIZE = 2_500_000
+SLOW = 0.02
+"""Seconds that a job takes at least, so that none is held ahead and dies before its first start."""
 doom: ContextVar[str | None] = ContextVar("doom", default=None)
 
 
@@ -45,6 +48,7 @@ def content_of(seed: int) -> bytes:
 async def save(payload: dict[str, Any], job: jobq.JobContext) -> dict[str, str]:
     """Saves something, and takes its process with it in between, or fails, the first time."""
     job.state.note("start", job=job.id, attempt=job.attempt)
+    await asyncio.sleep(SLOW)
     how = payload.get("how") if job.attempt == 1 else None
     doom.set(how)
     # No two attempts make the same, but two jobs may.

@@ -48,25 +48,52 @@ def _completed_or_crashed(job: checker.Row) -> bool:
     return job.status == "completed" or (job.status == "failed" and job.crash_count == 3)
 
 
-def _supervise_until_finished(lab: Lab, **options: Any) -> int:
-    """Keep a worker running as a supervisor does, until all is done; how often it died."""
+def _supervise_until_finished(lab: Lab, processes: int = 1, **options: Any) -> int:
+    """Keep workers running as a supervisor does, until all is done; how often one died."""
     deaths = 0
     deadline = time.monotonic() + 120
-    worker = _start(lab, **options)
+    workers = [_start(lab, n, **options) for n in range(processes)]
     open_ = "SELECT count(*) FROM jobq_job WHERE status IN ('pending', 'processing')"
     while lab.sql(open_) != [(0,)]:
         if time.monotonic() > deadline:
             lab.until_finished(timeout=0.0)
-        if not worker.alive:
-            deaths += 1
-            worker = _start(lab, **options)
+        for n, worker in enumerate(workers):
+            if not worker.alive:
+                deaths += 1
+                workers[n] = _start(lab, n, **options)
         time.sleep(0.05)
-    lab.stop([worker])
+    lab.stop(workers)
     return deaths
 
 
-def _start(lab: Lab, **options: Any) -> Actor:
-    return lab.actor("victim", "worker", kind=Victim, lease=LEASE, **options)
+def _start(lab: Lab, number: int, **options: Any) -> Actor:
+    return lab.actor("victim", f"worker-{number}", kind=Victim, lease=LEASE, **options)
+
+
+@scenario("poison-in-line", codes=("F28",), full=9, quick=3, tiny=1)
+def poison_in_line(lab: Lab) -> Findings:
+    """A handler that crashes its process among short jobs: those that were held ahead of the slots
+    in that process lose one attempt, never a second, and all complete."""
+    ways = lab.choose(full=WAYS * 3, quick=WAYS, tiny=WAYS[:1])
+    neighbours, poisons = lab.enqueue_many("noop", [{}] * 500), []
+    for how in ways:
+        poisons += lab.enqueue_many("poison", [{"how": how}])
+        neighbours += lab.enqueue_many("noop", [{}] * 500)
+    deaths = _supervise_until_finished(lab, processes=3, concurrency=1)
+    tables = checker.dump(lab.url)
+    good = [tables.jobs[id] for id in neighbours]
+    bad = [tables.jobs[id] for id in poisons]
+    in_line = [job for job in good if job.crash_count]
+    findings = Findings(trials=len(poisons), hits=min(deaths, len(in_line)))
+    findings.check(
+        checker.none_lost(tables, lab.acknowledged()),
+        checker.each("a neighbour completes", good, lambda job: job.status == "completed"),
+        checker.each("having lost one attempt", in_line, lambda job: job.crash_count == 1),
+        checker.each("a poison is quarantined", bad, lambda job: job.status == "failed"),
+        checker.each("after three crashes", bad, lambda job: job.crash_count == 3),
+    )
+    findings.figures = {"processes lost": deaths, "held ahead beside a poison": len(in_line)}
+    return findings
 
 
 @scenario("out-of-memory", codes=("F28", "F46"), full=20, quick=3, tiny=2)

@@ -74,6 +74,14 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        name="beside-suspects",
+        promise="nothing is held ahead beside a job whose worker has died",
+        file="_worker/slots.py",
+        old="        if not suspects:",
+        new="        if True:",
+        tests=(f"{AHEAD}::test_nothing_is_held_ahead_beside_a_job_whose_worker_has_died",),
+    ),
+    Mutant(
         name="batch-order",
         promise="each job of a batch gets its own result",
         file="_worker/calls.py",
