@@ -266,7 +266,7 @@ class Claimer:
         ahead = not counted and not self._lanes.open() and self._groups.are_others_dry(group)
         if group.per_slot == 1 and ahead:
             return self._within_quota(self._room(freed))
-        return self._within_quota((self._free() + freed) * group.per_slot)
+        return self._within_quota(group.jobs(self._free() + freed, time.monotonic()))
 
     async def _claim(self) -> None:
         self._all_had_room = True
@@ -306,10 +306,11 @@ class Claimer:
     def _receive(
         self, group: Group, claimed: Sequence[Any], wanted: dict[str, Any], asked_at: float
     ) -> None:
+        now = time.monotonic()
         if self._has_edges:
-            now = time.monotonic()
             group.edges.reached(claimed, wanted["edges"], began=asked_at, now=now)
         self._groups.received(group, len(claimed), wanted["slots"])
+        group.look_at(claimed, now)
         if claimed:
             self._took(len(claimed))
             self._start(claimed, asked_at=asked_at)

@@ -196,8 +196,7 @@ class Slots:
             else:
                 plain.append(running)
         for some in together.values():
-            for members in batches(some, some[0].handler.batch or 1):
-                self._begin_call(Call(members))
+            self._begin_calls(some)
         self._stand_in_line(self._without_suspects(plain))
         self._begin_next()
 
@@ -213,8 +212,7 @@ class Slots:
         if not suspects:
             return some
         self._ahead.failed(time.monotonic())
-        for running in suspects:
-            self._deliver(running, Released("it may have crashed a worker", waited=True))
+        self._give_back(suspects, "it may have crashed a worker")
         return [running for running in some if not running.job.crash_count]
 
     def _stand_in_line(self, some: Sequence[Running]) -> None:
@@ -254,9 +252,12 @@ class Slots:
         self._begin_next()
 
     def _give_back_line(self, reason: str) -> None:
-        for running in self._line:
-            self._deliver(running, Released(reason, waited=True))
+        self._give_back(self._line, reason)
         self._line.clear()
+
+    def _give_back(self, some: Iterable[Running], reason: str) -> None:
+        for running in some:
+            self._deliver(running, Released(reason, waited=True))
 
     def _begin(self, running: Running) -> None:
         if running.stopping is not None:
@@ -270,6 +271,20 @@ class Slots:
             raise
         if not running.finishing:
             self._watch_deadline(running)
+
+    def _begin_calls(self, some: list[Running]) -> None:
+        """Run jobs of a batch handler, or none of them.
+
+        Those that crashed have calls of their own, and there may be more calls than slots. What
+        goes back must be back before one of them begins: the claimer asks for fewer then.
+        """
+        calls = list(batches(some, some[0].handler.batch or 1))
+        crashed = any(running.job.crash_count for running in some)
+        if crashed and len(calls) > self._count - self._executing:
+            self._give_back(some, "some of them may have crashed a worker")
+            return
+        for members in calls:
+            self._begin_call(Call(members))
 
     def _begin_call(self, call: Call) -> None:
         self._executing += 1

@@ -159,6 +159,36 @@ async def test_a_call_takes_one_slot(aqueue: jobq.AsyncQueue, router: jobq.Route
     assert await statuses(aqueue, jobs) == [("completed", None)] * 10
 
 
+async def test_a_job_whose_worker_died_has_a_call_alone_and_nothing_waits_beside_it(
+    aqueue: jobq.AsyncQueue, router: jobq.Router
+) -> None:
+    """It may have been the reason: the others must not fail with it."""
+    calls: list[list[str]] = []
+    running = most = held = 0
+
+    @router.handler("batch", batch=9)
+    async def batch(names: list[str]) -> None:
+        nonlocal running, most, held
+        calls.append(names)
+        running += 1
+        most = max(most, running)
+        if "crashed" in names:
+            held = max(held, (await aqueue.counts())["processing"])
+        running -= 1
+
+    jobs = await enqueue(aqueue, batch, *(["new"] * 4 + ["crashed"] * 12 + ["new"] * 4))
+    crashed = "crash_count = 1 WHERE CAST(payload AS text) = '\"crashed\"'"
+    sql(aqueue.sync, f"UPDATE jobq_job SET {crashed}")
+    assert await jobq.Worker(aqueue, concurrency=2).run_once() == 20
+    assert most <= 2
+    assert held <= 2
+    assert [names for names in calls if "crashed" in names] == [["crashed"]] * 12
+    found = await aqueue.get_many([job.id for job in jobs])
+    assert {(job.status.value, job.attempts, job.released_count) for job in found} == {
+        ("completed", 1, 0)
+    }
+
+
 async def test_plain_jobs_and_batches_do_not_starve_each_other(
     aqueue: jobq.AsyncQueue, router: jobq.Router
 ) -> None:

@@ -48,7 +48,17 @@ class Victim(Actor):
 async def poison(payload: dict[str, Any], job: jobq.JobContext) -> int:
     """Takes its process with it, in one way or the other."""
     job.state.note("start", job=job.id, attempt=job.attempt, type=job.type)
-    match payload["how"]:
+    return _do_harm(payload)
+
+
+@router.handler("poisons", batch=50)
+async def poisons(payloads: list[dict[str, Any]]) -> list[int]:
+    """One call for many, of which some take their process with them."""
+    return [_do_harm(payload) for payload in payloads]
+
+
+def _do_harm(payload: dict[str, Any]) -> int:
+    match payload.get("how"):
         case "segfault":
             ctypes.string_at(0)
         case "exit":

@@ -74,25 +74,37 @@ def _start(lab: Lab, number: int, **options: Any) -> Actor:
 def poison_in_line(lab: Lab) -> Findings:
     """A handler that crashes its process among short jobs: those that were held ahead of the slots
     in that process lose one attempt, never a second, and all complete."""
+    return _among(lab, "noop", "poison", count=500)
+
+
+@scenario("poison-in-batch", codes=("F28",), full=9, quick=3, tiny=1)
+def poison_in_batch(lab: Lab) -> Findings:
+    """A batch handler that crashes its process for one of its jobs: the others lose one attempt at
+    most, and all complete."""
+    return _among(lab, "poisons", "poisons", count=100)
+
+
+def _among(lab: Lab, type: str, poison: str, *, count: int) -> Findings:
+    """Poisons with so many other jobs before, between and after them, and three workers."""
     ways = lab.choose(full=WAYS * 3, quick=WAYS, tiny=WAYS[:1])
-    neighbours, poisons = lab.enqueue_many("noop", [{}] * 500), []
+    neighbours, poisons = lab.enqueue_many(type, [{}] * count), []
     for how in ways:
-        poisons += lab.enqueue_many("poison", [{"how": how}])
-        neighbours += lab.enqueue_many("noop", [{}] * 500)
+        poisons += lab.enqueue_many(poison, [{"how": how}])
+        neighbours += lab.enqueue_many(type, [{}] * count)
     deaths = _supervise_until_finished(lab, processes=3, concurrency=1)
     tables = checker.dump(lab.url)
     good = [tables.jobs[id] for id in neighbours]
     bad = [tables.jobs[id] for id in poisons]
-    in_line = [job for job in good if job.crash_count]
-    findings = Findings(trials=len(poisons), hits=min(deaths, len(in_line)))
+    beside = [job for job in good if job.crash_count]
+    findings = Findings(trials=len(poisons), hits=min(deaths, len(beside)))
     findings.check(
         checker.none_lost(tables, lab.acknowledged()),
         checker.each("a neighbour completes", good, lambda job: job.status == "completed"),
-        checker.each("having lost one attempt", in_line, lambda job: job.crash_count == 1),
+        checker.each("having lost one attempt", beside, lambda job: job.crash_count == 1),
         checker.each("a poison is quarantined", bad, lambda job: job.status == "failed"),
         checker.each("after three crashes", bad, lambda job: job.crash_count == 3),
     )
-    findings.figures = {"processes lost": deaths, "held ahead beside a poison": len(in_line)}
+    findings.figures = {"processes lost": deaths, "neighbours that lost attempts": len(beside)}
     return findings
 
 

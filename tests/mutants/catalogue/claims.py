@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.catalogue.mutant import Mutant
 from tests.mutants.catalogue.names import (
     AHEAD,
+    ALONE,
     BATCHES,
     CLAIMS,
     ENQUEUE,
@@ -80,6 +81,22 @@ MUTANTS = (
         old="        if not suspects:",
         new="        if True:",
         tests=(f"{AHEAD}::test_nothing_is_held_ahead_beside_a_job_whose_worker_has_died",),
+    ),
+    Mutant(
+        name="batch-suspects",
+        promise="a job whose worker died has a call of a batch handler alone",
+        file="_worker/calls.py",
+        old="if running.job.crash_count or batch[0].job.crash_count:",
+        new="if False:",
+        tests=(ALONE,),
+    ),
+    Mutant(
+        name="suspects-first-back",
+        promise="and nothing waits beside it",
+        file="_worker/slots.py",
+        old="if crashed and len(calls) > self._count - self._executing:",
+        new="if False:",
+        tests=(ALONE,),
     ),
     Mutant(
         name="batch-order",
