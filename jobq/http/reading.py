@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from jobq._checks import priority_number
+from jobq._clock import from_datetime
 from jobq._errors import OptionError
 from jobq._model import job_id
 from jobq.http.messages import Request
@@ -158,6 +159,10 @@ def instant_of(content: Mapping[str, Any], name: str) -> datetime | None:
         raise invalid(f"{name}={value!r:.100} must be an instant as 2026-01-31T12:00:00Z") from None
     if moment.utcoffset() is None:
         raise invalid(f"{name}={value!r:.100} has no offset: end it with Z or with +01:00")
+    try:
+        from_datetime(moment, name=name)
+    except OptionError:
+        raise invalid(f"{name}={value!r:.100} is not within the years 1 to 9999 in UTC") from None
     return moment
 
 

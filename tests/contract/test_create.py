@@ -57,6 +57,7 @@ def test_a_job_may_be_scheduled_for_later(site: Site, client: httpx.Client) -> N
         ({"scheduledFor": "tomorrow"}, "'tomorrow'"),
         ({"scheduledFor": 5}, "5"),
         ({"scheduledFor": "2999-01-01T12:00:00"}, "no offset"),
+        ({"scheduledFor": "9999-12-31T23:00:00-02:00"}, "scheduledFor='9999-12-31T23:00:00-02:00'"),
         ({"scheduledfor": "2999-01-01T12:00:00Z"}, "'scheduledfor'"),
         ({"payload": {"a": "\0"}}, "$.a"),
     ],
