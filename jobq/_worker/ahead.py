@@ -58,6 +58,6 @@ class Ahead:
             self._since, self._ended, self._seconds = now, 0, 0.0
 
     def failed(self, now: float) -> None:
-        """Jobs that were held ahead had to go back."""
+        """Jobs that were held ahead could not be started in time."""
         self.size = 0
         self._not_before = now + REST

@@ -38,8 +38,7 @@ class Call:
 def batches(claimed: Sequence[Running], size: int) -> Iterator[list[Running]]:
     """Jobs of one type in the calls that run them, as few as there can be.
 
-    Those with limits share a call only where one moment is right for all of them. Who was in a
-    process that crashed has a call alone: it may have been the reason.
+    Those with limits share a call only where one moment is right for all of them.
     """
     batch: list[Running] = []
     for running in sorted(claimed, key=_earliest):
@@ -56,8 +55,6 @@ def _earliest(running: Running) -> float:
 
 
 def _can_join(running: Running, batch: Sequence[Running]) -> bool:
-    if running.job.crash_count or batch[0].job.crash_count:
-        return False
     latest = min((one.start.not_after for one in batch if one.start), default=float("inf"))
     return _earliest(running) <= latest
 

@@ -41,10 +41,11 @@ class Loan:
 
 
 class Claimer:
-    """The claim loop. `start` runs the claimed jobs.
+    """The claim loop. `start` runs the claimed jobs, and tells whether some may have gone back.
 
     `free` tells how many slots are free, `room` how many jobs without limits may be taken at once
-    when some more come free, and `holds_ahead` whether some of them are held ahead of the slots.
+    when some more come free, `singly` whether they are to be claimed one at a time, and
+    `holds_ahead` whether some of them are held ahead of the slots.
 
     It ends when it is stopped, when `quota` jobs have been run, or, in a burst, when there is
     nothing left that this worker could take.
@@ -63,9 +64,10 @@ class Claimer:
         margin: float,
         free: Callable[[], int],
         room: Callable[[int], int],
+        singly: Callable[[], bool],
         holds_ahead: Callable[[], bool],
         waiting: Callable[[], int],
-        start: Callable[..., None],
+        start: Callable[..., bool],
         busy: Callable[[], bool],
         fallback: Callable[[], float],
         quota: int | None = None,
@@ -87,6 +89,7 @@ class Claimer:
         self._margin = round(margin * SECOND)
         self._free = free
         self._room = room
+        self._singly = singly
         self._holds_ahead = holds_ahead
         self._waiting = waiting
         self._start = start
@@ -265,8 +268,10 @@ class Claimer:
         counted = self._quota is not None
         ahead = not counted and not self._lanes.open() and self._groups.are_others_dry(group)
         if group.per_slot == 1 and ahead:
-            return self._within_quota(self._room(freed))
-        return self._within_quota(group.jobs(self._free() + freed, time.monotonic()))
+            jobs = self._room(freed)
+        else:
+            jobs = (self._free() + freed) * group.per_slot
+        return self._within_quota(min(1, jobs) if self._singly() else jobs)
 
     async def _claim(self) -> None:
         self._all_had_room = True
@@ -306,14 +311,14 @@ class Claimer:
     def _receive(
         self, group: Group, claimed: Sequence[Any], wanted: dict[str, Any], asked_at: float
     ) -> None:
-        now = time.monotonic()
         if self._has_edges:
+            now = time.monotonic()
             group.edges.reached(claimed, wanted["edges"], began=asked_at, now=now)
         self._groups.received(group, len(claimed), wanted["slots"])
-        group.look_at(claimed, now)
         if claimed:
             self._took(len(claimed))
-            self._start(claimed, asked_at=asked_at)
+            if self._start(claimed, asked_at=asked_at):
+                group.edges.forget()
 
     def _took(self, count: int) -> None:
         self.worked_at = time.monotonic()

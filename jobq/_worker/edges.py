@@ -53,3 +53,7 @@ class Edges:
             self._reached.clear()
         for job in claimed:  # the oldest first
             self._reached[job.queue, job.type, job.priority] = job.run_at
+
+    def forget(self) -> None:
+        """Jobs behind them have gone back: let the next claim begin anywhere."""
+        self._reached.clear()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from attrs import Factory, define
 
 from jobq._handler import Handler
 from jobq._worker.edges import Edges
-
-ALONE = 5.0
-"""Seconds in which jobs of a batch handler are claimed one for a slot, after one that crashed."""
 
 
 @define(eq=False)
@@ -23,17 +20,6 @@ class Group:
     dry: bool = False
     """Whether the last claim found less than it asked for."""
     edges: Edges = Factory(Edges)
-    alone_until: float = 0.0
-    """Until when a slot takes one job only (monotonic)."""
-
-    def jobs(self, slots: int, now: float) -> int:
-        """How many jobs so many slots take now."""
-        return slots * (1 if now < self.alone_until else self.per_slot)
-
-    def look_at(self, claimed: Sequence[Any], now: float) -> None:
-        """See whether one of these was in a process that crashed."""
-        if self.per_slot > 1 and any(job.crash_count for job in claimed):
-            self.alone_until = now + ALONE
 
 
 class Groups:

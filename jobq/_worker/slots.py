@@ -32,6 +32,8 @@ from jobq.observe import logger
 
 FEW = 25
 """Slots that are not worth a claim of their own."""
+SINGLY = 5.0
+"""Seconds in which jobs are claimed one at a time, after one came that may crash its process."""
 LINGER = 1.0
 """Seconds that cancelled handlers get to clean up when the worker shuts down."""
 FLUSH = 5.0
@@ -117,6 +119,7 @@ class Slots:
         self._executing = 0
         self._beginning = False
         self._patience: asyncio.TimerHandle | None = None
+        self._singly_until = 0.0
         self.finisher: Finisher
         self.held: set[Running] = set()
         self.abandoned: set[Running] = set()
@@ -124,7 +127,19 @@ class Slots:
         self.started = 0
 
     @property
+    def singly(self) -> bool:
+        """Whether jobs are to be claimed one at a time: what comes next may crash this process."""
+        return time.monotonic() < self._singly_until
+
+    @property
+    def _unwritten(self) -> bool:
+        """Whether jobs have ended whose outcomes would be lost if this process died."""
+        return any(running.finishing for running in self.held)
+
+    @property
     def free(self) -> int:
+        if self.singly and self._unwritten:
+            return 0
         called = sum(self._calls.values())
         taken = len(self.held) - called + len(self._calls)  # a call takes one
         return self._count - taken - self._given_up
@@ -143,6 +158,8 @@ class Slots:
         if 2 * len(self._line) > self._ahead.size:
             return 0  # few at a time would cost as much as many
         free = self.free + freed
+        if self.singly:
+            return free
         if self._ahead.are_slow:
             free = min(free, max(FEW, self._count // 2))
         return free + self._ahead.size
@@ -173,21 +190,21 @@ class Slots:
         starts: Mapping[str, Start] | None = None,
         *,
         asked_at: float,
-    ) -> None:
-        """Run jobs whose claim was asked for then; those with limits when these allow it."""
+    ) -> bool:
+        """Run jobs whose claim was asked for then; those with limits when these allow it.
+
+        Returns whether some may have gone back instead.
+        """
         observers = self._config.observers
+        alone = starts is not None or (len(claimed) == 1 and not self._unwritten)
         plain: list[Running] = []
         together: dict[str, list[Running]] = {}
         for job in claimed:
             running = self._take(job, None if starts is None else starts[job.id], asked_at)
             if observers:
                 observers.job_claimed(job.id, job.type, job.attempts, self._worker)
-            if job.expires_at is not None and job.expires_at <= job.started_at:
-                reason = "it was not started before its expires_at"
-                self.finisher.add(running, Refused("expired", reason, started=False))
-                continue
-            if job.cancel_requested and running.handler.batch:
-                self.finisher.add(running, Stopped("cancelled before it began"))
+            marked = job.crash_count or job.expires_at is not None or job.cancel_requested
+            if marked and self._turns_away(running, alone):
                 continue
             if running.handler.batch:
                 together.setdefault(job.type, []).append(running)
@@ -196,24 +213,33 @@ class Slots:
             else:
                 plain.append(running)
         for some in together.values():
-            self._begin_calls(some)
-        self._stand_in_line(self._without_suspects(plain))
+            for members in batches(some, some[0].handler.batch or 1):
+                self._begin_call(Call(members))
+        self._stand_in_line(plain)
         self._begin_next()
+        return self.singly and not alone
 
-    def _without_suspects(self, some: list[Running]) -> list[Running]:
-        """Leave out whose worker died with it, unless all of these begin at once.
+    def _turns_away(self, running: Running, alone: bool) -> bool:
+        """Whether a job is not to begin.
 
-        It may have been the reason, and would take with it what stands in line: an attempt of each,
-        and after three such deaths jobs that never began would have failed.
+        One that was in a process that died may have been the reason. It begins only where it was
+        claimed alone: what is claimed with it would die with it again, and fail without having
+        begun. From then on jobs are claimed one at a time for a while.
         """
-        if not self._line and len(some) <= self._count - self._executing:
-            return some
-        suspects = [running for running in some if running.job.crash_count]
-        if not suspects:
-            return some
-        self._ahead.failed(time.monotonic())
-        self._give_back(suspects, "it may have crashed a worker")
-        return [running for running in some if not running.job.crash_count]
+        job = running.job
+        if job.crash_count:
+            self._singly_until = time.monotonic() + SINGLY
+            if not alone:
+                self._deliver(running, Released("it may have crashed a worker", waited=True))
+                return True
+        if job.expires_at is not None and job.expires_at <= job.started_at:
+            reason = "it was not started before its expires_at"
+            self.finisher.add(running, Refused("expired", reason, started=False))
+            return True
+        if job.cancel_requested and running.handler.batch:
+            self.finisher.add(running, Stopped("cancelled before it began"))
+            return True
+        return False
 
     def _stand_in_line(self, some: Sequence[Running]) -> None:
         """The most urgent first, as a claim brings them, and before whom they overtake."""
@@ -252,12 +278,9 @@ class Slots:
         self._begin_next()
 
     def _give_back_line(self, reason: str) -> None:
-        self._give_back(self._line, reason)
-        self._line.clear()
-
-    def _give_back(self, some: Iterable[Running], reason: str) -> None:
-        for running in some:
+        for running in self._line:
             self._deliver(running, Released(reason, waited=True))
+        self._line.clear()
 
     def _begin(self, running: Running) -> None:
         if running.stopping is not None:
@@ -271,20 +294,6 @@ class Slots:
             raise
         if not running.finishing:
             self._watch_deadline(running)
-
-    def _begin_calls(self, some: list[Running]) -> None:
-        """Run jobs of a batch handler, or none of them.
-
-        Those that crashed have calls of their own, and there may be more calls than slots. What
-        goes back must be back before one of them begins: the claimer asks for fewer then.
-        """
-        calls = list(batches(some, some[0].handler.batch or 1))
-        crashed = any(running.job.crash_count for running in some)
-        if crashed and len(calls) > self._count - self._executing:
-            self._give_back(some, "some of them may have crashed a worker")
-            return
-        for members in calls:
-            self._begin_call(Call(members))
 
     def _begin_call(self, call: Call) -> None:
         self._executing += 1

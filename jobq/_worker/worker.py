@@ -249,6 +249,7 @@ class Worker:
             margin=self._margin,
             free=lambda: slots.free,
             room=slots.room,
+            singly=lambda: slots.singly,
             holds_ahead=lambda: slots.holds_ahead,
             waiting=lambda: slots.waiting,
             start=slots.start,

