@@ -79,8 +79,8 @@ def poison_in_line(lab: Lab) -> Findings:
 
 @scenario("poison-in-batch", codes=("F28",), full=9, quick=3, tiny=1)
 def poison_in_batch(lab: Lab) -> Findings:
-    """A batch handler that crashes its process for one of its jobs: the others of that call lose one
-    attempt, and all complete."""
+    """A batch handler that crashes its process for one of its jobs: the others of that call lose
+    one attempt, and all complete."""
     return _among(lab, "poisons", "poisons", count=100)
 
 
