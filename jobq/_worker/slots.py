@@ -222,12 +222,12 @@ class Slots:
     def _turns_away(self, running: Running, alone: bool) -> bool:
         """Whether a job is not to begin.
 
-        One that was in a process that died may have been the reason. It begins only where it was
-        claimed alone: what is claimed with it would die with it again, and fail without having
-        begun. From then on jobs are claimed one at a time for a while.
+        One whose last attempt ended with its process may have been the reason. It begins only
+        where it was claimed alone: what is claimed with it would die with it again, and fail
+        without having begun. From then on jobs are claimed one at a time for a while.
         """
         job = running.job
-        if job.crash_count:
+        if job.crash_count and job.ambiguous:
             self._singly_until = time.monotonic() + SINGLY
             if not alone:
                 self._deliver(running, Released("it may have crashed a worker", waited=True))

@@ -100,7 +100,9 @@ async def test_nothing_is_held_ahead_beside_a_job_whose_worker_has_died(
     await watched.enqueue_many((short, None) for _ in range(20))
     await watched.enqueue_many((suspect, None) for _ in range(40))
     await watched.enqueue_many((short, None) for _ in range(20))
-    sql(watched.sync, "UPDATE jobq_job SET crash_count = 1 WHERE type = 'suspect'")
+    sql(
+        watched.sync, "UPDATE jobq_job SET crash_count = 1, ambiguous = true WHERE type = 'suspect'"
+    )
     assert await jobq.Worker(watched, concurrency=5).run_once() == 80
     assert len(beside) == 40
     assert max(beside) <= 5

@@ -177,7 +177,7 @@ async def test_a_job_whose_worker_died_has_a_call_alone_and_nothing_waits_beside
         running -= 1
 
     jobs = await enqueue(aqueue, batch, *(["new"] * 4 + ["crashed"] * 12 + ["new"] * 4))
-    crashed = "crash_count = 1 WHERE CAST(payload AS text) = '\"crashed\"'"
+    crashed = "crash_count = 1, ambiguous = true WHERE CAST(payload AS text) = '\"crashed\"'"
     sql(aqueue.sync, f"UPDATE jobq_job SET {crashed}")
     assert await jobq.Worker(aqueue, concurrency=2).run_once() == 20
     assert most <= 2
